@@ -9,7 +9,6 @@ import workbench as wb
 from workbench.errors import InvalidInput
 from workbench.planner import Options, decide, plan
 from workbench.planner.decisions import summarize_plan
-from workbench.pricing.cost import MONTH
 from workbench.service_times import ServiceTimes
 
 TIMES = ServiceTimes.affine(0.02, 0.004, largest=8)
@@ -51,7 +50,7 @@ def test_todays_choice_comes_to_what_a_simulation_and_its_bill_say(decision):
     own = decision.today
 
     assert own.latency == pytest.approx(run.quantile(0.95))
-    assert own.cost_per_month == pytest.approx(wb.cost(run).total / TRACE.duration * MONTH)
+    assert own.cost_per_month == pytest.approx(wb.cost(run).per_month)
     assert decision.difference == pytest.approx(own.cost_per_month - decision.winner.cost_per_month)
     assert f"${decision.difference:,.2f} a month less" in decision.today_sentence
 

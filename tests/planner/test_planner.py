@@ -132,7 +132,7 @@ def test_figures_are_those_of_simulate_and_cost(decided, trace):
         assert candidate.attainment == run.attainment(TARGET)
         bill = cost(run)
         assert candidate.cost_per_million == pytest.approx(bill.per_million)
-        assert candidate.cost_per_month == pytest.approx(bill.per_month, rel=3e-3)  # past the trace
+        assert candidate.cost_per_month == pytest.approx(bill.per_month)
 
 
 def test_every_inference_type_is_in_the_plan(decided):

@@ -12,7 +12,6 @@ import numpy as np
 
 from workbench.planner.candidates import CandidateTable, SimulatedCandidate
 from workbench.planner.reliability import secure_all
-from workbench.pricing.cost import MONTH
 from workbench.validation import as_tuple, positive
 
 if TYPE_CHECKING:
@@ -59,16 +58,14 @@ def _rows(problem: PlanningProblem, rate: float) -> list[tuple[Any, ...]]:
         if pick is not None and problem.meets_target(pick.figures)
     ]
     first = min((rank for rank, _, _ in picks), default=())
-    found = {
-        table.kind: (*_describe(pick, table, rate), rank == first) for rank, pick, table in picks
-    }
+    found = {table.kind: (*_describe(pick, table), rank == first) for rank, pick, table in picks}
     return [
         (rate, table.kind, *found.get(table.kind, (*[None] * 6, "simulator", False)))
         for table in tables
     ]
 
 
-def _describe(pick: SimulatedCandidate, table: CandidateTable, rate: float) -> tuple[Any, ...]:
+def _describe(pick: SimulatedCandidate, table: CandidateTable) -> tuple[Any, ...]:
     configuration, metrics, _ = pick
     judged = table.judged.get(configuration)
     return (
@@ -76,7 +73,7 @@ def _describe(pick: SimulatedCandidate, table: CandidateTable, rate: float) -> t
         configuration.batching_label,
         metrics.latency,
         metrics.cost,
-        metrics.cost * rate * MONTH / 1e6,
+        metrics.month,
         judged and judged.label,
         "simulator",
     )

@@ -36,7 +36,8 @@ SCALED, HYBRID = "scaled real-time", "hybrid"
 class CandidateMetrics(NamedTuple):
     """What a candidate comes to: seconds at the target's quantile, share, dollars per million.
 
-    Where it was simulated, `dollars` is the bill for the trace, and of the minutes with requests
+    Where it was simulated, `dollars` is the bill for the trace, `month` that of a month in which it
+    repeats itself, as `workbench.cost` of a run has it, and of the minutes with requests
     `worst_minute` is the share of requests within the target in the worst, `minutes_met` the share
     that meet the target. `broken` says in words which limits of the platform a call breaks; ""
     where it breaks none.
@@ -46,6 +47,7 @@ class CandidateMetrics(NamedTuple):
     attainment: float
     cost: float
     dollars: float = math.nan
+    month: float = math.nan
     broken: str = ""
     worst_minute: float = math.nan
     minutes_met: float = math.nan
@@ -187,11 +189,18 @@ class OutcomeSummary(NamedTuple):
     minutes_met: float
 
     def price(self, deployment: Deployment, prices: PriceSheet) -> CandidateMetrics:
-        """Return the figures with the bill of a deployment."""
+        """Return the figures with the bill of a deployment, but that of a month."""
         dollars = dollars_of(deployment, self.usage, prices)
         cost = 1e6 * dollars / self.answered if self.answered else math.inf
-        share, minutes = self.attainment, (self.worst_minute, self.minutes_met)
-        return CandidateMetrics(self.latency, share, cost, dollars, self.broken, *minutes)
+        return CandidateMetrics(
+            latency=self.latency,
+            attainment=self.attainment,
+            cost=cost,
+            dollars=dollars,
+            broken=self.broken,
+            worst_minute=self.worst_minute,
+            minutes_met=self.minutes_met,
+        )
 
 
 def summarize(

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.batching.timer import BatchPolicy
-from workbench.deployment.base import Deployment, is_by_job
+from workbench.deployment.base import Deployment
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
-from workbench.formatting import Table, dollars, duration, percent
+from workbench.formatting import Table, dollars, duration
 from workbench.planner.candidates import (
     CandidateMetrics,
     CandidateTable,
@@ -22,10 +22,10 @@ from workbench.planner.candidates import (
     Reliability,
     SimulatedCandidate,
 )
-from workbench.pricing.cost import MONTH
+from workbench.planner.reasons import Reasons, divide
+from workbench.planner.screened_rows import EXACT, SCREENED_OUT, list_screened_rows
 from workbench.quantiles import SLO
 from workbench.registry.model import Model
-from workbench.run.verdict import judge_share
 from workbench.scaling.base import ScalingPolicy
 from workbench.traffic.trace import Trace
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from workbench.planner.out_of_sample import OutOfSample
     from workbench.planner.problem import PlanningProblem
 
-EXACT, SIMULATOR, SCREENED_OUT = "exact model", "simulator", "screened out"
+SIMULATOR = "simulator"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +130,12 @@ class Plan:
     @property
     def feasible(self) -> bool:
         """Whether the best meets the target, or keeps to the budget; see `has_headroom`."""
-        return self.task.meets_target(self._ranking[0][1].figures)
+        return self.task.meets_target(self._winner)
 
     @property
     def has_headroom(self) -> bool:
         """Whether the best leaves as much of the target as `Options(headroom=...)` wants."""
-        return self.task.meets_constraint(self._ranking[0][1].figures)
+        return self.task.meets_constraint(self._winner)
 
     @cached_property
     def finalists(self) -> tuple[Candidate, ...]:
@@ -159,10 +159,10 @@ class Plan:
             worst_minute=metrics.worst_minute,
             minutes_met=metrics.minutes_met,
             cost_per_million=metrics.cost,
-            cost_per_month=metrics.cost * self._millions_a_month,
+            cost_per_month=metrics.month,
             engine=SIMULATOR,
             predicted=float(table.predicted[row]),
-            reason=self._reason(table, finalist),
+            reason=self._reasons.explain(table, finalist),
             unseen=table.judged.get(configuration),
             out_of_sample=table.out_of_sample.get(configuration),
         )
@@ -193,59 +193,6 @@ class Plan:
         return self._candidate(table, own)
 
     @property
-    def _millions_a_month(self) -> float:
-        return self.task.trace.rate * MONTH / 1e6
-
-    def _reason(self, table: CandidateTable, finalist: SimulatedCandidate) -> str:
-        metrics, judged = finalist.figures, table.judged.get(finalist.configuration)
-        proof = table.out_of_sample.get(finalist.configuration)
-        winner = self._ranking[0][1].figures
-        if metrics is winner:
-            proved = f"; out of sample {proof.label}" if proof else ""
-            trusted = self._why_trusted(judged)
-            return self._why_best(winner) + self._doubt(winner, proof) + trusted + proved
-        if metrics.broken:
-            return f"not possible: {metrics.broken}"
-        if not self.task.meets_constraint(metrics):
-            return self._miss(metrics)
-        what = "cost" if self.task.budget is None else "latency"
-        against, aim = self.task.aim(metrics), self.task.aim(winner)
-        if judged is not None and not judged.holds(self.task.options.unseen_share):
-            return f"{self._keeps} on {judged.label} other days only"
-        if against < aim:
-            return f"{self._keeps} on this trace for less; not tried on other days"
-        return _format_ratio(against, aim, what)
-
-    @property
-    def _keeps(self) -> str:
-        return "meets the target" if self.task.budget is None else "keeps to the budget"
-
-    def _doubt(self, winner: CandidateMetrics, proof: OutOfSample | None) -> str:
-        """Return in words that chance may decide whether the winner meets the target, or ""."""
-        if not self.task.meets_target(winner) or self.task.budget is not None:
-            return ""
-        wanted, share = self.slo.quantile, winner.attainment
-        unsure = judge_share(share, len(self.task.trace), wanted).word == "cannot tell"
-        if not unsure and (proof is None or proof.low >= wanted):
-            return ""
-        return f"; {percent(share)} in time is within its own uncertainty of the target"
-
-    def _why_trusted(self, judged: Reliability | None) -> str:
-        """Return how the winner does on other days, and what holding there costs."""
-        if judged is None:
-            return ""
-        share = self.task.options.unseen_share
-        words = f" on {judged.label} other days"
-        if not judged.holds(share):
-            return f"; no pick does so on {100 * share:g} % of other days, this{words}"
-        price = self.surcharge
-        if price <= 0:
-            return f", and{words}"
-        what = "more than the cheapest" if self.task.budget is None else "slower than the fastest"
-        more = f"{100 * price:.3g} % {what}" if price < math.inf else f"{what}, which is free,"
-        return f", and{words}; that makes it {more} for this trace alone"
-
-    @property
     def surcharge(self) -> float:
         """How much dearer the winner is than the cheapest for this trace alone, as a share.
 
@@ -256,41 +203,16 @@ class Plan:
             for _, finalist in self._ranking
             if self.task.meets_constraint(finalist.figures)
         ]
-        winner = self.task.aim(self._ranking[0][1].figures)
-        return _divide(winner, min(met)) - 1 if met else 0.0
+        winner = self.task.aim(self._winner)
+        return divide(winner, min(met)) - 1 if met else 0.0
 
-    def _why_best(self, winner: CandidateMetrics) -> str:
-        if winner.broken:
-            return f"nothing keeps to the limits of its platform; here {winner.broken}"
-        if self.task.meets_constraint(winner):
-            if self.task.budget is not None:
-                return "the fastest within the budget"
-            return "meets the target at the least cost"
-        if self.task.meets_target(winner):
-            return f"meets the target, if {self._barely(winner.latency)}; nothing leaves more"
-        if self.task.budget is None:
-            over = 100 * (winner.latency / self.slo.latency - 1)
-            return f"nothing meets the target; this misses it least, by {over:.3g} %"
-        over = 100 * (winner.cost / self.task.budget - 1)
-        return f"nothing keeps to the budget; this exceeds it least, by {over:.3g} %"
+    @cached_property
+    def _reasons(self) -> Reasons:
+        return Reasons(self.task, self._winner, self.surcharge)
 
-    def _barely(self, latency: float) -> str:
-        """Return how much of the target is left, in words."""
-        left = 1 - latency / self.slo.latency
-        return (
-            f"with {percent(max(left, 0))} headroom instead of "
-            f"{percent(self.task.options.headroom)}"
-        )
-
-    def _miss(self, metrics: CandidateMetrics) -> str:
-        if self.task.meets_target(metrics):
-            return f"{self._quantile} {duration(metrics.latency)}, {self._barely(metrics.latency)}"
-        if self.task.budget is None:
-            return (
-                f"{self._quantile} {duration(metrics.latency)} above the target of "
-                f"{duration(self.slo.latency)}"
-            )
-        return f"${metrics.cost:.4g} per million above the budget of ${self.task.budget:.4g}"
+    @property
+    def _winner(self) -> CandidateMetrics:
+        return self._ranking[0][1].figures
 
     @property
     def _quantile(self) -> str:
@@ -334,104 +256,11 @@ class Plan:
         ]
         kinds = {"unseen": pl.String(), "out_of_sample": pl.Float64()}
         head = pl.DataFrame(rows, schema_overrides=kinds)
-        rest = pl.concat([self._candidate_rows(table) for table in self.fields])
+        rest = pl.concat(
+            [list_screened_rows(self.task, table, self._winner) for table in self.fields]
+        )
         order = ["engine", "cost_per_million" if self.task.budget is None else "latency"]
         return pl.concat([head, rest.sort(order).select(head.columns)])
-
-    def _candidate_rows(self, table: CandidateTable) -> pl.DataFrame:
-        """Return the rows of an inference type that no simulation has evaluated."""
-        import polars as pl
-
-        left = np.ones(len(table.place), dtype=bool)
-        left[[finalist.row for finalist in table.finalists]] = False
-        pairs = np.stack([table.place, table.max_size, table.max_wait], axis=1)[left]
-        _, policies, named = np.unique(
-            pairs if is_by_job(table.kind) else pairs[:, 1:],
-            axis=0,
-            return_index=True,
-            return_inverse=True,
-        )
-        rows_left = np.flatnonzero(left)
-        joined = np.array(
-            [table.configuration(rows_left[row]).batching_label for row in policies], dtype=object
-        )
-        deployments, distributions = (
-            np.array(labels, dtype=object)[table.place[left]].tolist()
-            for labels in (
-                [deployment.label for deployment in table.deployments],
-                [self.task.service_label(deployment) for deployment in table.deployments],
-            )
-        )
-        notes = table.notes[left]
-        rows = pl.DataFrame(
-            {
-                "deployment": deployments,
-                "service": distributions,
-                "policy": joined[named.ravel()].tolist(),
-                "latency": table.predicted[left],
-                "predicted": table.predicted[left],
-                "attainment": table.attainment[left],
-                "cost_per_million": table.cost[left],
-                "note": notes.tolist(),
-                "max_size": table.max_size[left],
-                "max_wait": table.max_wait[left],
-            },
-            schema_overrides=dict.fromkeys(("note", "deployment", "service", "policy"), pl.String),
-        )
-        out = pl.col("note") != ""
-        return rows.with_columns(
-            kind=pl.lit(table.kind),
-            cost_per_month=pl.col("cost_per_million") * self._millions_a_month,
-            unseen=pl.lit(None, pl.String),
-            out_of_sample=pl.lit(None, pl.Float64),
-            worst_minute=pl.lit(None, pl.Float64),
-            minutes_met=pl.lit(None, pl.Float64),
-            engine=pl.when(out | pl.lit(table.bound))
-            .then(pl.lit(SCREENED_OUT))
-            .otherwise(pl.lit(EXACT)),
-            reason=pl.when(out).then("note").otherwise(self._reasons(bound=table.bound)),
-        )
-
-    def _reasons(self, *, bound: bool) -> pl.Expr:
-        """Return why rows that were not simulated lost, as an expression."""
-        import polars as pl
-
-        winner = self._ranking[0][1].figures
-        latency, cost = pl.col("latency"), pl.col("cost_per_million")
-        least = "at least " if bound else ""
-        slow = pl.format(
-            "{} {}{} above the target of {}",
-            pl.lit(self._quantile),
-            pl.lit(least),
-            _format_seconds_column(latency),
-            pl.lit(duration(self.slo.latency)),
-        )
-        near = pl.lit("not simulated: its neighbours promised more, or did worse than predicted")
-        if self.task.budget is None:
-            dear = _format_ratio_column(cost, winner.cost, "cost", least)
-            other = pl.when(cost >= winner.cost).then(dear).otherwise(near)
-            barely = pl.format(
-                "{} {}{}, less than {} below the target",
-                pl.lit(self._quantile),
-                pl.lit(least),
-                _format_seconds_column(latency),
-                pl.lit(percent(self.task.options.headroom)),
-            )
-            return (
-                pl.when(latency > self.task.target)
-                .then(slow)
-                .when(latency > self.task.limit)
-                .then(barely)
-                .otherwise(other)
-            )
-        over = pl.format(
-            "${} per million above the budget of ${}",
-            _round_column(cost),
-            pl.lit(f"{self.task.budget:.4g}"),
-        )
-        slower = _format_ratio_column(latency, winner.latency, "latency", least)
-        other = pl.when(latency >= winner.latency).then(slower).otherwise(near)
-        return pl.when(cost > self.task.budget).then(over).otherwise(other)
 
     @cached_property
     def front(self) -> pl.DataFrame:
@@ -547,56 +376,3 @@ class Plan:
         shown = pl.concat([self.frame.head(1), self.near_misses])
         rows = shown.select(*columns).rows()
         return Table(list(columns.values()), rows, str(self)).html(limit=20)
-
-
-def _divide(value: float, by: float) -> float:
-    """Return a ratio; of what costs nothing to what costs nothing it is 1."""
-    if by:
-        return value / by
-    return math.inf if value else 1.0
-
-
-def _format_ratio(value: float, of: float, what: str) -> str:
-    ratio = _divide(value, of)
-    if ratio == math.inf:
-        return f"above the winner's {what}, which is 0"
-    if ratio < 1.1:
-        return f"{100 * (ratio - 1):.2g} % above the winner's {what}"
-    return f"{ratio:.3g} times the winner's {what}"
-
-
-def _round_column(value: pl.Expr, digits: int = 4) -> pl.Expr:
-    import polars as pl
-
-    return value.round_sig_figs(digits).cast(pl.String).str.strip_suffix(".0")
-
-
-def _format_seconds_column(seconds: pl.Expr) -> pl.Expr:
-    import polars as pl
-
-    long = pl.format("{} s", _round_column(seconds))
-    return (
-        pl.when(seconds >= 10)
-        .then(long)
-        .otherwise(pl.format("{} ms", _round_column(1000 * seconds)))
-    )
-
-
-def _format_ratio_column(value: pl.Expr, of: float, what: str, least: str) -> pl.Expr:
-    """Return what `_format_ratio` does, of a column."""
-    import polars as pl
-
-    if not of:
-        words = [pl.lit(_format_ratio(each, of, what)) for each in (1.0, 0.0)]
-        return pl.when(value > 0).then(words[0]).otherwise(words[1])
-    ratio = value / of
-    little = pl.format(
-        "{}{} % above the winner's {}",
-        pl.lit(least),
-        _round_column(100 * (ratio - 1), 2),
-        pl.lit(what),
-    )
-    much = pl.format(
-        "{}{} times the winner's {}", pl.lit(least), _round_column(ratio, 3), pl.lit(what)
-    )
-    return pl.when(ratio < 1.1).then(little).otherwise(much)

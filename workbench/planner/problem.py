@@ -22,6 +22,7 @@ from workbench.planner.candidates import (
     latencies_of,
     summarize,
 )
+from workbench.pricing.cost import MONTH
 from workbench.pricing.usage import Usage
 from workbench.quantiles import SLO, find_rank, longest_within, select_quantile
 from workbench.queueing.buffers import NoWaits, PoissonWaits
@@ -86,6 +87,11 @@ class PlanningProblem:
         tighter = replace(self, tightness=tightness)
         vars(tighter).update(known | self._known_choices)
         return tighter
+
+    @property
+    def millions_a_month(self) -> float:
+        """Requests of a month, in millions, the trace repeating itself."""
+        return self.trace.rate * MONTH / 1e6
 
     def speed_up(self, faster: float) -> PlanningProblem:
         """Return the problem of so much faster traffic, without a budget."""
@@ -205,9 +211,13 @@ class PlanningProblem:
             outcome = self.serve(configuration)
             data = self.content, self.bytes_out * len(self.trace)
             self._summaries[key] = summarize(outcome, deployment, self.slo, *data)
+        usage, seconds = self._summaries[key].usage, self.trace.duration
         figures = self._summaries[key].price(deployment, self.options.prices)
-        broken = self.find_broken_limits(deployment, policy.max_size)
-        return figures._replace(broken=broken) if broken else figures
+        if scaling is None:  # what a fleet took to boot is not repeated
+            usage = deployment.repeat_usage(usage, seconds)
+        month = dollars_of(deployment, usage, self.options.prices) * MONTH / seconds
+        broken = self.find_broken_limits(deployment, policy.max_size) or figures.broken
+        return figures._replace(broken=broken, month=month)
 
     @cached_property
     def _summaries(self) -> dict[Any, OutcomeSummary]:
