@@ -1,6 +1,7 @@
 """The decision: cost per month against latency, a point a type, the winner ringed."""
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
@@ -58,10 +59,14 @@ def decision_points(decision: "Decision") -> "pl.DataFrame":
     shown = pl.concat([front.filter(pl.col("kind").is_in(kinds)), rows]).filter(
         pl.col("latency").is_finite() & (pl.col("cost_per_month") > 0)
     )
-    written = {"cost": "cost_per_month", "reached": "latency", "in_time": "attainment"}
+    written: dict[str, tuple[str, Callable[[float], str]]] = {
+        "cost": ("cost_per_month", dollars),
+        "reached": ("latency", duration),
+        "in_time": ("attainment", percent),
+    }
     words = {
         name: [form(value) for value in shown[column].fill_null(0.0)]
-        for (name, column), form in zip(written.items(), (dollars, duration, percent), strict=True)
+        for name, (column, form) in written.items()
     }
     return shown.with_columns(**{n: pl.Series(w, dtype=pl.String) for n, w in words.items()})
 
