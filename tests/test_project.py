@@ -31,7 +31,7 @@ CORE = {
         "onnx",
         "onnxruntime",
     ),
-    *("platformdirs", "polars", "pooch", "requests", "scikit-learn", "scipy", "skl2onnx"),
+    *("platformdirs", "polars", "pooch", "requests", "scikit-learn", "scipy", "shtab", "skl2onnx"),
     *("threadpoolctl", "traitlets", "vl-convert-python"),
 }
 SHIPPED = {"workbench.data", "workbench.notebooks.reports"}  # from folders beside workbench/

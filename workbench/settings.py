@@ -25,13 +25,12 @@ class SettingDescription:
     """What is known of a setting beside its name, type and default.
 
     Attributes:
-        label: For a control, with the unit.
+        label: For a control, with the unit; of times that is "(s)".
         about: A phrase for the command line's help.
         check: Returns a value in its plain type, or raises InvalidInput.
         choices: The values it may take, where these are few.
         steps: Values that a slider offers; a setting without is turned by no slider.
         empty: What None stands for; "" where the setting must have a value.
-        is_time: Whether it is a time, which the command line takes with a unit.
         only_simulated: Whether it is an assumption of the simulator, unknown to any cloud.
     """
 
@@ -41,8 +40,12 @@ class SettingDescription:
     choices: tuple[Any, ...] = ()
     steps: Sequence[float] = ()
     empty: str = ""
-    is_time: bool = False
     only_simulated: bool = False
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it is a time, which the command line takes with a unit."""
+        return self.label.endswith("(s)")
 
     def validate(self, name: str, value: object) -> object:
         """Return the value in its plain type.
@@ -60,7 +63,6 @@ def setting(
     *,
     steps: Sequence[float] = (),
     empty: str = "",
-    is_time: bool = False,
     only_simulated: bool = False,
 ) -> Mapping[str, SettingDescription]:
     """Return the metadata of a dataclass field that is a setting: see `SettingDescription`."""
@@ -71,7 +73,6 @@ def setting(
         choices=getattr(check, "keywords", {}).get("choices", ()),
         steps=steps,
         empty=empty,
-        is_time=is_time,
         only_simulated=only_simulated,
     )
     return {"setting": described}

@@ -19,17 +19,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import cli
-from workbench.cli import arguments, demo, main, output
+from workbench.cli import demo, main, options, output
 from workbench.cli import run as run_command
 from workbench.cli.arguments import parse_policy, parse_seconds
+from workbench.cli.commands import COMMANDS
+from workbench.cli.deployments import deployment_of
+from workbench.cli.traffic import read_traffic
+from workbench.deployment import KINDS
 from workbench.errors import InvalidInput, NotFound
 from workbench.measuring.profile import load_profile
+from workbench.measuring.profile_cache import recall_profile
+from workbench.quantiles import SLO
 from workbench.registry.api import Registry
 from workbench.registry.rows import as_frame
 from workbench.run import load_run
 from workbench.traffic.patterns import poisson
+from workbench.widgets.presets import DEFAULT_GROUP, Preset
 
 FAST = "digits-mlp-small"
+CALM = ["--burst", "1", "--policy", "1"]
 SCRIPT = Path(sys.executable).with_name("workbench")
 
 
@@ -51,7 +59,7 @@ def onnx_file(model, tmp_path):
 @pytest.fixture
 def saved(capsys):
     """The folder of a run of 100 requests."""
-    assert main(["run", FAST, "--rate", "200", "--duration", "0.5s", "--out", "saved"]) == 0
+    assert main(["run", FAST, *CALM, "--rate", "200", "--duration", "0.5s", "--out", "saved"]) == 0
     capsys.readouterr()
     return Path("saved/no-batching")
 
@@ -104,11 +112,11 @@ def test_the_demo_fails_before_it_measures_where_it_may_not_write(capsys):
 def test_several_policies_are_run_and_compared(capsys):
     command = "run digits-mlp-small --rate 400 --duration 0.5s --slo 1s --policy 1 --policy 4/5ms"
 
-    assert main([*command.split(), "--out", "runs", "--json", "--seed", "7"]) == 0
+    assert main([*command.split(), *CALM[:2], "--out", "runs", "--json", "--seed", "7"]) == 0
 
     facts = as_json(capsys)
     assert [row["run"] for row in facts["runs"]] == ["no batching", "up to 4, 5 ms"]
-    assert all(row["verdict"] == "met" for row in facts["runs"])
+    assert all(row["attainment"] == 1 for row in facts["runs"])
     assert facts["runs"][1]["mean_batch_size"] > 1
     assert facts["saved"] == ["runs/no-batching", "runs/up-to-4-5-ms"]
     run = load_run("runs/up-to-4-5-ms")
@@ -117,7 +125,7 @@ def test_several_policies_are_run_and_compared(capsys):
 
 
 def test_a_run_without_out_leaves_nothing_behind(capsys):
-    assert main(["run", FAST, "--rate", "50", "--duration", "200ms"]) == 0
+    assert main(["run", FAST, *CALM, "--rate", "50", "--duration", "200ms"]) == 0
 
     told = capsys.readouterr()
     assert "no batching" in told.out
@@ -129,7 +137,7 @@ def test_the_settings_of_a_run_are_those_given(capsys):
     words = "--workers 2 --threads 1 --hourly-price 3.6 --burst 4 --dwell 100ms/50ms"
     command = f"run {FAST}:1 --rate 300 --duration 0.4s {words} --slo 50ms --quantile 0.9"
 
-    assert main([*command.split(), "--out", "it", "--json"]) == 0
+    assert main([*command.split(), "--policy", "1", "--out", "it", "--json"]) == 0
 
     facts = load_run("it/no-batching").facts
     assert facts["deployment"] == {"kind": "local", "workers": 2, "threads": 1, "hourly_price": 3.6}
@@ -169,7 +177,7 @@ def test_an_interrupt_keeps_what_was_measured(capsys, monkeypatch):
 
     told = capsys.readouterr()
     assert told.err.splitlines()[-1] == "workbench: interrupted; what was measured was kept."
-    assert "NO: stopped early" in told.out
+    assert "stopped early" in told.out
     run = load_run("kept/no-batching")
     assert not run.complete
     assert 0 < len(run) < 60_000
@@ -232,6 +240,29 @@ def test_a_profile_is_shown_and_saved(capsys):
     assert "Best fit: " in told.out
     assert "Profiling digits-mlp-small:1: 8 of 8" in told.err
     assert load_profile("p").times()["batch_size"].to_list() == [1, 2, 4, 8]
+
+
+def test_a_profile_is_measured_again_and_kept(capsys, monkeypatch, tmp_path, model):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "registry").symlink_to(Path(os.environ["WORKBENCH_HOME"]) / "registry")
+    monkeypatch.setenv("WORKBENCH_HOME", str(home))
+    command = ["profile", FAST, "--batch-sizes", "1,2", "--budget", "20ms", "--json"]
+
+    assert main(command) == 0
+    assert recall_profile(model) is None
+    capsys.readouterr()
+    assert main([*command, "--again"]) == 0
+    shown = as_json(capsys)["rows"]
+    kept = recall_profile(model).frame.to_dicts()
+    assert [row["median"] for row in kept] == [row["median"] for row in shown]
+
+
+def test_a_busy_machine_is_said_with_the_command_that_measures_again(capsys, monkeypatch):
+    monkeypatch.setattr("workbench.measuring.profile.read_load", lambda: 1e4)
+
+    assert main(["profile", FAST, "--batch-sizes", "1", "--budget", "10ms"]) == 0
+    assert "while it rests: workbench profile MODEL --again." in capsys.readouterr().err
 
 
 def test_a_profile_as_json_has_a_row_for_each_state(capsys):
@@ -417,27 +448,28 @@ def write(name, content):
 
 
 BAD_RUNS = [
-    ("--rate -5", "rate must be"),
+    ("--rate -5", "workbench: --rate must be"),
     ("--rate nan", "rate must be"),
     ("--rate 0", "rate must be"),
     ("--rate many", "argument --rate: invalid float value: 'many'"),
-    ("", "Say what traffic to send"),
     ("--rate 9 --duration nan", "duration must be"),
     ("--rate 9 --duration=-1s", "duration must be"),
     ("--rate 9 --duration soon", "'soon' is not a valid time"),
     ("--rate 9 --burst 0.5", "burst is the high rate over the low one"),
     ("--rate 9 --burst 2 --dwell 1s", "dwell must be two mean stays"),
-    ("--rate 9 --policy 0", "max_size must be"),
-    ("--rate 9 --policy 8/nan", "max_wait must be"),
-    ("--rate 9 --policy 8/-5ms", "max_wait must be"),
+    ("--rate 9 --policy 0", "--policy: SIZE must be"),
+    ("--rate 9 --policy 8/25", "write 25ms or 25s"),
+    ("--rate 9 --policy 8/nan", "WAIT must be"),
+    ("--rate 9 --policy 8/-5ms", "WAIT must be"),
     ("--rate 9 --policy many", "'many' is not a valid policy; examples: 1, 16, 16/20ms"),
     ("--rate 9 --policy 0,25ms", "'0,25ms' is not a valid policy"),
     ("--rate 9 --workers 0", "workers must be"),
     ("--rate 9 --threads 0", "threads must be"),
-    ("--rate 9 --hourly-price nan", "hourly_price must be"),
-    ("--rate 9 --slo 0ms", "latency must be"),
+    ("--rate 9 --hourly-price nan", "--hourly-price must be"),
+    ("--rate 9 --slo 0ms", "--slo must be"),
+    ("--rate 9 --slo 100", "'100' is a time without a unit: write 100ms or 100s"),
     ("--rate 9 --slo 1s --quantile 2", "quantile must"),
-    ("--rate 9 --out there", "there/no-batching exists already"),
+    ("--rate 9 --policy 1 --out there", "there/no-batching exists already"),
     ("--rate 9 --out file/run", "file/run cannot be written"),
     ("--rate 9 --frequency 5", "unrecognized arguments: --frequency 5"),
     ("--trace nothing.csv", "nothing.csv"),
@@ -447,7 +479,7 @@ BAD_RUNS = [
     ("--trace nan.csv", "nan.csv"),
     ("--trace text.csv", "text.csv"),
     ("--trace good.csv --rate -1", "rate must be"),
-    ("--trace good.csv --duration 100s", "clip needs"),
+    ("--trace good.csv --duration 100s", "--duration 100s is longer than the trace"),
 ]
 
 
@@ -475,7 +507,7 @@ def test_what_a_run_cannot_do_is_one_line(words, message, capsys):
 BAD_COMMANDS = [
     ("run nobody --rate 5", "No group 'nobody'. Known: breast-cancer-forest"),
     (f"run {FAST}:7 --rate 5", "No version 7 of 'digits-mlp-small'. Known: 1 (Approved)"),
-    (f"profile {FAST} --batch-sizes 1,0", "batch_sizes must be"),
+    (f"profile {FAST} --batch-sizes 1,0", "--batch-sizes must be"),
     (f"profile {FAST} --batch-sizes 1,x", "'x' is not a whole number"),
     (f"profile {FAST} --threads 0", "threads must be"),
     (f"profile {FAST} --out given.onnx", "given.onnx exists already"),
@@ -492,7 +524,6 @@ BAD_COMMANDS = [
     ("report nothing", "Nothing saved at nothing"),
     ("report damaged", "damaged"),
     ("report", "Give folders of saved runs"),
-    ("", "the following arguments are required: COMMAND. See workbench --help"),
     ("dance", "invalid choice: 'dance'"),
     ("demo --duration 0", "duration must be"),
     ("app --preset nope", "No preset 'nope'"),
@@ -538,7 +569,7 @@ def test_a_disk_that_fills_while_saving_leaves_nothing_half_written(capsys, monk
 
     monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
 
-    assert main(["run", FAST, "--rate", "50", "--duration", "200ms", "--out", "runs"]) == 2
+    assert main(["run", FAST, *CALM, "--rate", "50", "--duration", "200ms", "--out", "runs"]) == 2
 
     told = capsys.readouterr()
     assert "no batching" in told.out  # the figures are shown all the same
@@ -568,7 +599,7 @@ def test_an_interrupt_anywhere_else_is_one_line(capsys, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(arguments, "Registry", interrupt)
+    monkeypatch.setattr("workbench.registry.api.Registry", interrupt)
 
     assert main(["registry", "list"]) == 130
     assert capsys.readouterr().err == "workbench: interrupted.\n"
@@ -590,7 +621,7 @@ def test_the_installed_command_shows_no_traceback():
 
     assert told.returncode == 2
     assert told.stdout == ""
-    assert re.fullmatch(r"workbench: rate must be .*\n", told.stderr)
+    assert re.fullmatch(r"workbench: --rate must be .*\n", told.stderr)
 
 
 def test_a_reader_that_goes_away_is_no_news():
@@ -607,31 +638,67 @@ def test_a_reader_that_goes_away_is_no_news():
 # --------------------------------------------------------------------------------- words and lines
 
 
-@pytest.mark.parametrize("command", ["", "demo", "run", "profile", "report", "app", "registry"])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_shows_examples_that_are_understood(command, capsys):
     with pytest.raises(SystemExit) as leaving:
         main([*command.split(), "--help"])
     assert leaving.value.code == 0
-    _, _, shown = capsys.readouterr().out.partition("examples:")
-    examples = re.findall(rf"^  workbench ({command}.*)$", shown, re.MULTILINE)
+    _, _, shown = capsys.readouterr().out.replace("\\\n", "").partition("examples:")
+    examples = re.findall(rf"workbench ({command}\b.*)$", shown, re.MULTILINE)
 
     assert examples
     for example in examples:
-        words = shlex.split(example.partition(" > ")[0])
-        assert callable(cli._parser().parse_args(words).command)
+        words = shlex.split(re.split(r" > |\)$", example)[0])
+        assert callable(cli._parser(words).parse_args(words).command)
+
+
+@pytest.mark.parametrize("words", [[], ["registry"]])
+def test_a_command_that_is_given_nothing_shows_its_help(words, capsys):
+    assert main(words) == 0
+    assert capsys.readouterr().out.startswith(" ".join(["usage: workbench", *words]))
+
+
+def test_the_help_lists_every_command_and_exit_status(capsys):
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(re.search(rf"^    {name}\s", shown, re.MULTILINE) for name in COMMANDS)
+    statuses = re.findall(r"^  (\d+) ", shown, re.MULTILINE)
+    assert statuses == ["0", "1", "2", "3", "4", "130", "141"]
+
+
+def test_the_defaults_are_what_the_app_begins_with():
+    begins, words = Preset(question=""), ["simulate"]
+    arguments = cli._parser(words).parse_args(words)
+
+    assert read_traffic(arguments) == begins.trace
+    assert deployment_of(arguments) == begins.deployment
+    assert (options.POLICY, SLO(latency=arguments.slo)) == (begins.policy, begins.slo)
+    assert options.MODEL == DEFAULT_GROUP
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_inference_type_begins_as_its_form_does(kind):
+    words = ["simulate", "--on", kind.replace(" ", "-")]
+    assert deployment_of(cli._parser(words).parse_args(words)) == KINDS[kind].example()
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("25ms", 0.025), ("0.1s", 0.1), ("1e-3", 0.001), ("3 min", 180), ("2h", 7200), ("5us", 5e-6)],
+    [("25ms", 0.025), ("0.1s", 0.1), ("1e-3s", 0.001), ("3 min", 180), ("2h", 7200), ("5us", 5e-6)],
 )
 def test_times_may_have_a_unit(text, expected):
     assert parse_seconds(text) == pytest.approx(expected, rel=1e-15)
 
 
 @given(st.floats(min_value=0, max_value=1e9))
-def test_seconds_without_a_unit_are_read_as_they_are(value):
-    assert parse_seconds(str(value)) == value
+def test_a_number_without_a_unit_is_no_time_unless_it_is_0(value):
+    assert parse_seconds(f"{value}s") == value
+    if not value:
+        assert parse_seconds(str(value)) == 0
+        return
+    with pytest.raises(InvalidInput, match="without a unit") as refused:
+        parse_seconds(str(value))
+    assert f"write {value}ms or {value}s" in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["", "ms", "5 parsecs", "1.2.3", "1,5"])

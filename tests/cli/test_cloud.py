@@ -47,7 +47,7 @@ def write(name, **facts):
             "serverless --memory-mb 2048 --max-concurrency 4 --on-limit queue",
             "serverless 2048 MB",
         ),
-        ("async --instance-type ml.m5.large --concurrency 2 --ttl 60", "async 1 x ml.m5.large"),
+        ("async --instance-type ml.m5.large --concurrency 2 --ttl 60s", "async 1 x ml.m5.large"),
         ("batch-transform --instance-type ml.m5.large --period 1s", "batch transform 1 x"),
     ],
     ids=["serverless", "async", "batch transform"],
@@ -68,12 +68,15 @@ def test_a_model_runs_on_a_cloud(capsys, tmp_path, options, label):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--on serverless --memory-mb 2048", "max_concurrency"),
-        ("--on serverless --memory-mb 2048 --max-concurrency 4 --threads 2", "no threads"),
+        ("--on serverless --memory-mb 2047", "--memory-mb must be"),
+        (
+            "--on serverless --memory-mb 2048 --max-concurrency 4 --threads 2",
+            "--threads is no option",
+        ),
         ("--on real-time --instance-type m5", "must look like 'ml.m5.large'"),
-        ("--count 2", "has no count"),
-        ("--on lambda --memory-mb 64 --max-concurrency 4", "memory_mb"),
-        ("--on batch-transform --instance-type ml.m5.large --ttl 60", "has no ttl"),
+        ("--count 2", "--count is no option of --on local, which has --workers"),
+        ("--on lambda --memory-mb 64 --max-concurrency 4", "--memory-mb"),
+        ("--on batch-transform --instance-type ml.m5.large --ttl 60s", "--ttl is no option"),
         ("--on moon", "invalid choice: 'moon'"),
     ],
 )

@@ -1,6 +1,7 @@
 """`workbench simulate`, `plan` and `idle`, and policies and functions as words."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from workbench.run import load_run
 
 FAST = "digits-mlp-small"
 FLEET = ["--on", "real-time", "--instance-type", "ml.m5.large"]
+UNBATCHED = ["--policy", "1"]
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +78,7 @@ def test_functions_are_as_their_example_but_for_what_is_said():
         ("in-flight:2", wb.InFlight(2)),
         ("while-booting", wb.WhileBooting()),
         ("hedge:after=200ms", wb.Hedge(after=0.2)),
-        ("by-deadline:latency=100ms,service=0.02/0.03", wb.ByDeadline(
+        ("by-deadline:latency=100ms,service=20ms/30ms", wb.ByDeadline(
             latency=0.1, service=(0.02, 0.03))),
     ],
 )  # fmt: skip
@@ -132,7 +134,8 @@ def test_policies_are_simulated_compared_and_saved(capsys):
 
 
 def test_a_fleet_follows_the_policy_that_is_named(capsys):
-    command = ["simulate", FAST, "--rate", "10", "--duration", "10min", *FLEET, "--out", "r"]
+    traffic = ["--rate", "10", "--burst", "1", "--duration", "10min"]
+    command = ["simulate", FAST, *traffic, *UNBATCHED, *FLEET, "--out", "r"]
 
     assert main([*command, "--scaling", "target-tracking:target=150,most=6"]) == 0
 
@@ -143,7 +146,8 @@ def test_a_fleet_follows_the_policy_that_is_named(capsys):
 @pytest.mark.parametrize("kind", ["predictive:boot=60s", "mark-described"])
 def test_a_fleet_is_planned_ahead_by_what_an_instance_can_do(capsys, kind):
     functions = ["--overflow", "lambda:memory=1769", "--slo", "1s", "--out", "r"]
-    command = ["simulate", FAST, "--rate", "20", "--duration", "2min", *FLEET, *functions]
+    traffic = ["--rate", "20", "--duration", "2min", *UNBATCHED]
+    command = ["simulate", FAST, *traffic, *FLEET, *functions]
     scaling = f"{kind}{',' if ':' in kind else ':'}capacity=4,most=9"
 
     assert main([*command, "--scaling", scaling]) == 0
@@ -151,18 +155,12 @@ def test_a_fleet_is_planned_ahead_by_what_an_instance_can_do(capsys, kind):
     assert capacity["rate"] == 4
 
 
-def test_planning_ahead_needs_a_target_or_a_capacity(capsys):
-    command = ["simulate", FAST, "--rate", "20", "--duration", "1min", *FLEET]
-
-    assert main([*command, "--scaling", "predictive"]) == 2
-    assert "give --slo" in capsys.readouterr().err
-
-
 def test_what_is_only_simulated_can_be_said(capsys):
     on = ["--on", "serverless", "--memory-mb", "2048", "--max-concurrency", "5"]
-    command = ["simulate", FAST, "--rate", "0.1", "--duration", "20min", *on, "--cold-start", "2s"]
+    traffic = ["--rate", "0.1", "--burst", "1", "--duration", "20min"]
+    command = ["simulate", FAST, *traffic, *on, "--cold-start", "2s"]
 
-    assert main([*command, "--keep-alive", "1", "--json"]) == 0
+    assert main([*command, "--keep-alive", "1s", "--json"]) == 0
     short = as_json(capsys)["runs"][0]["cold_starts"]
     assert main([*command, "--json"]) == 0
     assert short > as_json(capsys)["runs"][0]["cold_starts"]
@@ -202,13 +200,15 @@ def test_what_cannot_be_simulated_is_refused_in_a_line(capsys, more, message):
 PLAN = ["plan", FAST, "--rate", "20", "--duration", "1min", "--on", "lambda"]
 
 
-def test_a_plan_is_printed_with_why_others_lost(capsys):
-    assert main([*PLAN, "--slo", "200ms", "--cold-start", "1s"]) == 0
+def test_a_plan_begins_with_the_answer_and_says_why_others_lost(capsys):
+    today = ["--today", "real-time:count=2", "--today-policy", "8/25ms"]
+    assert main([*PLAN, "--on", "serverless", "--slo", "200ms", *today, "--check"]) == 0
 
     shown = capsys.readouterr().out
-    assert shown.startswith("lambda ")
-    assert "meets the target" in shown
-    assert "the winner's cost" in shown
+    assert shown.startswith("Take ")
+    assert "the runner-up, " in shown
+    assert "Today's choice, real-time 2 x ml.m5.large" in " ".join(shown.split())
+    assert re.search(r"^real-time 2 x ml.m5.large \(today\) +up to 8, 25 ms", shown, re.MULTILINE)
 
 
 def test_a_plan_is_json(capsys):
@@ -216,6 +216,8 @@ def test_a_plan_is_json(capsys):
 
     facts = as_json(capsys)
     assert facts["feasible"]
+    assert facts["sentence"].startswith("Take lambda ")
+    assert [row["kind"] for row in facts["types"]] == ["lambda"]
     assert facts["deployment"]["kind"] == "lambda"
     assert facts["candidates"][0]["deployment"].startswith("lambda")
 
@@ -231,7 +233,7 @@ def test_a_plan_tries_fleets_that_change_size_and_hybrids_where_asked(capsys):
 
 def test_a_target_that_nothing_meets_is_a_status_of_its_own(capsys):
     assert main([*PLAN, "--slo", "0.01ms"]) == 1
-    assert capsys.readouterr().out.startswith("Nothing meets the target.")
+    assert capsys.readouterr().out.startswith("Nothing meets p95 ")
 
 
 def test_fleets_that_change_size_and_hybrids_are_planned_by_a_forecaster(capsys, monkeypatch):
@@ -268,8 +270,8 @@ def test_idle_traffic_is_reported_on(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["my-endpoint", "--rate", "1"], "not both"),
-        ([], "Say what traffic"),
+        (["my-endpoint", "--rate", "1"], "Say what is idle"),
+        ([], "Say what is idle"),
         (["--rate", "1", "--hours", "noon"], "an example: 8-18"),
     ],
 )

@@ -1,9 +1,9 @@
 """The command that serves the app as a page."""
 
+import argparse
 from functools import partial
-from typing import Any
 
-from workbench.cli.arguments import add_registry_path, help_settings, registry_of, subparser
+from workbench.cli.arguments import add_registry_path, registry_of
 from workbench.cli.output import Arguments, announce, print_json, print_text
 
 
@@ -28,10 +28,8 @@ def _announce_url(arguments: Arguments, url: str) -> None:
     announce("Ctrl-C ends it.")
 
 
-def add_app(commands: Any) -> None:  # noqa: ANN401
+def add_app(parser: argparse.ArgumentParser) -> None:
     """Add `workbench app`."""
-    about = "serve the app as a page for a classroom, until Ctrl-C"
-    parser = subparser(commands, "app", about, **help_settings("app"))
     parser.add_argument(
         "--preset",
         metavar="NAME",

@@ -1,93 +1,94 @@
-"""What `run` and `simulate` share: the options of an experiment, and how its runs are shown."""
+"""The commands `predict` and `simulate`, and what they share with `run`: experiments."""
 
 import argparse
 from pathlib import Path
 
-from workbench.batching.timer import BatchPolicy
-from workbench.cli.arguments import (
-    add_registry_path,
-    argument_type,
-    parse_policy,
-    parse_seconds,
-    registry_of,
-)
-from workbench.cli.cloud import add_deployment_options, deployment_of
-from workbench.cli.files import check_new, file_name
-from workbench.cli.output import Arguments, print_json, print_text, report_interruption
+from workbench.cli.arguments import add_registry_path, registry_of
+from workbench.cli.deployments import add_place, deployment_of
+from workbench.cli.files import TABLE_FORMATS, check_new, check_table, file_name
+from workbench.cli.options import CHECK, POLICY, add_model, add_options
+from workbench.cli.output import Arguments
 from workbench.cli.planned_scaling import PlannedScaling
-from workbench.cli.traffic import add_traffic, read_traffic
-from workbench.comparison import compare
+from workbench.cli.results import show_results, show_runs
+from workbench.cli.traffic import read_traffic
 from workbench.experiment import Experiment
+from workbench.progress import show_progress
 from workbench.quantiles import SLO
-from workbench.run import Run
 from workbench.scaling.base import ScalingPolicy
 
 
-def add_experiment_options(parser: argparse.ArgumentParser, *, simulated: bool = False) -> None:
-    """Add model, traffic, batching, target, deployment, and where runs are saved."""
-    parser.add_argument("model", help="group, or group:version")
-    add_traffic(parser)
-    serving = parser.add_argument_group("serving")
-    serving.add_argument(
-        "--policy",
-        type=argument_type(parse_policy),
-        action="append",
-        metavar="SIZE/WAIT",
-        help="largest batch / longest wait for it, as 8/25ms; 1 is no batching (default); "
-        "given several times, all are tried and compared",
-    )
-    serving.add_argument(
-        "--slo", type=argument_type(parse_seconds), help="latency target, as 100ms"
-    )
-    serving.add_argument("--quantile", type=float, default=0.95, help="of the target (%(default)s)")
-    add_deployment_options(parser, simulated=simulated)
-    parser.add_argument("--out", metavar="FOLDER", help="save each run in a folder below this one")
+def _predict(arguments: Arguments) -> int:
+    check_table(arguments.out)
+    found = {}
+    for name, experiment in experiments_of(arguments).items():
+        with show_progress(f"Predicting {experiment.policy.label}") as report:
+            found[name] = experiment.predict(progress=report)
+    return show_results(arguments, list(found.values()))
+
+
+def _simulate(arguments: Arguments) -> int:
+    check_folders(arguments)
+    runs = {}
+    for name, experiment in experiments_of(arguments).items():
+        with show_progress(f"Simulating {experiment.policy.label}") as report:
+            runs[name] = experiment.simulate(
+                cold_start=arguments.cold_start,
+                boot=arguments.boot,
+                scaling=scaling_of(arguments, experiment),
+                seed=arguments.seed,
+                progress=report,
+            )
+    return show_runs(arguments, runs)
+
+
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `workbench predict`."""
+    add_experiment(parser, simulated=True)
+    parser.add_argument("--out", metavar="FILE", help=f"write the table here, as {TABLE_FORMATS}")
+    parser.set_defaults(command=_predict)
+
+
+def add_simulate(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `workbench simulate`."""
+    add_experiment(parser, simulated=True)
+    add_folder(parser)
+    parser.set_defaults(command=_simulate)
+
+
+def add_experiment(parser: argparse.ArgumentParser, *, simulated: bool = False) -> None:
+    """Add model, traffic, batching, target and deployment."""
+    add_model(parser)
+    add_options(parser, "traffic", "traffic of a file, or a public trace", "batching")
+    add_options(parser, "target", check=CHECK)
+    add_place(parser, simulated=simulated)
     add_registry_path(parser)
+
+
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Add the option for where runs are saved."""
+    parser.add_argument("--out", metavar="FOLDER", help="save each run in a folder below this one")
 
 
 def experiments_of(arguments: Arguments) -> dict[str, Experiment]:
     """Return an experiment for each policy, by the name that its run is saved under."""
-    policies = arguments.policy or [BatchPolicy()]
-    slo = arguments.slo
-    if slo is not None:
-        slo = SLO(latency=slo, quantile=arguments.quantile)
+    slo = SLO(latency=arguments.slo, quantile=arguments.quantile)
     deployment = deployment_of(arguments)
     trace = read_traffic(arguments)
-    names = {policy: file_name(policy.label) for policy in policies}
-    if arguments.out:
-        for name in names.values():
-            check_new(Path(arguments.out) / name)
     model = registry_of(arguments)[arguments.model]
     return {
-        name: Experiment(model, deployment, trace, policy, slo) for policy, name in names.items()
+        file_name(policy.label): Experiment(model, deployment, trace, policy, slo)
+        for policy in arguments.policy or [POLICY]
     }
+
+
+def check_folders(arguments: Arguments) -> None:
+    """Refuse folders that runs cannot be saved in, before they are made."""
+    for policy in arguments.policy or [POLICY]:
+        if arguments.out:
+            check_new(Path(arguments.out) / file_name(policy.label))
 
 
 def scaling_of(arguments: Arguments, experiment: Experiment) -> ScalingPolicy | None:
     """Return what the size of an experiment's deployment follows."""
     given: ScalingPolicy | PlannedScaling | None = arguments.scaling
     return given.policy(experiment) if isinstance(given, PlannedScaling) else given
-
-
-def show_runs(arguments: Arguments, runs: dict[str, Run], *, stopped: bool = False) -> int:
-    """Print the runs side by side, save them where that is asked for; return the exit status."""
-    from workbench.cli.report import facts_of, format_comparison
-
-    if not runs:
-        return report_interruption("nothing was measured")
-    comparison = compare(list(runs.values()))
-    print_text(arguments, format_comparison(comparison))
-    saved = save_runs(runs, Path(arguments.out)) if arguments.out else []
-    if arguments.json:
-        print_json(facts_of(comparison), saved=saved)
-    if saved:
-        next_step = f"workbench report {' '.join(saved)}"
-        print_text(arguments, f"\nRuns: {', '.join(saved)}\nNext: {next_step}")
-    return report_interruption("what was measured was kept") if stopped else 0
-
-
-def save_runs(runs: dict[str, Run], folder: Path, *, overwrite: bool = False) -> list[str]:
-    """Return where each run is saved now."""
-    return [
-        str(run.save(folder / file_name(name), overwrite=overwrite)) for name, run in runs.items()
-    ]

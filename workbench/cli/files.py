@@ -1,12 +1,41 @@
-"""Where a command writes: refused before hours are spent on what should go there."""
+"""What a command writes: refused before hours are spent on what should go there."""
 
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from workbench.errors import StorageError
+from workbench.errors import InvalidInput, StorageError
+from workbench.files import write_file
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_WRITERS: Mapping[str, Callable[["pl.DataFrame", Any], object]] = {
+    ".csv": lambda frame, file: frame.write_csv(file),
+    ".json": lambda frame, file: frame.write_json(file),
+    ".parquet": lambda frame, file: frame.write_parquet(file),
+}
+TABLE_FORMATS = ", ".join(_WRITERS)
+"""How the name of a table's file may end."""
+
+
+def check_table(path: str | None) -> None:
+    """Refuse a table's file that cannot be written, or whose format is not known."""
+    if path is None:
+        return
+    if Path(path).suffix not in _WRITERS:
+        raise InvalidInput(f"--out names a table, which ends in {TABLE_FORMATS}; got {path!r}.")
+    check_new(Path(path))
+
+
+def write_table(frame: "pl.DataFrame", path: str) -> str:
+    """Return the path of a file that holds the frame, in the format that its name says."""
+    with translate_write_errors(Path(path)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return str(write_file(path, lambda file: _WRITERS[Path(path).suffix](frame, file)))
 
 
 def file_name(label: str) -> str:

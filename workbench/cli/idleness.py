@@ -1,13 +1,15 @@
 """The command `idle`: warm or cold, of an endpoint or of traffic."""
 
+import argparse
 import re
 from datetime import timedelta
 from typing import Any
 
-from workbench.cli.arguments import argument_type, help_settings, parse_seconds, subparser
-from workbench.cli.cloud import add_deployment_settings, base_of
+from workbench.cli.arguments import argument_type
+from workbench.cli.deployments import add_deployment, base_of
+from workbench.cli.options import TIME, add_options
 from workbench.cli.output import Arguments, print_json, print_text
-from workbench.cli.traffic import add_traffic, read_traffic
+from workbench.cli.traffic import is_traffic_given, read_traffic
 from workbench.cloud.aws import aws
 from workbench.errors import InvalidInput
 from workbench.idleness import idle_report
@@ -31,11 +33,11 @@ def _idle(arguments: Arguments) -> int:
         if getattr(arguments, name) is not None
     }
     deployment = base_of(arguments) if arguments.on else None
-    if arguments.endpoint and (arguments.trace or arguments.rate is not None):
-        raise InvalidInput("Give an endpoint, or traffic (--trace or --rate), not both.")
+    if bool(arguments.endpoint) == is_traffic_given(arguments):
+        raise InvalidInput("Say what is idle: an endpoint, or traffic (--trace or --rate).")
     if arguments.endpoint:
         cloud = aws(profile=arguments.aws_profile, region=arguments.region)
-        since = timedelta(days=arguments.since)
+        since = timedelta(seconds=arguments.since)
         found = idle_report(arguments.endpoint, deployment, cloud=cloud, since=since, **settings)
     else:
         begins = {} if arguments.begins is None else {"begins": arguments.begins}
@@ -46,19 +48,19 @@ def _idle(arguments: Arguments) -> int:
     return 0
 
 
-def add_idle(commands: Any) -> None:  # noqa: ANN401
+def add_idle(parser: argparse.ArgumentParser) -> None:
     """Add `workbench idle`."""
-    about = "tell what it costs to keep an instance for calls that seldom come, and what not to"
-    parser = subparser(commands, "idle", about, **help_settings("idle"))
     parser.add_argument(
         "endpoint", nargs="?", help="an endpoint on AWS, whose calls CloudWatch counted"
     )
-    parser.add_argument("--since", type=float, default=14.0, help="days back (%(default)s)")
+    parser.add_argument(
+        "--since", type=TIME, default=14 * 86_400.0, metavar="TIME", help="so long back (14d)"
+    )
     parser.add_argument("--aws-profile", metavar="NAME", help="of AWS's credentials")
     parser.add_argument("--region", help="of AWS")
-    add_traffic(parser)
+    add_options(parser, "traffic", "traffic of a file, or a public trace")
     parser.add_argument("--begins", type=float, help="hour of the day of the traffic's start (0)")
-    add_deployment_settings(parser, default=None)
+    add_deployment(parser, default=None)
     report = parser.add_argument_group("what is asked")
     report.add_argument(
         "--hours",
@@ -70,6 +72,6 @@ def add_idle(commands: Any) -> None:  # noqa: ANN401
         ("call-seconds", "what a call takes (as CloudWatch says; 0.1s)"),
         ("cold-start", "what a cold call waits (unknown)"),
     ):
-        report.add_argument(f"--{name}", type=argument_type(parse_seconds), help=about)
+        report.add_argument(f"--{name}", type=TIME, metavar="TIME", help=about)
     report.add_argument("--accept", type=float, help="the share of cold calls that may be (0.01)")
     parser.set_defaults(command=_idle)

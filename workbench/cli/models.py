@@ -10,11 +10,10 @@ from typing import Any, get_args
 
 from workbench.cli.arguments import (
     add_registry_path,
-    help_settings,
     registry_of,
-    subparser,
     version_of,
 )
+from workbench.cli.commands import add_printing, sentence, show_help
 from workbench.cli.output import Arguments, print_json
 from workbench.cli.samples import read_samples
 from workbench.formatting import Table
@@ -27,6 +26,12 @@ from workbench.registry.onnx import check_model
 from workbench.registry.zoo import NAMES, build
 
 _EXIT_DAMAGED = 1
+_ARGUMENTS = {
+    "model": "group, or group:version",
+    "group": "of versions, as my-model",
+    "file": "of the ONNX model",
+    "task": "as digits",
+}
 
 
 def _list(arguments: Arguments) -> int:
@@ -142,13 +147,10 @@ def _print_model(model: Model, *, as_json: bool) -> None:
     print(Table([], list((facts | traits).items())))
 
 
-def add_registry(commands: Any) -> None:  # noqa: ANN401
+def add_registry(parser: argparse.ArgumentParser) -> None:
     """Add `workbench registry`."""
-    about = "see, add and approve models"
-    parser = commands.add_parser(
-        "registry", help=about, description=f"{about.capitalize()}.", **help_settings("registry")
-    )
-    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
+    show_help(parser)
+    actions = parser.add_subparsers(metavar="ACTION", dest="action")
     _action(actions, "list", "list every version of every model", _list)
     _action(actions, "show", "show what is known of a model", _show, "model")
     register = _action(
@@ -215,9 +217,12 @@ def _action(
     command: Callable[[Arguments], int],
     *positional: str,
 ) -> argparse.ArgumentParser:
-    parser = subparser(actions, name, about, allow_abbrev=False)
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=about, description=sentence(about), allow_abbrev=False
+    )
+    add_printing(parser)
     for argument in positional:
-        parser.add_argument(argument)
+        parser.add_argument(argument, help=_ARGUMENTS[argument])
     add_registry_path(parser)
     parser.set_defaults(command=command)
     return parser

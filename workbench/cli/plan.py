@@ -1,117 +1,196 @@
 """The command `plan`: the cheapest way to meet a target, and why the others lost."""
 
+import argparse
+import re
+import textwrap
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
+from workbench.batching.timer import BatchPolicy
 from workbench.cli.arguments import (
     add_registry_path,
     argument_type,
-    help_settings,
-    parse_seconds,
+    parse_integers,
+    parse_policy,
+    parse_times,
+    parse_words,
     registry_of,
-    subparser,
 )
-from workbench.cli.output import Arguments, print_json, print_text
-from workbench.cli.traffic import add_traffic, read_traffic
-from workbench.cli.values import forecasters, options_of, parse_forecaster
-from workbench.formatting import Table
+from workbench.cli.files import TABLE_FORMATS, check_table, write_table
+from workbench.cli.options import CHECK, TIME, Option, add_group, add_model, add_options
+from workbench.cli.output import Arguments, name_options, option_of, print_json, print_text
+from workbench.cli.statuses import check_verdicts, feasibility_status
+from workbench.cli.traffic import read_traffic
+from workbench.cli.values import forecasters, options_of, parse_deployment, parse_forecaster
+from workbench.planner.decisions import Decision, summarize_plan
 from workbench.planner.options import CLOUD_KINDS, SELF_SCALED, Options
-from workbench.planner.plans import Plan
 from workbench.planner.search import plan
 from workbench.progress import show_progress
 from workbench.quantiles import SLO
 
-_EXIT_UNMET = 1
-_SHOWN = 12
-_COLUMNS = {
-    "deployment": "deployment",
-    "policy": "policy",
-    "latency": "latency (s)",
-    "attainment": "in time",
-    "minutes_met": "minutes met",
-    "cost_per_million": "$ per million",
-    "cost_per_month": "$ a month",
-    "reason": "reason",
-}
+_WIDTH = 100
 _KINDS = {kind.replace(" ", "-"): kind for kind in (*CLOUD_KINDS, *SELF_SCALED)}
+_FLAG: Option = {"action": "store_true"}
+_TIMES: Option = {"type": argument_type(parse_times), "metavar": "TIME,..."}
+_NUMBERS: Option = {"type": argument_type(parse_integers), "metavar": "NUMBER,..."}
+_NAMES: Option = {"type": parse_words, "metavar": "NAME,..."}
+_TIME: Option = {"type": TIME, "metavar": "TIME"}
+_WHOLE: Option = {"type": int, "metavar": "NUMBER"}
+_NUMBER: Option = {"type": float, "metavar": "NUMBER"}
+_CHOICES: Mapping[str, Option] = {
+    "kinds": {"action": "append", "choices": tuple(_KINDS)},
+    "serverless_memory_mb": _NUMBERS,
+    "lambda_memory_mb": _NUMBERS,
+    "instance_types": _NAMES,
+    "managed_instance_types": _NAMES,
+    "serverless_concurrency": _WHOLE,
+    "lambda_concurrency": _WHOLE,
+    "max_count": _WHOLE,
+    "max_sizes": _NUMBERS,
+    "max_waits": _TIMES,
+    "periods": _TIMES,
+    "even_if_answers_change": _FLAG,
+    "keep_alive": _TIME,
+    "cold_start": _TIME,
+    "boot": _TIME,
+    "threads": _WHOLE,
+    "scaled": _FLAG,
+    "hybrid": _FLAG,
+    "forecaster": {
+        "type": argument_type(parse_forecaster),
+        "action": "append",
+        "metavar": "KIND:SETTING=VALUE,...",
+    },
+    "headroom": _NUMBER,
+    "unseen_draws": _WHOLE,
+    "unseen_share": _NUMBER,
+    "finalists": _WHOLE,
+}
+"""How each choice of `Options` is written that a command line can write."""
 
 
 def _plan(arguments: Arguments) -> int:
+    check_table(arguments.out)
     trace = read_traffic(arguments)
-    choices: dict[str, Any] = {
-        name: getattr(arguments, name)
-        for name in ("boot", "cold_start", "forecaster")
-        if getattr(arguments, name) is not None
-    }
-    choices |= {name: True for name in ("scaled", "hybrid") if getattr(arguments, name)}
-    if arguments.on:
-        choices["kinds"] = [_KINDS[each] for each in arguments.on]
     model = registry_of(arguments)[arguments.model]
     slo = SLO(latency=arguments.slo, quantile=arguments.quantile)
+    options = options_from(arguments)
     with show_progress("Planning") as report:
-        found = plan(model, trace, slo, Options(**choices), arguments.budget, progress=report)
+        made = plan(model, trace, slo, options, arguments.budget, progress=report)
+    today = arguments.today and (arguments.today, arguments.today_policy or BatchPolicy())
+    found = summarize_plan(made, today=today)
+    written = write_table(made.frame, arguments.out) if arguments.out else None
+    notes = [name_options(note, arguments) for note in found.notes]
     if arguments.json:
-        print_json(_facts(found))
-    print_text(arguments, _text(found))
-    return 0 if found.feasible else _EXIT_UNMET
+        print_json(_facts(found), notes=notes, table=written)
+    print_text(arguments, _format(found, notes))
+    if not found.feasible or not arguments.check:
+        return feasibility_status(arguments, feasible=found.feasible)
+    return check_verdicts({found.winner.label: found.winner.verdict})
 
 
-def _facts(found: Plan) -> dict[str, Any]:
+def options_from(arguments: Arguments) -> Options:
+    """Return what a plan may choose from, as far as the arguments say so."""
+    given = {name: getattr(arguments, name) for name in _list_choices() if name != "kinds"}
+    choices = {name: value for name, value in given.items() if value not in (None, False)}
+    if arguments.on:
+        choices["kinds"] = [_KINDS[each] for each in arguments.on]
+    return Options(**choices)
+
+
+def _facts(found: Decision) -> dict[str, Any]:
+    made = found.plan
     return {
+        "sentence": found.sentence,
         "feasible": found.feasible,
-        "plan": found.label,
-        "deployment": found.best.deployment.to_dict(),
-        "policy": found.best.policy.to_dict(),
-        "candidates": found.frame.head(len(found.finalists)).to_dicts(),
-        "notes": list(found.notes),
-        "seconds": found.seconds,
+        "plan": made.label,
+        "deployment": made.best.deployment.to_dict(),
+        "policy": made.best.policy.to_dict(),
+        "types": found.frame.to_dicts(),
+        "candidates": made.frame.head(len(made.finalists)).to_dicts(),
+        "seconds": made.seconds,
     }
 
 
-def _text(found: Plan) -> str:
-    rows = found.frame.head(_SHOWN).select(*_COLUMNS).rows()
-    head = found.label if found.feasible else f"Nothing meets the target. {found.label}"
-    return "\n\n".join(
-        [head, Table(list(_COLUMNS.values()), rows).text(), "\n".join([found.effort, *found.notes])]
-    )
+def _format(found: Decision, notes: list[str]) -> str:
+    """Return the answer, the best of each inference type, and what to mind."""
+    parts = [
+        *(textwrap.fill(each, _WIDTH) for each in (found.sentence, found.today_sentence)),
+        f"{found.table().text()}\nSimulated.",
+        "\n".join([found.plan.effort, *notes]),
+    ]
+    return "\n\n".join(filter(None, parts))
 
 
-def add_plan(commands: Any) -> None:  # noqa: ANN401
-    """Add `workbench plan`."""
-    about = "find the cheapest way to meet a latency target, and why the others lost"
-    parser = subparser(commands, "plan", about, **help_settings("plan"))
-    parser.add_argument("model", help="group, or group:version")
-    add_traffic(parser)
-    target = parser.add_argument_group("what it must do")
-    target.add_argument(
-        "--slo", type=argument_type(parse_seconds), required=True, help="latency target, as 50ms"
-    )
-    target.add_argument("--quantile", type=float, default=0.95, help="of the target (%(default)s)")
-    target.add_argument("--budget", type=float, help="US dollars per million requests")
-    where = parser.add_argument_group("where it may run")
-    where.add_argument(
-        "--on",
-        action="append",
-        choices=tuple(_KINDS),
-        help="an inference type (all that do not scale themselves); may recur",
-    )
-    where.add_argument(
-        "--scaled", action="store_true", help="try fleets that change size by target tracking, too"
-    )
-    where.add_argument(
-        "--hybrid", action="store_true", help="try fleets whose overflow goes to functions, too"
-    )
-    where.add_argument(
-        "--forecaster",
-        type=argument_type(parse_forecaster),
-        action="append",
+def add_plan(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `workbench plan`."""
+    add_model(parser)
+    add_options(parser, "traffic", "traffic of a file, or a public trace")
+    budget = {"type": float, "help": "the most that a million requests may cost, in US dollars"}
+    add_options(parser, "target", check=CHECK, budget=budget)
+    add_group(parser, "what it may choose from", list_options())
+    there = parser.add_argument_group("what is there already, to be compared")
+    there.add_argument(
+        "--today",
+        type=argument_type(parse_deployment),
         metavar="KIND:SETTING=VALUE,...",
-        help="what scales hybrids ahead, several to compare (persistence): "
-        f"{', '.join(options_of(forecasters()))}",
+        help="where the model runs today, as serverless:memory=2048",
     )
-    for name, about in (
-        ("cold-start", "what an instance on demand takes to start (no time)"),
-        ("boot", "what an instance of a fleet takes (3min)"),
-    ):
-        where.add_argument(f"--{name}", type=argument_type(parse_seconds), help=about)
+    there.add_argument(
+        "--today-policy",
+        type=argument_type(parse_policy),
+        metavar="SIZE/WAIT",
+        help="how requests become batches there (no batching)",
+    )
+    parser.add_argument("--out", metavar="FILE", help=f"write all candidates, as {TABLE_FORMATS}")
     add_registry_path(parser)
     parser.set_defaults(command=_plan)
+
+
+def list_options() -> dict[str, Option]:
+    """Return the choices of a plan as options, described as `Options` describes them.
+
+    >>> list_options()["--max-count"]["help"]
+    'the most instances of a fleet (200)'
+    """
+    described = _read_descriptions()
+    more = {
+        "kinds": "; may be given again",
+        "forecaster": f": {', '.join(options_of(forecasters()))}",
+    }
+    return {
+        "--on" if name == "kinds" else option_of(name): {
+            **option,
+            "help": described[name] + more.get(name, ""),
+        }
+        for name, option in _list_choices().items()
+    }
+
+
+def _list_choices() -> dict[str, Option]:
+    return {each.name: _CHOICES[each.name] for each in fields(Options) if each.name in _CHOICES}
+
+
+def _read_descriptions() -> dict[str, str]:
+    """Return what the docstring of `Options` says of each choice, and what it begins with."""
+    text = (Options.__doc__ or "").partition("Attributes:")[2].partition("\n    Raises:")[0]
+    parts = re.findall(r"^ {8}(\w+): (.*?)(?=^ {8}\w|\Z)", text, re.MULTILINE | re.DOTALL)
+    begins = {each.name: each.default for each in fields(Options)}
+    return {
+        name: _phrase(about) + _describe_begin(None if name == "kinds" else begins.get(name))
+        for name, about in parts
+    }
+
+
+def _phrase(about: str) -> str:
+    """Return a description of Python's as a help text."""
+    plain = " ".join(about.split()).rstrip(".").replace("`", "").replace("%", "%%")
+    return plain.replace("; None: ", "; by default ")
+
+
+def _describe_begin(value: object) -> str:
+    """Return what a choice begins with, in brackets."""
+    if isinstance(value, tuple):
+        return f" ({','.join(map(str, value))})" if value else ""
+    return f" ({value:g})" if isinstance(value, int | float) and value is not False else ""

@@ -1,10 +1,9 @@
 """The commands of prices."""
 
+import argparse
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from typing import Any
 
-from workbench.cli.arguments import help_settings, subparser
 from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cloud.aws import aws
 from workbench.cloud.price_list import PriceRefresh, refresh_prices
@@ -65,11 +64,11 @@ def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def add_prices(commands: Any) -> None:  # noqa: ANN401
+def add_prices(parser: argparse.ArgumentParser) -> None:
     """Add `workbench prices`."""
-    about = "show the prices that costs are made of, or refresh them from AWS"
-    parser = subparser(commands, "prices", about, **help_settings("prices"))
-    parser.add_argument("action", nargs="?", choices=("show", "refresh"), default="show")
+    parser.add_argument(
+        "action", nargs="?", choices=("show", "refresh"), default="show", help="(%(default)s)"
+    )
     parser.add_argument("--region", default="us-east-1", help="whose prices (%(default)s)")
     parser.add_argument(
         "--cloud",

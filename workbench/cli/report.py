@@ -1,27 +1,24 @@
-"""The command that reports on saved runs, and how any command shows runs."""
+"""The command that reports on saved runs."""
 
+import argparse
 import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from workbench.cli.arguments import help_settings, subparser
 from workbench.cli.files import check_folder, translate_write_errors
 from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.results import costs_of, facts_of, format_comparison
 from workbench.comparison import Comparison, compare
 from workbench.errors import InvalidInput
 from workbench.files import write_file
 from workbench.measuring.profile import Profile, load_profile
-from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet
-from workbench.report.conclusion import conclude
 from workbench.report.notebook import Parameter, execute, find_template, page_of, parameters_of
 from workbench.report.page import write_report
 from workbench.run import load_run
 
-_WIDTH = 100
 _TITLE = "Inference report"
 
 
@@ -106,32 +103,11 @@ def write_page(comparison: Comparison, path: Path, title: str, profiles: Sequenc
     with translate_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     runs = list(comparison.runs.values())
-    return write_report(runs, path, title=title, costs=_costs(comparison), profiles=profiles)
+    return write_report(runs, path, title=title, costs=costs_of(comparison), profiles=profiles)
 
 
-def facts_of(comparison: Comparison) -> dict[str, Any]:
-    """Return a comparison as JSON values."""
-    return {**comparison.to_dict(), "finding": _conclude(comparison)}
-
-
-def _conclude(comparison: Comparison) -> str:
-    return conclude(list(comparison.runs.values()), costs=_costs(comparison))
-
-
-def _costs(comparison: Comparison) -> list[Cost | None]:
-    return [comparison.costs.get(name) for name in comparison.runs]
-
-
-def format_comparison(comparison: Comparison) -> str:
-    """Return the comparison as a table of text, what it shows, and what to mind."""
-    notes = "".join(f"\nNote: {warning}" for warning in comparison.warnings)
-    return f"{comparison}\n\n{textwrap.fill(_conclude(comparison), _WIDTH)}{notes}"
-
-
-def add_report(commands: Any) -> None:  # noqa: ANN401
+def add_report(parser: argparse.ArgumentParser) -> None:
     """Add `workbench report`."""
-    about = "write one HTML file about saved runs, which opens without internet"
-    parser = subparser(commands, "report", about, **help_settings("report"))
     parser.add_argument(
         "runs",
         nargs="*",

@@ -1,42 +1,43 @@
-"""The commands of experiments: demo, run, simulate and profile."""
+"""The commands that measure: demo, run and profile."""
 
+import argparse
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from workbench.cli import demo
 from workbench.cli.arguments import (
     add_price,
     add_registry_path,
     argument_type,
-    help_settings,
     parse_integers,
-    parse_seconds,
     registry_of,
-    subparser,
 )
-from workbench.cli.cloud import cloud_of
+from workbench.cli.deployments import cloud_of
 from workbench.cli.experiments import (
-    add_experiment_options,
+    add_experiment,
+    add_folder,
+    check_folders,
     experiments_of,
-    save_runs,
     scaling_of,
-    show_runs,
 )
 from workbench.cli.files import check_folder, check_new
 from workbench.cli.models import models_table
+from workbench.cli.options import TIME, add_model
 from workbench.cli.output import (
     Arguments,
+    announce,
+    name_options,
     print_json,
     print_text,
     report_interruption,
 )
-from workbench.cli.report import facts_of, format_comparison, write_page
+from workbench.cli.report import write_page
+from workbench.cli.results import facts_of, format_comparison, save_runs, show_runs
 from workbench.cloud.aws import Cloud
 from workbench.comparison import compare
 from workbench.experiment import Experiment
-from workbench.formatting import Table, milliseconds
+from workbench.formatting import Table, duration, span
 from workbench.measuring import kept_calls
 from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, Profile, profile
 from workbench.progress import show_progress
@@ -93,6 +94,7 @@ def _demo(arguments: Arguments) -> int:
 
 
 def _run(arguments: Arguments) -> int:
+    check_folders(arguments)
     experiments = experiments_of(arguments)
     with cloud_of(arguments) as cloud:
         runs, stopped = _measure(
@@ -105,20 +107,6 @@ def _run(arguments: Arguments) -> int:
     return show_runs(arguments, runs, stopped=stopped)
 
 
-def _simulate(arguments: Arguments) -> int:
-    runs = {}
-    for name, experiment in experiments_of(arguments).items():
-        with show_progress(f"Simulating {experiment.policy.label}") as report:
-            runs[name] = experiment.simulate(
-                cold_start=arguments.cold_start,
-                boot=arguments.boot,
-                scaling=scaling_of(arguments, experiment),
-                seed=arguments.seed,
-                progress=report,
-            )
-    return show_runs(arguments, runs)
-
-
 def _profile(arguments: Arguments) -> int:
     if arguments.out:
         check_new(Path(arguments.out))
@@ -129,14 +117,19 @@ def _profile(arguments: Arguments) -> int:
         arguments.threads,
         repeats=arguments.repeats,
         budget=arguments.budget,
+        fresh=arguments.again,
     )
     if profiled.frame.is_empty():
         return report_interruption("nothing was measured")
     print_text(arguments, _format_service_times(profiled))
+    if caveat := profiled.quality.caveat:
+        announce(name_options(f"workbench: {caveat}", arguments))
+    if arguments.again:
+        announce("Kept: plans and simulations use it from now on.")
     saved = [str(profiled.save(arguments.out))] if arguments.out else []
     if arguments.json:
         rows = profiled.frame.drop("quantiles", *kept_calls.COLUMNS).to_dicts()
-        facts = {**profiled.facts, "tail": profiled.note}
+        facts = {**profiled.facts, "tail": profiled.note, "caveat": profiled.quality.caveat}
         print_json({"rows": rows, "facts": facts}, saved=saved)
     return report_interruption("what was measured was kept") if stopped else 0
 
@@ -182,6 +175,7 @@ def _measure_profile(
     *,
     repeats: int = 1000,
     budget: float,
+    fresh: bool = False,
 ) -> tuple[Profile, bool]:
     """Measure service times; tell, too, whether Ctrl-C ended it."""
     stopped = threading.Event()
@@ -194,19 +188,16 @@ def _measure_profile(
             budget=budget,
             progress=report,
             stopped=stopped,
+            fresh=fresh,
         )
     return profiled, stopped.is_set()
 
 
-def add_demo(commands: Any) -> None:  # noqa: ANN401
+def add_demo(parser: argparse.ArgumentParser) -> None:
     """Add `workbench demo`."""
-    about = "run no batching against batching for real, under bursts, and write a report"
-    parser = subparser(commands, "demo", about, **help_settings("demo"))
     parser.add_argument("--out", default="reports/demo", help="folder (%(default)s)")
     parser.add_argument(
-        "--duration",
-        type=argument_type(parse_seconds),
-        help="of a run (8s, or longer for 400 requests)",
+        "--duration", type=TIME, metavar="TIME", default=demo.DURATION, help="of a run (8s)"
     )
     parser.add_argument("--seed", type=int, default=demo.SEED, help="of the traffic (%(default)s)")
     add_price(parser, default=0.1)
@@ -214,27 +205,16 @@ def add_demo(commands: Any) -> None:  # noqa: ANN401
     parser.set_defaults(command=_demo)
 
 
-def add_run(commands: Any) -> None:  # noqa: ANN401
+def add_run(parser: argparse.ArgumentParser) -> None:
     """Add `workbench run`."""
-    about = "run a model under an open-loop load, on this machine or on a cloud"
-    parser = subparser(commands, "run", about, **help_settings("run"))
-    add_experiment_options(parser)
+    add_experiment(parser)
+    add_folder(parser)
     parser.set_defaults(command=_run)
 
 
-def add_simulate(commands: Any) -> None:  # noqa: ANN401
-    """Add `workbench simulate`."""
-    about = "tell what would happen, in virtual time: a day in seconds, and at no cost"
-    parser = subparser(commands, "simulate", about, **help_settings("simulate"))
-    add_experiment_options(parser, simulated=True)
-    parser.set_defaults(command=_simulate)
-
-
-def add_profile(commands: Any) -> None:  # noqa: ANN401
+def add_profile(parser: argparse.ArgumentParser) -> None:
     """Add `workbench profile`."""
-    about = "measure how long batches of each size take on this machine"
-    parser = subparser(commands, "profile", about, **help_settings("profile"))
-    parser.add_argument("model", help="group, or group:version")
+    add_model(parser)
     parser.add_argument(
         "--batch-sizes",
         type=argument_type(parse_integers),
@@ -244,7 +224,8 @@ def add_profile(commands: Any) -> None:  # noqa: ANN401
     parser.add_argument("--threads", type=argument_type(parse_integers), default=(1,), help="(1)")
     parser.add_argument(
         "--budget",
-        type=argument_type(parse_seconds),
+        type=TIME,
+        metavar="TIME",
         default=1.0,
         help="longest time for one figure (1s)",
     )
@@ -253,6 +234,11 @@ def add_profile(commands: Any) -> None:  # noqa: ANN401
         type=int,
         default=1000,
         help="calls to time, within the budget: more show rarer slow ones (1000)",
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="keep it in the place of the one that plans and simulations use",
     )
     parser.add_argument("--out", metavar="FOLDER", help="save the profile here")
     add_registry_path(parser)
@@ -276,12 +262,12 @@ def _format_service_times(profiled: Profile) -> str:
 def _service_rows(profiled: Profile, threads: int) -> list[list[str]]:
     rows = profiled.frame.filter(threads=threads)
     after_idle = rows.filter(state=AFTER_IDLE)["batch_size", "median"].rows()
-    idle = {size: milliseconds(median) for size, median in after_idle}
+    idle = {size: duration(median) for size, median in after_idle}
     return [
         [
             str(size),
-            milliseconds(median),
-            f"{milliseconds(low)} to {milliseconds(high)}",
+            duration(median),
+            f"{span(low, high)}",
             idle.get(size, "-"),  # an interrupted profile may end without it
             f"{size / median:,.0f}",
         ]

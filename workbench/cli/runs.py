@@ -1,9 +1,9 @@
 """The command that lists and deletes the runs that the app keeps."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.arguments import help_settings, subparser
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.errors import NotFound, WorkbenchError
 from workbench.files import list_runs, runs_folder
@@ -60,10 +60,8 @@ def _row(facts: dict[str, Any]) -> list[object]:
     return [facts["name"], what, facts["requests"], size]
 
 
-def add_runs(commands: Any) -> None:  # noqa: ANN401
+def add_runs(parser: argparse.ArgumentParser) -> None:
     """Add `workbench runs`."""
-    about = "list or delete the runs that the app keeps"
-    parser = subparser(commands, "runs", about, **help_settings("runs"))
     parser.add_argument(
         "--delete", nargs="+", metavar="RUN", help="remove these from disk, for good"
     )

@@ -1,5 +1,6 @@
 """The command `select`: which model to run, and why."""
 
+import argparse
 import json
 import math
 from typing import Any
@@ -7,13 +8,12 @@ from typing import Any
 from workbench.cli.arguments import (
     add_registry_path,
     argument_type,
-    help_settings,
-    parse_seconds,
     registry_of,
-    subparser,
 )
+from workbench.cli.options import CHECK, TIME, add_options
 from workbench.cli.output import Arguments, print_json, print_text
-from workbench.cli.traffic import add_traffic, read_traffic
+from workbench.cli.statuses import feasibility_status
+from workbench.cli.traffic import read_traffic
 from workbench.deployment.base import KINDS
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput
@@ -25,7 +25,6 @@ from workbench.routing.cascade import Cascade
 from workbench.selection.needs import Bounds
 from workbench.selection.search import select
 
-_EXIT_NOTHING = 1
 _THRESHOLD = 0.9
 _CASCADE_KINDS = ("serverless", "lambda")
 _KINDS = {kind.replace(" ", "-"): kind for kind in CLOUD_KINDS}
@@ -126,7 +125,7 @@ def _select(arguments: Arguments) -> int:
     if arguments.json:
         print_json(found.to_dict())
     print_text(arguments, str(found))
-    return 0 if found.feasible else _EXIT_NOTHING
+    return feasibility_status(arguments, feasible=found.feasible)
 
 
 def _collect_needs(arguments: Arguments) -> dict[str, Any]:
@@ -142,10 +141,8 @@ def _collect_needs(arguments: Arguments) -> dict[str, Any]:
     return needs
 
 
-def add_select(commands: Any) -> None:  # noqa: ANN401
+def add_select(parser: argparse.ArgumentParser) -> None:
     """Add `workbench select`."""
-    about = "say which model to run, where, and why"
-    parser = subparser(commands, "select", about, **help_settings("select"))
     parser.add_argument("models", nargs="*", help="group, or group:version (all approved ones)")
     cascade: Any = argument_type(parse_cascade)
     parser.add_argument(
@@ -164,11 +161,8 @@ def add_select(commands: Any) -> None:  # noqa: ANN401
     ):
         parsed: Any = argument_type(parse)
         needs.add_argument(name, type=parsed, action="append", metavar=metavar, help=what)
-    needs.add_argument(
-        "--slo", type=argument_type(parse_seconds), required=True, help="latency target, as 50ms"
-    )
-    needs.add_argument("--quantile", type=float, default=0.95, help="of the target (%(default)s)")
     needs.add_argument("--budget", type=float, help="US dollars per million requests")
+    add_options(parser, "target", check=CHECK)
     choice = parser.add_argument_group("what decides")
     choice.add_argument(
         "--weights",
@@ -182,7 +176,7 @@ def add_select(commands: Any) -> None:  # noqa: ANN401
     choice.add_argument(
         "--confidence", type=float, default=0.95, help="of reaching it (%(default)s)"
     )
-    add_traffic(parser)
+    add_options(parser, "traffic", "traffic of a file, or a public trace")
     where = parser.add_argument_group("where it may run")
     where.add_argument(
         "--on",
@@ -191,7 +185,7 @@ def add_select(commands: Any) -> None:  # noqa: ANN401
         help="an inference type (all); may be repeated",
     )
     where.add_argument(
-        "--cold-start", type=argument_type(parse_seconds), help="of an instance on demand (none)"
+        "--cold-start", type=TIME, metavar="TIME", help="of an instance on demand (none)"
     )
     where.add_argument(
         "--no-measure",

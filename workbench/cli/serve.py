@@ -1,16 +1,14 @@
 """The command that serves models to other programs."""
 
+import argparse
 import threading
 from dataclasses import MISSING, fields
-from typing import Any
 
 from workbench.cli.arguments import (
     add_registry_path,
     argument_type,
-    help_settings,
     parse_seconds,
     registry_of,
-    subparser,
 )
 from workbench.cli.cloud import set_on_signal
 from workbench.cli.output import Arguments, announce, print_json, print_text
@@ -79,10 +77,8 @@ def _serve(arguments: Arguments) -> int:
     return 0
 
 
-def add_serve(commands: Any) -> None:  # noqa: ANN401
+def add_serve(parser: argparse.ArgumentParser) -> None:
     """Add `workbench serve`."""
-    about = "answer other programs by one or several models, until Ctrl-C"
-    parser = subparser(commands, "serve", about, **help_settings("serve"))
     parser.add_argument("models", metavar="MODEL[,MODEL...]", help="the smallest first")
     parser.add_argument(
         "--router",

@@ -1,25 +1,20 @@
-"""The options that say what traffic is sent, and the trace that they describe."""
+"""The trace that the options of traffic describe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from workbench.cli.arguments import (
-    add_header,
-    argument_type,
-    parse_dwell_times,
-    parse_seconds,
-)
+from workbench.cli.options import TRAFFIC
 from workbench.cli.output import Arguments, announce
 from workbench.errors import InvalidInput
 from workbench.traffic.datasets import open_trace
-from workbench.traffic.instants import Unit
 from workbench.traffic.patterns import bursty, poisson
 from workbench.traffic.replay import from_counts, from_csv, from_jsonl, from_parquet
 from workbench.traffic.trace import Trace
-from workbench.validation import positive
+from workbench.validation import positive, positive_share
 
 _COUNTS = ".txt"
+_OPTION_OF = {"duration": "trace-duration"}
 _READERS: dict[str, Callable[..., Trace]] = {
     ".csv": from_csv,
     ".parquet": from_parquet,
@@ -29,42 +24,60 @@ _READERS: dict[str, Callable[..., Trace]] = {
 
 
 def read_traffic(arguments: Arguments) -> Trace:
-    """Return the traffic that the arguments describe."""
+    """Return the traffic that the arguments describe: what they do not say is as in the app."""
     if arguments.trace:
         return _replay_trace(arguments)
-    if arguments.rate is None:
-        raise InvalidInput(
-            "Say what traffic to send: --rate REQUESTS_PER_SECOND or --trace FILE_OR_NAME."
-        )
-    settings = {
-        "rate": arguments.rate,
-        "duration": 10.0 if arguments.duration is None else arguments.duration,
-        "seed": arguments.seed,
-    }
-    if arguments.burst is None:
-        return poisson(**settings)
-    return bursty(burst=arguments.burst, dwell=arguments.dwell, **settings)
+    settings = {name: _setting(arguments, name) for name in TRAFFIC}
+    if settings["burst"] == 1:
+        return poisson(**{name: settings[name] for name in ("rate", "duration", "seed")})
+    return bursty(**settings)
 
 
-def _parse_origin(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def is_traffic_given(arguments: Arguments) -> bool:
+    """Return whether any traffic is asked for, or only that of the defaults."""
+    names = ("trace", *(name for name in TRAFFIC if name != "seed"))
+    return any(getattr(arguments, name) is not None for name in names)
+
+
+def _setting(arguments: Arguments, name: str) -> Any:  # noqa: ANN401 - of any kind
+    given = getattr(arguments, name)
+    return TRAFFIC[name] if given is None else given
 
 
 def _replay_trace(arguments: Arguments) -> Trace:
     """Return a stored trace."""
     suffix, how = Path(arguments.trace).suffix, _reader_options(arguments)
     if suffix == _COUNTS or arguments.count_period is not None:
-        return _fit(_spread_counts(arguments, how), arguments)
+        return _fit(_take_part(_spread_counts(arguments, how), arguments), arguments)
     read = _READERS.get(suffix, open_trace)
     if (how and read is open_trace) or ("header" in how and read is not from_csv):
-        raise InvalidInput(f"{arguments.trace} is not read with {', '.join(how)}: leave that out.")
-    trace: Trace = read(arguments.trace, **how)
+        raise InvalidInput(f"{arguments.trace} is not read with {_options(how)}: leave that out.")
+    if read is open_trace:
+        trace = open_trace(arguments.trace, seed=arguments.seed, **_part(arguments))
+    else:
+        trace = _take_part(read(arguments.trace, **how), arguments)
     if trace.notice:
         announce(trace.notice)
     return _fit(trace, arguments)
+
+
+def _part(arguments: Arguments) -> dict[str, Any]:
+    """Return which part of a trace is sent, as far as the arguments say so."""
+    given = {name: getattr(arguments, name) for name in ("start", "stop", "share")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _take_part(trace: Trace, arguments: Arguments) -> Trace:
+    """Return the part of a file's trace that is sent."""
+    part = _part(arguments)
+    for name in ("start", "stop"):
+        if isinstance(part.get(name), str):
+            raise InvalidInput(
+                f"--{name} of a file is a time from its beginning, as 10min; got {part[name]!r}."
+            )
+    if "share" in part:
+        trace = trace.thin(positive_share("share", part.pop("share")), seed=arguments.seed)
+    return trace.clip(**part) if part else trace
 
 
 def _spread_counts(arguments: Arguments, how: dict[str, Any]) -> Trace:
@@ -75,7 +88,7 @@ def _spread_counts(arguments: Arguments, how: dict[str, Any]) -> Trace:
             "each counted, as 1s."
         )
     if how:
-        raise InvalidInput(f"Counts are not read with {', '.join(how)}: leave that out.")
+        raise InvalidInput(f"Counts are not read with {_options(how)}: leave that out.")
     return from_counts(arguments.trace, period=arguments.count_period, seed=arguments.seed)
 
 
@@ -83,7 +96,18 @@ def _fit(trace: Trace, arguments: Arguments) -> Trace:
     """Return a trace at the rate and of the duration that were asked for."""
     if arguments.rate is not None:
         trace = trace.scale(positive("rate", arguments.rate) / trace.rate)
-    return trace if arguments.duration is None else trace.clip(0.0, arguments.duration)
+    if arguments.duration is None:
+        return trace
+    if positive("duration", arguments.duration) > trace.duration:
+        raise InvalidInput(
+            f"--duration {arguments.duration:g}s is longer than the trace, which lasts "
+            f"{trace.duration:g}s: leave it out, or give less."
+        )
+    return trace.clip(0.0, arguments.duration)
+
+
+def _options(names: Iterable[str]) -> str:
+    return ", ".join(f"--{_OPTION_OF.get(name, name)}" for name in names)
 
 
 def _reader_options(arguments: Arguments) -> dict[str, Any]:
@@ -92,46 +116,3 @@ def _reader_options(arguments: Arguments) -> dict[str, Any]:
     given = {name: getattr(arguments, name) for name in names}
     given["duration"] = arguments.trace_duration
     return {name: value for name, value in given.items() if value is not None}
-
-
-def add_traffic(parser: Any) -> None:  # noqa: ANN401
-    """Add the options that say what traffic is sent."""
-    traffic = parser.add_argument_group("traffic")
-    traffic.add_argument("--rate", type=float, help="requests a second, on average")
-    traffic.add_argument(
-        "--burst", type=float, help="rate in bursts over rate between them (default: no bursts)"
-    )
-    traffic.add_argument(
-        "--dwell",
-        type=argument_type(parse_dwell_times),
-        default=(4.0, 1.0),
-        help="mean time between bursts and in one (4s/1s)",
-    )
-    traffic.add_argument(
-        "--trace",
-        metavar="FILE|NAME",
-        help="replay a .csv, .jsonl or .parquet file, counts in a .txt, or a public trace",
-    )
-    traffic.add_argument(
-        "--count-period",
-        type=argument_type(parse_seconds),
-        help="how long each of the counts in a text file counted, as 1s",
-    )
-    traffic.add_argument("--column", help="of the file's times (found by itself)")
-    add_header(traffic)
-    traffic.add_argument("--unit", choices=get_args(Unit), help="of times that are numbers (s)")
-    traffic.add_argument(
-        "--origin", type=_parse_origin, help="what becomes 0, an instant or a number of that unit"
-    )
-    traffic.add_argument(
-        "--sort", action="store_true", default=None, help="put the file's times in order"
-    )
-    traffic.add_argument(
-        "--trace-duration",
-        type=argument_type(parse_seconds),
-        help="how long the file's trace is (until its last request)",
-    )
-    traffic.add_argument(
-        "--duration", type=argument_type(parse_seconds), help="seconds (10s, or the whole trace)"
-    )
-    traffic.add_argument("--seed", type=int, default=0, help="of the traffic (%(default)s)")

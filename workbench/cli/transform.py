@@ -1,28 +1,23 @@
 """The command `transform`, and the options of whatever reads a user's tables."""
 
+import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from workbench.cli.arguments import (
-    add_header,
     add_registry_path,
     argument_type,
-    help_settings,
+    parse_words,
     registry_of,
-    subparser,
 )
-from workbench.cli.cloud import add_deployment_options, cloud_of, deployment_of
+from workbench.cli.deployments import add_deployment, base_of, cloud_of
+from workbench.cli.options import HEADER, add_group, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.errors import InvalidInput
 from workbench.measuring.batch_inference import transform
 from workbench.progress import show_progress
 from workbench.registry.rows import Missing
-
-
-def parse_columns(text: str) -> tuple[str, ...]:
-    """Return names that stand between commas."""
-    return tuple(text.split(","))
 
 
 def parse_schema(text: str) -> dict[str, str]:
@@ -38,7 +33,7 @@ def parse_schema(text: str) -> dict[str, str]:
 
 
 def _transform(arguments: Arguments) -> int:
-    deployment = deployment_of(arguments)
+    deployment = base_of(arguments)
     model = registry_of(arguments)[arguments.model]
     with cloud_of(arguments) as cloud, show_progress("Answering rows") as report:
         done = transform(
@@ -63,22 +58,21 @@ def _transform(arguments: Arguments) -> int:
     return 0
 
 
-def add_transform(commands: Any) -> None:  # noqa: ANN401
+def add_transform(parser: argparse.ArgumentParser) -> None:
     """Add `workbench transform`."""
-    about = "have a model answer every row of a file"
-    parser = subparser(commands, "transform", about, **help_settings("transform"))
     parser.add_argument("model", help="group, or group:version")
     parser.add_argument("data", help="a .parquet, .csv, .jsonl or .npy file")
     parser.add_argument(
-        "--output",
+        *("--out", "--output"),
+        dest="output",
         required=True,
         metavar="FILE",
         help="a new .parquet file for rows and answers, or .npy for answers alone",
     )
     parser.add_argument(
-        "--columns", type=parse_columns, metavar="A,B", help="that the model takes (all)"
+        "--columns", type=parse_words, metavar="A,B", help="that the model takes (all)"
     )
-    add_header(parser)
+    add_group(parser, "the file", HEADER)
     parser.add_argument(
         "--schema",
         type=argument_type(parse_schema),
@@ -91,6 +85,7 @@ def add_transform(commands: Any) -> None:  # noqa: ANN401
         default="refuse",
         help="what becomes of a missing value (%(default)s)",
     )
-    add_deployment_options(parser)
+    add_deployment(parser, simulated=False)
+    add_options(parser, "money and credentials")
     add_registry_path(parser)
     parser.set_defaults(command=_transform)

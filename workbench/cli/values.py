@@ -17,6 +17,9 @@ from workbench.scaling.base import SCALING_POLICIES, ScalingPolicy, policy_from_
 from workbench.settings import settings_of
 
 _FORM = "KIND:SETTING=VALUE,SETTING=VALUE"
+_TIMES = {"boot", "interval", "launch_overhead", "window", "season"}
+"""Settings that are seconds, of values that do not describe theirs."""
+
 _ON_DEMAND = {kind: each for kind, each in KINDS.items() if each.on_demand}
 
 
@@ -43,8 +46,21 @@ def parse_overflow(text: str) -> Deployment:
     >>> parse_overflow("lambda:memory=3008").label
     'lambda 3008 MB'
     """
-    data = _parse(text, _ON_DEMAND)
-    example = _ON_DEMAND[data["kind"]].example().to_dict() if data["kind"] in _ON_DEMAND else {}
+    return _parse_deployment(text, _ON_DEMAND)
+
+
+def parse_deployment(text: str) -> Deployment:
+    """Return the deployment of a text; what it does not say is as in its example.
+
+    >>> parse_deployment("real-time:count=2").label
+    'real-time 2 x ml.m5.large'
+    """
+    return _parse_deployment(text, KINDS)
+
+
+def _parse_deployment(text: str, kinds: Mapping[str, type[Deployment]]) -> Deployment:
+    data = _parse(text, kinds)
+    example = kinds[data["kind"]].example().to_dict() if data.get("kind") in kinds else {}
     return Deployment.from_dict(example | data)
 
 
@@ -126,9 +142,9 @@ def _parse_setting(part: str, kind: Any, text: str) -> tuple[str, Any]:  # noqa:
     kinds = {each.name: str(each.type) for each in fields(kind)}
     many = kinds[found[0]].startswith(("Sequence", "collections.abc.Sequence", "tuple"))
     described = settings_of(kind).get(found[0])
-    is_time = described is not None and described.is_time
+    is_time = found[0] in _TIMES if described is None else described.is_time
     parse: Callable[[str], Any] = parse_seconds if is_time else _parse_word
-    return found[0], tuple(map(_parse_word, value.split("/"))) if many else parse(value)
+    return found[0], tuple(map(parse, value.split("/"))) if many else parse(value)
 
 
 def _names(kind: Any) -> list[str]:  # noqa: ANN401 - a class

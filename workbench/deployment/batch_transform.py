@@ -39,7 +39,6 @@ class BatchTransform(OnInstances):
             "a time whose requests form one job",
             positive_amount("seconds"),
             empty="one job at the end",
-            is_time=True,
         ),
     )
 

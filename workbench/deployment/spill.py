@@ -139,9 +139,7 @@ class ByDeadline(SpillRule):
 
     kind: ClassVar[str] = "by deadline"
 
-    latency: float = field(
-        metadata=setting("Target (s)", "seconds", positive_amount("seconds"), is_time=True)
-    )
+    latency: float = field(metadata=setting("Target (s)", "seconds", positive_amount("seconds")))
     service: Sequence[float] = field(
         metadata=setting(
             "Service (s)", "seconds of a batch, by its requests from 1", _check_service
@@ -149,7 +147,7 @@ class ByDeadline(SpillRule):
     )
     margin: float = field(
         default=0.0,
-        metadata=setting("Margin (s)", "seconds to spare", amount("seconds"), is_time=True),
+        metadata=setting("Margin (s)", "seconds to spare", amount("seconds")),
     )
 
     @property
@@ -179,9 +177,7 @@ class Hedge(SpillRule):
 
     kind: ClassVar[str] = "hedge"
 
-    after: float = field(
-        metadata=setting("After (s)", "seconds", positive_amount("seconds"), is_time=True)
-    )
+    after: float = field(metadata=setting("After (s)", "seconds", positive_amount("seconds")))
 
     @property
     def label(self) -> str:

@@ -43,9 +43,7 @@ class _Bandit(RoutingRule):
 
     target: float = field(
         default=0.1,
-        metadata=setting(
-            "Within (s)", "target of latency", positive_amount("seconds"), is_time=True
-        ),
+        metadata=setting("Within (s)", "target of latency", positive_amount("seconds")),
     )
 
     @property

@@ -33,9 +33,7 @@ class _LoadAware(RoutingRule):
 
     target: float = field(
         default=0.1,
-        metadata=setting(
-            "Within (s)", "target of latency", positive_amount("seconds"), is_time=True
-        ),
+        metadata=setting("Within (s)", "target of latency", positive_amount("seconds")),
     )
     explore: float = field(
         default=0.01,

@@ -18,7 +18,7 @@ _SECONDS = amount("seconds")
 _LONGER_THAN_0 = positive_amount("seconds")
 _LEAST = setting("Least", "instances at least", whole(0))
 _MOST = setting("Most", "instances at most", whole(1))
-_PERIOD = setting("Period (s)", "seconds of a metric's value", _LONGER_THAN_0, is_time=True)
+_PERIOD = setting("Period (s)", "seconds of a metric's value", _LONGER_THAN_0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +42,11 @@ class ScaleToZero(ScalingRule):
     count: int = field(default=1, metadata=setting("Instances", "while there is work", whole(1)))
     idle: float = field(
         default=900.0,
-        metadata=setting("Idle (s)", "seconds without work", _SECONDS, is_time=True),
+        metadata=setting("Idle (s)", "seconds without work", _SECONDS),
     )
     period: float = field(
         default=60.0,
-        metadata=setting("Period (s)", "seconds between two looks", _LONGER_THAN_0, is_time=True),
+        metadata=setting("Period (s)", "seconds between two looks", _LONGER_THAN_0),
     )
 
     def scaler(self) -> "_ScaleToZeroScaler":
@@ -172,11 +172,11 @@ class TargetTracking(ScalingRule):
     )
     out_cooldown: float = field(
         default=300.0,
-        metadata=setting("Out cool-down (s)", "seconds after growth", _SECONDS, is_time=True),
+        metadata=setting("Out cool-down (s)", "seconds after growth", _SECONDS),
     )
     in_cooldown: float = field(
         default=300.0,
-        metadata=setting("In cool-down (s)", "seconds after shrinkage", _SECONDS, is_time=True),
+        metadata=setting("In cool-down (s)", "seconds after shrinkage", _SECONDS),
     )
     period: float = field(default=60.0, metadata=_PERIOD)
     scale_in: bool = field(
@@ -328,7 +328,7 @@ class StepScaling(ScalingRule):
     )
     cooldown: float = field(
         default=300.0,
-        metadata=setting("Cool-down (s)", "seconds after a change", _SECONDS, is_time=True),
+        metadata=setting("Cool-down (s)", "seconds after a change", _SECONDS),
     )
     period: float = field(default=60.0, metadata=_PERIOD)
 
