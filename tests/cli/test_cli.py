@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import io
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import cli
-from workbench.cli import demo, main, options, output
+from workbench.cli import demo, main, options
 from workbench.cli import run as run_command
 from workbench.cli.arguments import parse_policy, parse_seconds
 from workbench.cli.commands import COMMANDS
@@ -710,31 +709,6 @@ def test_what_is_no_time_is_refused(text):
 def test_a_policy_is_a_size_and_a_wait():
     assert (parse_policy("16/20ms").max_size, parse_policy("16/20ms").max_wait) == (16, 0.02)
     assert parse_policy("4").max_wait == 0
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_a_terminal_gets_a_bar(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-
-    with output.show_progress("Working") as tell:
-        tell(1, 4)
-        tell(4, 4)
-
-    halfway, done = sys.stderr.getvalue().split("\r")[1:]
-    assert halfway == f"Working  [{'#' * 6}{'.' * 18}] 1 of 4 "
-    assert done == f"Working  [{'#' * 24}] 4 of 4 \n"
-
-
-def test_a_file_gets_a_line_at_the_start_and_one_at_the_end(capsys):
-    with output.show_progress("Working") as tell:
-        for done in range(1, 1001):
-            tell(done, 1000)
-
-    assert capsys.readouterr().err == "Working ...\nWorking: 1,000 of 1,000\n"
 
 
 # ------------------------------------------------------------------------------------------- runs

@@ -89,7 +89,7 @@ def test_aws_says_what_it_needs_first(capsys, monkeypatch):
     monkeypatch.delenv("WORKBENCH_ROLE_ARN", raising=False)
     command = f"run {FAST} --rate 30 --on real-time --instance-type ml.m5.large --cloud aws"
     assert main([*command.split(), "--region", "eu-west-1", "--yes"]) == 2
-    assert "WORKBENCH_ROLE_ARN" in capsys.readouterr().err
+    assert "--role or $WORKBENCH_ROLE_ARN" in capsys.readouterr().err
 
 
 def test_what_may_be_running_is_listed_with_its_price(capsys):

@@ -12,7 +12,7 @@ import workbench as wb
 from workbench.cli import main
 from workbench.cli.arguments import Parser
 from workbench.cli.commands import make_parser
-from workbench.cli.output import name_options
+from workbench.cli.option_names import name_options
 from workbench.cli.sweep import list_combinations
 from workbench.run import Run, load_run
 
@@ -254,13 +254,16 @@ def test_a_trace_that_cannot_be_had_is_refused(capsys, words, said):
         ("give Options(scaled=True, boot=...)", "give --scaled --boot"),
         ("Options(unknown=1) stays", "Options(unknown=1) stays"),
         ("the rate of rate limits", "the rate of rate limits"),
+        ("do it with sort=True.", "do it with --sort."),
+        ("or workbench.aws(role=...) or $ROLE", "or --role or $ROLE"),
         ("drawn from poisson(rate=50, boot=1)", "drawn from poisson(rate=50, boot=1)"),
     ],
 )
 def test_a_message_names_options_as_they_are_written_here(text, shown):
     from argparse import Namespace
 
-    known = Namespace(max_concurrency=None, scaled=False, boot=None, rate=None)
+    known = dict.fromkeys(["max_concurrency", "scaled", "boot", "rate", "sort", "role"])
+    known = Namespace(**known)
     assert name_options(text, known) == shown
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from workbench.cli.arguments import Parser
 from workbench.cli.commands import COMMANDS, make_parser
-from workbench.cli.output import EXIT_INTERRUPTED, announce, name_options
+from workbench.cli.option_names import name_options
+from workbench.cli.output import EXIT_INTERRUPTED, announce
 from workbench.errors import WorkbenchError
 
 _EXIT_ERROR, _EXIT_BROKEN_PIPE = 2, 141

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from workbench.cli.arguments import argument_type, parse_whole_seconds
+from workbench.cli.option_names import option_of
 from workbench.cli.options import TIME, Option, add_group, add_options
-from workbench.cli.output import Arguments, option_of
+from workbench.cli.output import Arguments
 from workbench.cli.planned_scaling import policies_ahead
 from workbench.cli.values import (
     describe_kinds,
@@ -175,7 +176,8 @@ def cloud_of(arguments: Arguments) -> "Iterator[Cloud | None]":
     elif arguments.cloud == "aws":
         from workbench.cloud.aws import aws
 
-        yield aws(profile=arguments.aws_profile, region=arguments.region)
+        named = {name: getattr(arguments, name) for name in ("region", "role", "image")}
+        yield aws(profile=arguments.aws_profile, **named)
     else:
         from workbench.localcloud import LocalCloud
 

@@ -15,7 +15,7 @@ from workbench.cli.arguments import (
     parse_policy,
     parse_seconds,
 )
-from workbench.cli.output import option_of
+from workbench.cli.option_names import option_of
 from workbench.traffic.instants import Unit
 
 Option = Mapping[str, Any]
@@ -154,6 +154,8 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
         },
         "--aws-profile": {"metavar": "NAME", "help": "of AWS's credentials"},
         "--region": {"help": "of AWS"},
+        "--role": {"metavar": "ARN", "help": "that endpoints run under ($WORKBENCH_ROLE_ARN)"},
+        "--image": {"metavar": "URI", "help": "that holds the model server ($WORKBENCH_IMAGE)"},
         "--budget": {"type": float, "help": "the most that it may cost, in US dollars"},
         "--yes": {"action": "store_true", "help": "spend without asking"},
     },

@@ -18,8 +18,9 @@ from workbench.cli.arguments import (
     registry_of,
 )
 from workbench.cli.files import TABLE_FORMATS, check_table, write_table
+from workbench.cli.option_names import name_options, option_of
 from workbench.cli.options import CHECK, TIME, Option, add_group, add_model, add_options
-from workbench.cli.output import Arguments, name_options, option_of, print_json, print_text
+from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.statuses import check_verdicts, feasibility_status
 from workbench.cli.traffic import read_traffic
 from workbench.cli.values import forecasters, options_of, parse_deployment, parse_forecaster
@@ -55,6 +56,9 @@ _CHOICES: Mapping[str, Option] = {
     "cold_start": _TIME,
     "boot": _TIME,
     "threads": _WHOLE,
+    "row_bytes": _NUMBER,
+    "answer_bytes": _NUMBER,
+    "model_memory": _NUMBER,
     "scaled": _FLAG,
     "hybrid": _FLAG,
     "forecaster": {

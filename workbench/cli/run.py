@@ -23,15 +23,9 @@ from workbench.cli.experiments import (
 )
 from workbench.cli.files import check_folder, check_new
 from workbench.cli.models import models_table
+from workbench.cli.option_names import name_options
 from workbench.cli.options import TIME, add_model
-from workbench.cli.output import (
-    Arguments,
-    announce,
-    name_options,
-    print_json,
-    print_text,
-    report_interruption,
-)
+from workbench.cli.output import Arguments, announce, print_json, print_text, report_interruption
 from workbench.cli.report import write_page
 from workbench.cli.results import facts_of, format_comparison, save_runs, show_runs
 from workbench.cloud.aws import Cloud
@@ -197,7 +191,7 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
     """Add `workbench demo`."""
     parser.add_argument("--out", default="reports/demo", help="folder (%(default)s)")
     parser.add_argument(
-        "--duration", type=TIME, metavar="TIME", default=demo.DURATION, help="of a run (8s)"
+        "--duration", type=TIME, metavar="TIME", help="of a run (8s, or longer for 400 requests)"
     )
     parser.add_argument("--seed", type=int, default=demo.SEED, help="of the traffic (%(default)s)")
     add_price(parser, default=0.1)

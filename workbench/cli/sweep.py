@@ -12,8 +12,9 @@ from typing import Any, get_args
 from workbench.cli.arguments import add_registry_path, registry_of
 from workbench.cli.deployments import KIND_OPTIONS, add_deployment, add_scaling, deployment_of
 from workbench.cli.files import check_folder, write_table
+from workbench.cli.option_names import option_of
 from workbench.cli.options import CHECK, POLICY, SLO, TRAFFIC, add_model, add_options
-from workbench.cli.output import Arguments, announce, option_of, print_json, print_text
+from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cli.planned_scaling import PlannedScaling
 from workbench.cli.results import check_comparison
 from workbench.cli.statuses import EXIT_INVALID

@@ -1,0 +1,63 @@
+"""Messages of Python's, in which options take the place of the names that Python has for them."""
+
+import re
+from argparse import Namespace
+
+from workbench.cli.commands import COMMANDS
+
+
+def option_of(name: str) -> str:
+    """Return the option for a setting of Python's.
+
+    >>> option_of("memory_mb")
+    '--memory-mb'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+_ANY = r"\w+=[^()]*"  # Options(boot=..., scaled=True)
+_OPEN = r"\w+=\.\.\.(?:, \w+=\.\.\.)*"  # aws(role=...), but not bursty(rate=50), a trace's name
+_CALL = re.compile(rf"\b(?:workbench\.|wb\.)?(?:[A-Z]\w*\(({_ANY})\)|[a-z]\w*\(({_OPEN})\))")
+_PAIR = re.compile(r"\b(\w+)=(\S*)")
+_SET = re.compile(r"\b(\w+)=(\.\.\.|True\b|'[\w-]+'|(?=[\s.,;:]|$))")
+_PROFILE_AGAIN = ("wb.profile(model, fresh=True)", "workbench profile MODEL --again")
+_COMMAND = re.compile(rf"\b({'|'.join(COMMANDS)})\(\)")
+_NAME = re.compile(r"(?<![-\w./])[a-z]\w*\b(?![(/])")
+_OTHERWISE = {"latency": "slo", "kinds": "on"}
+
+
+def name_options(text: str, arguments: Namespace) -> str:
+    """Return a message of Python's with the options of this command in the place of its names.
+
+    >>> asked = Namespace(hourly_price=0.0, rate=None, cold_start=None, column=None)
+    >>> name_options("rate must be positive, got -1.0", asked)
+    '--rate must be positive, got -1.0'
+    >>> name_options("give Options(cold_start=...), or Local(hourly_price=0.1)", asked)
+    'give --cold-start, or --hourly-price 0.1'
+    >>> name_options("No formula is known: use simulate().", asked)
+    'No formula is known: use workbench simulate.'
+    >>> name_options("pass column= with the one of the times", asked)
+    'pass --column with the one of the times'
+    """
+    known = {name: name for name in vars(arguments)} | _OTHERWISE
+
+    def option(name: str, value: str = "") -> str:
+        plain = value.strip(",'")
+        shown = "" if plain in ("...", "True") else plain
+        return f"{option_of(known[name])} {shown}".strip()
+
+    def rewrite_call(match: re.Match[str]) -> str:
+        pairs = _PAIR.findall(match[1] or match[2])
+        whole = all(name in known for name, _ in pairs)
+        return " ".join(option(*pair) for pair in pairs) if whole else match[0]
+
+    def rewrite_set(match: re.Match[str]) -> str:
+        return option(*match.groups()) if match[1] in known else match[0]
+
+    def rewrite_name(match: re.Match[str]) -> str:
+        word, first = match[0], match.start() == 0
+        return option(word) if word in known and (first or "_" in word) else word
+
+    text = text.replace(*_PROFILE_AGAIN)
+    text = _COMMAND.sub(r"workbench \1", _SET.sub(rewrite_set, _CALL.sub(rewrite_call, text)))
+    return _NAME.sub(rewrite_name, text)
