@@ -165,7 +165,10 @@ def test_too_few_requests_tell_nothing_of_a_quantile():
 def test_a_run_off_schedule_tells_nothing():
     late = run("batched", np.full(1000, 0.01)).amend(valid=False)
 
-    assert findings.compare_latency(both(run("alone", np.ones(1000)), late)).holds is None
+    found = findings.compare_latency(both(run("alone", np.ones(1000)), late))
+
+    assert found.holds is None
+    assert f'{duration(0.01)} with "batched"; "batched": load was off schedule' in str(found)
 
 
 def test_only_two_runs_are_compared():

@@ -30,7 +30,8 @@ again += [f"{percent(simulated.frame['cold'].mean())} of", f"= {percent(expected
 """,
     "01-platforms.ipynb": """
 rows = table.frame.filter(pl.col("verdict") == "met").sort("per_million")
-again = [f"{len(rows)} surely meet", f'the cheapest of these is "{rows["run"][0]}"']
+again = [f'{len(rows)} surely meet the target; the cheapest of these is "{rows["run"][0]}"'
+    if len(rows) else f"None of {len(table.frame)} surely meets the target"]
 due = simulated[2].frame.filter(pl.col("scheduled").is_between(start, stop, closed="left"))
 again += [percent((due["latency"] <= slo.latency).mean()) + f' with "{names[2]}"']
 again += [f"{word}: " for word in real.frame["verdict"].unique()]
@@ -53,7 +54,8 @@ again = [percent((cells["time"] / cells["rebuilt"]).max())]
 best = max(runs, key=lambda name: measured.filter(run=name)["effective"][0])
 again += [f'"{best}" has the highest share']
 again += [f"{name} {percent(share)}" for name, share in late.items()]
-again += [dollars(min(row.cost for row in found.rows if row.model is models["small"]))]
+cheapest = min((row.cost for row in found.rows if not row.misses), default=0)
+again += [dollars(cheapest)] if found.feasible else [found.sentence]
 """,
 }
 AGAIN_FROM = """

@@ -231,9 +231,41 @@ def test_the_most_effective_is_named_unless_it_may_be_chance(second, holds):
     assert findings.find_most_effective(table[:1], requests=500).holds is None
 
 
-@pytest.mark.parametrize(("cost", "holds"), [(3.0, True), (1.0, False)])
-def test_a_cascade_pays_or_does_not(cost, holds):
-    found = findings.value_cascade({"large": 2.0, "both": cost}, "large", "both", passed=0.9)
+def selection(*rows, flips=()):
+    """What was found among rows of name, accuracy and cost: the best by one weight is first."""
+    made = [
+        SimpleNamespace(name=name, accuracy=accuracy, cost=cost, model=name)
+        for name, accuracy, cost in rows
+    ]
 
-    assert found.holds is holds
-    assert figures(found) == [90, cost, 2]
+    def winner(weights):
+        best = {"accuracy": lambda row: row.accuracy}.get(*weights, lambda row: -row.cost)
+        return max(made, key=best, default=None)
+
+    said = [SimpleNamespace(quantity=what, sentence=f"Flip of {what}.") for what in flips]
+    return SimpleNamespace(rows=made, winner=winner, flips=said, sentence="Nothing passes.")
+
+
+@pytest.mark.parametrize(("price", "holds"), [(3.0, True), (1.0, False)])
+def test_a_cascade_pays_or_does_not(price, holds):
+    found = selection(("large", 0.9, 2.0), ("both", 0.8, price))
+
+    said = findings.value_cascade(found, "both", passed=0.9)
+
+    assert said.holds is holds
+    assert figures(said) == [90, price, 2]
+    assert findings.value_cascade(selection(), "both", passed=0.9).holds is None
+
+
+@pytest.mark.parametrize(("price", "holds"), [(1.0, True), (3.0, False)])
+def test_another_model_is_first_by_cost_than_by_accuracy_or_not(price, holds):
+    flips = ["weight of cost", "rate"]
+    found = selection(("large", 0.9, 2.0), ("small", 0.7, price), flips=flips)
+
+    said = findings.compare_weights(found)
+
+    assert said.holds is holds
+    assert "by accuracy alone large, 90 % right, $2.00 a million" in str(said)
+    assert str(said).endswith(". Flip of weight of cost.")
+    assert "No weight" in str(findings.compare_weights(selection(("a", 1, 1))))
+    assert findings.compare_weights(selection()).holds is None

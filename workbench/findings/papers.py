@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, duration, percent
 from workbench.mulambda_paper import list_slower
@@ -15,6 +14,7 @@ from workbench.mulambda_paper import list_slower
 if TYPE_CHECKING:
     import polars as pl
 
+    from workbench.ensemble import Ensemble
     from workbench.selection import Selection
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -167,11 +167,7 @@ def find_most_effective(measured: "pl.DataFrame", requests: int) -> Conclusion:
 
 
 def compare_weights(found: "Selection") -> Conclusion:
-    """Say whether another model is first by accuracy alone than by cost alone.
-
-    Raises:
-        InvalidInput: Nothing passes what was asked.
-    """
+    """Say whether another model is first by accuracy alone than by cost alone."""
     firsts = {name: found.winner({name: 1}) for name in ("accuracy", "latency", "cost")}
     said = [
         f"by {name} alone {row.name}, {percent(row.accuracy)} right, {dollars(row.cost)} a million"
@@ -179,26 +175,27 @@ def compare_weights(found: "Selection") -> Conclusion:
         if row
     ]
     if len(said) < len(firsts):
-        raise InvalidInput(found.sentence)
+        return Conclusion(found.sentence, holds=None)
     flips = [flip.sentence for flip in found.flips if flip.quantity.startswith("weight of cost")]
     text = f"First is {'; '.join(said)}. {' '.join(flips) or 'No weight of cost changes that.'}"
     apart = firsts["accuracy"].model is not firsts["cost"].model  # type: ignore[union-attr]
     return Conclusion(text, holds=apart)
 
 
-def value_cascade(
-    costs: Mapping[str, float], large: str, cascade: str, passed: float
-) -> Conclusion:
-    """Say whether a cascade costs more than its large model, where most requests go on to that.
+def value_cascade(found: "Selection", cascade: "Ensemble", passed: float) -> Conclusion:
+    """Say whether a cascade costs more than the most accurate model alone.
 
     Args:
-        costs: US dollars a million requests, by name.
-        large: The name of the large model.
-        cascade: The name of the cascade.
+        found: What was selected among both.
+        cascade: One of the candidates.
         passed: The share of requests of which a row is unsure, so that both models are asked.
     """
+    best = found.winner({"accuracy": 1})
+    own = next((row for row in found.rows if row.model is cascade), None)
+    if best is None or own is None:
+        return Conclusion(found.sentence, holds=None)
     text = (
         f"{percent(passed)} of the requests are asked twice; the cascade costs "
-        f"{dollars(costs[cascade])} a million, {large} {dollars(costs[large])}"
+        f"{dollars(own.cost)} a million, {best.name} {dollars(best.cost)}"
     )
-    return Conclusion(f"{text}.", holds=costs[cascade] > costs[large])
+    return Conclusion(f"{text}.", holds=own.cost > best.cost)

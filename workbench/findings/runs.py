@@ -8,7 +8,7 @@ from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, duration, percent
 from workbench.quantiles import has_enough_samples, longest_within, samples_needed
-from workbench.run.verdict import Verdict
+from workbench.run.verdict import Verdict, find_flaw
 
 if TYPE_CHECKING:
     import polars as pl
@@ -90,13 +90,15 @@ def compare_latency(comparison: "Comparison", q: float = 0.95) -> Conclusion:
     what, count = f"p{100 * q:g}", min(len(before), len(after))
     if not has_enough_samples(q, count):
         return Conclusion(f"{what} takes {samples_needed(q)} requests, and here are {count}.", None)
-    if flawed := [name for name, run in comparison.runs.items() if not run.valid]:
-        return Conclusion(f'The load was off schedule in "{flawed[0]}": run it again.', None)
     high, low = before.quantile(q), after.quantile(q)
     text = (
         f'{what} of these {count:,} requests is {duration(high)} with "{first}" and '
         f'{duration(low)} with "{second}"'
     )
+    if flaws := [
+        f'"{name}": {flaw}' for name, run in comparison.runs.items() if (flaw := find_flaw(run))
+    ]:
+        return Conclusion(f"{text}; {'; '.join(flaws)}.", None)
     if high < low * _NOTICED:
         return Conclusion(f"{text}: the second gains nothing.", holds=False)
     verdicts = "; ".join(f"{n}: {v}" for n, r in comparison.runs.items() if (v := r.verdict))
