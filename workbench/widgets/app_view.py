@@ -23,7 +23,7 @@ from workbench.run import Run
 from workbench.scaling.base import ScalingPolicy
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.widgets.app_shell import TABS, lay_out
-from workbench.widgets.code import code_of, value_code
+from workbench.widgets.code import code_of, decision_code, parts_code
 from workbench.widgets.deployment_picker import DeploymentPicker
 from workbench.widgets.form import show
 from workbench.widgets.lazy_tabs import LazyTabs
@@ -32,6 +32,7 @@ from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.plan_view import PlanView
 from workbench.widgets.policy_picker import PolicyPicker
 from workbench.widgets.presets import DEFAULT_GROUP, Preset
+from workbench.widgets.profile_picker import ProfilePicker
 from workbench.widgets.registry_view import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.router_picker import RouterPicker
@@ -79,6 +80,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self._registry_code = where
         self._deployed: DeployedModel | None = None  # the latest
         self.model = ModelPicker(registry, DEFAULT_GROUP)
+        self.profile = ProfilePicker()
         self.deployment = DeploymentPicker(_base_of(preset.deployment))
         self.scaling = ScalingPicker(find=self._find_capacity, time_call=self._time_call)
         self.scaling.set(preset.deployment, preset.scaling)
@@ -93,44 +95,19 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.results = Results()
         self._is_shown = False
         self.decision = DecisionView(on_apply=self._apply_decision)
-        self.decision.observe(self._save_views, "kept")
-        makes = (
-            lambda: self.decision,
-            partial(RunsView, self._show_saved_run),
-            *(WhatIf, self._show_plan, partial(self._show_selection, registry)),
-            *(self._show_monitor, partial(self._show_registry, registry)),
-        )
-        with_runs = [(self.panel, ("Decision", "Runs", "Monitor")), (self.results, ("Runs",))]
-        self.more = LazyTabs(dict(zip(TABS, makes, strict=True)), TABS, with_runs)
+        self.more = self._make_tabs()
         self._code = ipywidgets.HTML()
         self.code_button = ipywidgets.ToggleButton(
             description="Show code",
             tooltip="Python that does the same as these controls.",
         )
-        self.code_button.observe(self._show_code, "value")
-        self.more.observe(self._show_code, "selected")
         self._parts = (
             *(self.model, self.deployment, self.scaling, self.traffic),
             *(self.policy, self.slo, self.simulation, self.router),
         )
-        self._offer_models()
-        self.model.observe(self._offer_models, "value")
-        self._offer_scaling()
-        for part in (self.deployment, self.traffic):
-            part.observe(self._offer_scaling, "value")
-        for part in self._parts:
-            part.observe(self._update_panel, ["value", "error"])
-        self.target.observe(self._update_panel, ["value", "error"])
-        for part in self._parts:
-            part.observe(self._update_sliders, ["value", "error"])
-        self.more.observe(self._update_sliders, "selected")
-        self.more.observe(lambda _: self._update_decision(), "selected")
-        self.panel.observe(lambda change: self.results.add(change["new"]), "value")
-        self.panel.observe(self._update_panel, "way")
-        self.panel.observe(self._update_after_run, "running")
-        self.results.observe(self._save_views, "kept")
+        self._follow_controls()
         question = [ipywidgets.HTML(html.escape(preset.question))] if preset.question else []
-        rest = self.policy, self.scaling, self.simulation, self.router, self.target
+        rest = self.profile, self.policy, self.scaling, self.simulation, self.router, self.target
         page = lay_out(
             model=self.model,
             traffic=self.traffic,
@@ -145,6 +122,39 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.add_class("wb-app")
         self._update_panel()
         self._show_code()
+
+    def _make_tabs(self) -> LazyTabs:
+        """Return the tabs, of whose parts the decision alone is made at once."""
+        makes = (
+            lambda: self.decision,
+            partial(RunsView, self._show_saved_run),
+            *(WhatIf, self._show_plan, partial(self._show_selection, self._registry)),
+            *(self._show_monitor, partial(self._show_registry, self._registry)),
+        )
+        with_runs = [(self.panel, ("Decision", "Runs", "Monitor")), (self.results, ("Runs",))]
+        return LazyTabs(dict(zip(TABS, makes, strict=True)), TABS, with_runs)
+
+    def _follow_controls(self) -> None:
+        """Have each part learn of the changes that concern it."""
+        self._offer_models()
+        self.model.observe(self._offer_models, "value")
+        self.profile.observe(self._update_after_run, "running")
+        self.decision.observe(lambda _: self.profile.offer(self.model.value), "value")
+        self._offer_scaling()
+        for part in (self.deployment, self.traffic):
+            part.observe(self._offer_scaling, "value")
+        for part in (*self._parts, self.target):
+            part.observe(self._update_panel, ["value", "error"])
+        for part in self._parts:
+            part.observe(self._update_sliders, ["value", "error"])
+        self.code_button.observe(self._show_code, "value")
+        for update in (self._show_code, self._update_sliders, self._update_decision):
+            self.more.observe(update, "selected")
+        self.panel.observe(lambda change: self.results.add(change["new"]), "value")
+        self.panel.observe(self._update_panel, "way")
+        self.panel.observe(self._update_after_run, "running")
+        for view in (self.decision, self.results):
+            view.observe(self._save_views, "kept")
 
     @property
     def experiment(self) -> Experiment:
@@ -178,31 +188,26 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """The lines that do what the controls say, and find out as the latest press did."""
         made = self.experiment
         return code_of(
-            *self._code_of_parts(made),
+            *parts_code(made, self._registry_code, self.traffic.code),
             way=self.way,
             settings=self._settings_of(self.way),
             target=self.target.value or ThisMachine(),
+        )
+
+    @property
+    def decision_code(self) -> str:
+        """The lines that find the answer for what the controls hold, and draw it."""
+        made = self.experiment
+        model = f'{self._registry_code}["{self.model.value.name}"]'
+        return decision_code(
+            *(model, self.traffic.code, made.slo),
+            *(self.deployment.value, self.policy.value, self.decision.code),
         )
 
     def _settings_of(self, way: str) -> dict[str, Any]:
         """Return the arguments of a way that follow from the controls, besides the experiment."""
         assumed = self.simulation.value if way == "simulate" else {}
         return assumed | (self.scaling.value.settings if way in ("simulate", "run") else {})
-
-    def _code_of_parts(self, made: Experiment) -> list[str]:
-        """Return the code of an experiment's arguments."""
-        traffic, slo = f"wb.{self.traffic.code}", f"wb.{made.slo!r}"
-        if made.ensemble is None:
-            model = f'{self._registry_code}["{self.model.value.name}"]'
-            return [model, value_code(made.deployment), traffic, f"wb.{made.policy!r}", slo]
-        members = [
-            f'"{name}": wb.Member({self._registry_code}["{each.model.name}"], '
-            f"{value_code(each.deployment)}, wb.{each.policy!r}),"
-            for name, each in made.ensemble.members.items()
-        ]
-        lines = ["wb.Ensemble(", "    {", *(f"        {each}" for each in members), "    },"]
-        lines += [f"    wb.{made.ensemble.router!r},", ")"]
-        return ["\n    ".join(lines), f"trace={traffic}", f"slo={slo}"]
 
     def decide(self) -> None:
         """Find the answer for what the controls hold, from now on whenever they change.
@@ -225,6 +230,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """Have the router's list hold the other models of the chosen one's task."""
         models = [] if self.model.value is None else self._registry.models()
         self.router.offer(self.model.value, models)
+        self.profile.offer(self.model.value)
 
     def _offer_scaling(self, _change: object = None) -> None:
         """Have the scaling be of the fleet that is chosen; nothing scales anything else."""
@@ -331,7 +337,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         if "Which model?" in self.more.parts:
             self._update_selection(self.more["Which model?"])
 
-    def _update_decision(self) -> None:
+    def _update_decision(self, _change: object = None) -> None:
         if not self._is_shown or self.more.selected != "Decision":
             return
         asked = self.model, self.traffic, self.slo, self.simulation
@@ -367,6 +373,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """Return why nothing can be searched for now, "" where it can."""
         if self._is_measuring():
             return "A run is under way, which planning would disturb: plan when it has ended."
+        if self.profile.running:
+            return "How long batches take is being measured: plan when that has ended."
         return " ".join(f"{part.title}: {part.error}" for part in asked if part.error)
 
     def _options(self) -> Options:
@@ -414,24 +422,10 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """Show the lines of what is on the page, where they are asked for and there are any."""
         show(self._code, shown=self.code_button.value)
         try:
-            code = self._decision_code() if self.more.selected == "Decision" else self.code
+            code = self.decision_code if self.more.selected == "Decision" else self.code
         except InvalidInput:
             code = ""
         self._code.value = f"<pre>{html.escape(code)}</pre>" if code else ""
-
-    def _decision_code(self) -> str:
-        """Return the lines that decide and draw the picture."""
-        made = self.experiment
-        lines = [
-            *("import workbench as wb", "from workbench.plots import plot_decision", ""),
-            f'model = {self._registry_code}["{self.model.value.name}"]',
-            f"trace = wb.{self.traffic.code}",
-            f"slo = wb.{made.slo!r}",
-            f"deployment = {value_code(self.deployment.value)}",
-            f"policy = wb.{self.policy.value!r}",
-            self.decision.code.replace("  # of workbench.plots", ""),
-        ]
-        return "\n".join(lines)
 
     def _update_sliders(self, _change: object = None) -> None:
         if self.more.selected != "What if":

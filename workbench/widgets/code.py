@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import workbench
 from workbench.widgets.target_picker import Target, ThisMachine
+
+if TYPE_CHECKING:
+    from workbench.experiment import Experiment
 
 
 def value_code(value: Any) -> str:  # noqa: ANN401 - of any class
@@ -72,6 +75,48 @@ def code_of(
     if any("forecasts." in line for line in lines):
         imports.append("from workbench import forecasts")
     return "\n".join([*imports, "", *lines])
+
+
+def parts_code(made: "Experiment", registry: str, traffic: str) -> list[str]:
+    """Return the code of an experiment's arguments.
+
+    Args:
+        made: The experiment.
+        registry: The code that makes the registry of its models.
+        traffic: That of its trace, without the name of the package.
+    """
+    traffic, slo = f"wb.{traffic}", f"wb.{made.slo!r}"
+    if made.ensemble is None:
+        model = f'{registry}["{made.model.name}"]'
+        return [model, value_code(made.deployment), traffic, f"wb.{made.policy!r}", slo]
+    members = [
+        f'"{name}": wb.Member({registry}["{each.model.name}"], '
+        f"{value_code(each.deployment)}, wb.{each.policy!r}),"
+        for name, each in made.ensemble.members.items()
+    ]
+    lines = ["wb.Ensemble(", "    {", *(f"        {each}" for each in members), "    },"]
+    lines += [f"    wb.{made.ensemble.router!r},", ")"]
+    return ["\n    ".join(lines), f"trace={traffic}", f"slo={slo}"]
+
+
+def decision_code(model: str, traffic: str, slo: object, *rest: Any) -> str:  # noqa: ANN401 - below
+    """Return the lines that decide between inference types and draw the picture.
+
+    Args:
+        model: The code of the model.
+        traffic: That of the trace, without the name of the package.
+        slo: The target.
+        rest: Today's deployment and policy, and the lines that decide by these names.
+    """
+    deployment, policy, lines = rest
+    return "\n".join(
+        [
+            *("import workbench as wb", "from workbench.plots import plot_decision", ""),
+            *(f"model = {model}", f"trace = wb.{traffic}", f"slo = wb.{slo!r}"),
+            *(f"deployment = {value_code(deployment)}", f"policy = wb.{policy!r}"),
+            lines.replace("  # of workbench.plots", ""),
+        ]
+    )
 
 
 def _add_arguments(call: str, arguments: Sequence[str]) -> str:
