@@ -10,7 +10,8 @@ const send = (operation, rest) => s3[operation]({ Bucket: NAME, ...rest }).promi
 const read = async (Key, rest = {}) => (await send("getObject", { Key, ...rest })).Body.toString();
 
 await step("bucket and small objects", async () => {
-  await send("createBucket");
+  // By itself version 2.1000 asks for us-east-1 at an endpoint of one's own, which AWS refuses.
+  await send("createBucket", { CreateBucketConfiguration: {} });
   const Key = "a/b c+d.txt";
   await send("putObject", { Key, Body: "hello", Metadata: { who: "me" } });
   assert.equal(await read(Key), "hello");
