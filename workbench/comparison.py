@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -48,6 +48,7 @@ _COLUMN_TYPES = {
     "accuracy": "Float64",
     "batch_invariance": "String",
     "per_million": "Float64",
+    "per_month": "Float64",
     "price_mark": "String",
     "complete": "Boolean",
     "valid": "Boolean",
@@ -185,6 +186,7 @@ class Comparison:
             "verdict_reason": verdict and verdict.reason,
             "requests_needed": verdict and verdict.needed,
             "per_million": bill.per_million if bill and bill.answered else None,
+            "per_month": bill.per_month if bill and math.isfinite(bill.per_month) else None,
             "price_mark": bill and bill.mark,
             "fit_warnings": None if isinstance(run, Run) else " ".join(run.warnings) or None,
         }
@@ -209,18 +211,23 @@ def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
         figures["verdict"] = str(Verdict(row["verdict"], row["verdict_reason"], needed))
     figures["answers a second"] = format_cell(row["throughput"])
     figures["mean batch size"] = f"{row['mean_batch_size']:.3g}"
-    if row["cold_starts"]:
-        figures["cold starts"] = format_cell(row["cold_starts"])
-    if row["spilled"] is not None:
-        figures["spilled over"] = percent(row["spilled"])
-    if row["accuracy"] is not None:
-        figures["rows predicted right"] = percent(row["accuracy"])
-    if row["batch_invariance"] is not None:
-        figures["rows together"] = row["batch_invariance"]
-    if row["per_million"] is not None:
-        figures["cost of a million"] = dollars(row["per_million"])
+    known = {key: row[key] for key in _OPTIONAL if row[key] is not None}
+    if not row["cold_starts"]:
+        known.pop("cold_starts", None)
+    figures |= {_OPTIONAL[key][0]: _OPTIONAL[key][1](value) for key, value in known.items()}
     figures |= prediction_errors.format_errors(row)
     return figures
+
+
+_OPTIONAL: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+    "cold_starts": ("cold starts", format_cell),
+    "spilled": ("spilled over", percent),
+    "accuracy": ("rows predicted right", percent),
+    "batch_invariance": ("rows together", str),
+    "per_million": ("cost of a million", dollars),
+    "per_month": ("cost a month", dollars),
+}
+"""Figures that not every result has: what the table calls them, and how it writes them."""
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -80,8 +80,8 @@ WATCH = """() => {
     if (now && now !== before) window.seen.figures.push(performance.now());
     before = now;
     if (app.textContent.includes("Drawing the charts.")) window.seen.drawing ??= performance.now();
-    const charts = [...app.querySelectorAll("img.wb-chart")];
-    const ready = charts.length >= 3 && charts.every((img) => img.complete && img.naturalWidth);
+    const charts = [...app.querySelectorAll(".wb-results svg.marks")];
+    const ready = charts.length >= 3 && charts.every((svg) => svg.clientWidth);
     if (window.seen.drawing && ready && /Finished:/.test(app.textContent)) {
       window.seen.drawn = performance.now();
     } else {
@@ -199,7 +199,7 @@ def test_watched(open_notebook):
 def watched(page):
     """A run that the app shows: its figures, and when the page showed them."""
     run(page, "app.results.clear()")
-    expect(page.locator("img.wb-chart")).to_have_count(0)
+    expect(page.locator(".wb-results svg.marks")).to_have_count(0)
     page.evaluate(WATCH)
     button(page, "Run").click()
     page.wait_for_function("() => window.seen.drawn", timeout=1000 * (SECONDS + 120))
@@ -230,7 +230,7 @@ def test_saved(open_notebook, lab):
     for _ in range(RESULTS - 1):
         shown = run(page, "app = wb.app(); app")
         shown.locator(".wb button").get_by_text("Simulate", exact=True).click()
-        expect(shown.locator(".wb img.wb-chart")).to_have_count(3)
+        expect(shown.locator(".wb-results svg.marks")).to_have_count(3)
     print(f"  ... and {RESULTS - 1} apps more with a result each: {size(page, lab):.2f} MB")
 
 

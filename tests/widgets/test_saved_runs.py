@@ -100,6 +100,6 @@ def test_the_app_shows_a_kept_run_once(runs, registry):
         view.show_button.click()
 
     assert [run.label for run in app.runs] == ["mlp:1, local"]
-    app.results.entries[0].delete_button.click()
+    app.results.delete(app.results.entries[0])
     app.results.erase_button.click()
     assert not (runs / "one").exists()

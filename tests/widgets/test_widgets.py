@@ -1,10 +1,8 @@
 """The controls without a browser: the values they hold, and what they do when told to."""
 
-import base64
 import re
 import sys
 import threading
-from dataclasses import replace
 from types import SimpleNamespace
 
 import ipywidgets
@@ -16,10 +14,9 @@ from nbclient import NotebookClient
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import KINDS, Local
 from workbench.errors import InvalidInput, InvocationError, NotPredictable, WorkbenchError
-from workbench.queueing import mm1
 from workbench.registry.api import Registry
-from workbench.run import SLO, Run, load_run
-from workbench.widgets import App, LiveProgress, Results, RunPanel, app, frontend
+from workbench.run import Run, load_run
+from workbench.widgets import App, LiveProgress, RunPanel, app, frontend
 
 
 def made_run(count=400, latency=0.004, **facts):
@@ -253,196 +250,6 @@ def test_too_few_requests_for_a_percentile_are_said_to_be():
     panel.wait(60)
 
     assert "Finished: 20 requests. The 95th percentile needs at least 200" in panel.status.text
-
-
-# ------------------------------------------------------------------------------------- results
-
-
-def image_in(chart):
-    data, words = re.search(r'base64,([^"]+)" alt="([^"]*)"', chart.value).groups()
-    return base64.b64decode(data).decode(), words
-
-
-def test_results_are_a_table_and_images_with_words():
-    results = Results()
-    assert results.layout.display == "none"
-    priced = Local(hourly_price=1.0).to_dict()
-
-    results.add(made_run(deployment=priced))
-    results.add(made_run(label="mlp:1, local, up to 8, 25 ms", deployment=priced))
-
-    assert results.layout.display is None
-    assert '<tr><th scope="row">p95</th><td>4 ms</td><td>4 ms</td></tr>' in results.table.value
-    charts = dict(results.charts)
-    assert charts.pop("places").value == ""  # of ensembles only
-    assert charts.pop("scaling").value == ""  # of fleets that changed their size only
-    for chart in charts.values():
-        svg, words = image_in(chart)
-        assert svg.startswith("<svg ")
-        assert "no batching" in words
-        assert "up to 8, 25 ms" in words
-
-
-def test_traffic_that_all_runs_share_is_said_once(no_charts):
-    results = Results()
-    results.add(made_run(trace={"name": "constant(rate=4)"}))
-    results.add(made_run(trace={"name": "constant(rate=4)"}))
-
-    assert results.table.value.count("constant(rate=4)") == 1
-    assert "Traffic: constant(rate=4).</caption>" in results.table.value
-
-    results.add(made_run(trace={"name": "constant(rate=5)"}))
-
-    row = '<th scope="row">traffic</th><td>constant(rate=4)</td><td>constant(rate=4)</td>'
-    assert f"{row}<td>constant(rate=5)</td>" in results.table.value
-
-
-def test_without_a_price_no_cost_is_drawn_and_the_reason_is_said():
-    results = Results()
-
-    results.add(made_run())
-
-    assert "the price of this machine is 0 USD" in results.charts["cost"].value
-
-
-def test_what_a_run_is_called_is_escaped():
-    results = Results()
-
-    results.add(made_run(label="<script>", trace={"name": "<b>"}, warnings=["<i>"]))
-
-    text = results.table.value + "".join(chart.value for chart in results.charts.values())
-    assert not re.search("<script>|<b>|<i>", text)
-
-
-@pytest.fixture
-def no_charts(monkeypatch):
-    monkeypatch.setattr("workbench.widgets.results._CHARTS", {})
-
-
-def predicted():
-    """A prediction."""
-    return replace(mm1(rate=5, service=0.1), label="mlp:1, local, no batching", slo=SLO(latency=1))
-
-
-def test_a_prediction_stands_beside_runs_with_what_each_is_known_by():
-    results = Results()
-    results.add(predicted())
-
-    assert '<th scope="row">known by</th><td>predicted</td>' in results.table.value
-    assert results.charts["over time"].value == ""
-
-    results.add(made_run(origin="simulated", deployment=Local(hourly_price=1).to_dict()))
-
-    assert "<td>predicted</td><td>simulated</td>" in results.table.value
-    assert {"predicted", "simulated"} < set(re.split(r"\W", image_in(results.charts["latency"])[1]))
-
-
-def test_a_note_goes_into_the_table_and_the_saved_run(no_charts, tmp_path):
-    results = Results()
-    results.add(made_run(created="2026-11-24T12:00:00+00:00"))
-    results.folder.value = str(tmp_path / "kept")
-
-    results.entries[0].note.value = "with <spare> cores"
-    results.save_button.click()
-
-    assert "<td>with &lt;spare&gt; cores</td>" in results.table.value
-    (folder,) = (tmp_path / "kept").iterdir()
-    assert folder.name == "mlp-1-local-no-batching-2026-11-24t12-00-00"
-    saved = load_run(folder)
-    assert saved.record.note == "with <spare> cores"
-    assert saved.frame.equals(results.value[0].frame)
-    assert results.status.text == f"Saved: {folder}; wb.load_run reads them."
-
-    results.entries[0].note.value = "as ever"
-    results.save_button.click()  # again, as after one more run
-
-    assert results.status.text.startswith("Saved: ")
-    assert load_run(folder).record.note == "as ever"
-
-    others = Results()
-    others.add(results.value[0])
-    others.folder.value = results.folder.value
-    others.save_button.click()
-
-    assert "exists" in others.status.text
-    assert others.status.wrong
-
-    others.folder.value = f"{next(folder.iterdir())}/below"  # in a file
-    others.save_button.click()
-
-    assert others.status.text.endswith("cannot be made (Not a directory): enter another.")
-
-
-def test_runs_are_written_into_one_report(no_charts, tmp_path):
-    results = Results()
-    results.folder.value = str(tmp_path / "new")
-    results.add(predicted())
-    results.report_button.click()
-
-    assert results.status.text.startswith("Predictions have no rows to report on")
-    results.save_button.click()
-    assert results.status.text == "Predictions have no rows to save."
-
-    results.add(made_run())
-    results.entries[1].note.value = "first try"
-    results.report_button.click()
-
-    assert "first try" in (tmp_path / "new" / "report.html").read_text()
-    assert "which opens in any browser" in results.status.text
-
-
-def test_one_result_is_deleted_and_the_others_stay(no_charts):
-    results = Results()
-    for count in (300, 400, 500):
-        results.add(made_run(count))
-    rows = results.list.children
-
-    results.entries[1].delete_button.click()
-
-    assert [len(run) for run in results.value] == [300, 500]
-    assert results.list.children == (rows[0], rows[2])
-
-
-def test_a_deleted_run_leaves_the_disk_once_that_is_confirmed(no_charts, tmp_path):
-    results = Results()
-    for name in ("a", "b"):
-        run = made_run()
-        kept = run.amend(kept=str(tmp_path / name))
-        kept.save(tmp_path / name)
-        results.add(kept)
-    results.add(made_run())
-    assert results.erase_button.layout.display == "none"
-
-    results.entries[0].delete_button.click()
-
-    assert results.status.text == f"Still on disk: {tmp_path / 'a'}."
-    assert len(load_run(tmp_path / "a")) == len(run)
-    results.erase_button.click()
-    assert results.status.text == f"Deleted from disk: {tmp_path / 'a'}."
-    assert [path.name for path in tmp_path.iterdir()] == ["b"]
-
-    results.clear_button.click()
-    (tmp_path / "b" / "mine").touch()
-    results.erase_button.click()
-
-    assert results.layout.display is None  # what was not removed is said, and can be tried again
-    assert results.status.text.startswith(f"{tmp_path / 'b'} is not removed: mine in it")
-    assert results.erase_button.layout.display is None
-    results.add(made_run())
-    assert results.erase_button.layout.display == "none"
-    assert (tmp_path / "b" / "rows.parquet").exists()
-
-
-def test_six_runs_are_kept_and_clear_removes_them(no_charts):
-    results = Results()
-    runs = [made_run() for _ in range(7)]
-
-    for run in runs:
-        results.add(run)
-
-    assert results.value == tuple(runs[1:])
-    results.clear_button.click()
-    assert (results.value, results.table.value, results.layout.display) == ((), "", "none")
 
 
 # ------------------------------------------------------------------------------------- the app

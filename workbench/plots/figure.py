@@ -77,7 +77,11 @@ class Figure:
     def image(self) -> str:
         """Return the chart as an HTML image that brings its data along and needs no script."""
         # Not inline SVG: JupyterLab strips that from notebooks it does not trust.
-        data = base64.b64encode(self.svg().encode()).decode()
+        return self.image_of(self.svg())
+
+    def image_of(self, svg: str) -> str:
+        """Return a drawing of the chart as such an HTML image."""
+        data = base64.b64encode(svg.encode()).decode()
         text = html.escape(f"{self.title}. {self.description}")
         return f'<img src="data:image/svg+xml;base64,{data}" alt="{text}" class="wb-chart">'
 

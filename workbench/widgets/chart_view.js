@@ -6,6 +6,8 @@ const OPTIONS = { metadata: { [MIMETYPE]: { embed_options: { renderer: "svg" } }
 const USUAL = 720; // the width that legends and line breaks of a specification are made for
 const WIDEST = 960;
 const MENU = 40; // to the right of the chart
+const INK = "#797979"; // plots.theme: readable on any ground
+const MOST_KEPT = 400_000; // characters of a drawing that is kept
 
 const narrow = (value, share) => Math.max(1, Math.floor(value * share + 0.4));
 
@@ -56,6 +58,11 @@ function render({ model, el }) {
     console.info("workbench: no Vega on this page, an image instead", problem);
     model.send({ ask: "image" });
   };
+  const keep = (svg) => {
+    const drawing = svg ? new XMLSerializer().serializeToString(svg).replaceAll("currentColor", INK) : "";
+    model.set("picture", drawing.length > MOST_KEPT ? "" : drawing);
+    model.save_changes();
+  };
   const draw = async () => {
     const spec = model.get("spec"), width = Math.min(frame.clientWidth, WIDEST) - MENU;
     const wanted = JSON.stringify([width, document.body.dataset.jpThemeLight, spec]);
@@ -67,8 +74,10 @@ function render({ model, el }) {
       const renderer = model.widget_manager.rendermime.createRenderer(MIMETYPE);
       const data = { [MIMETYPE]: fit(spec, width), "image/png": "none" }; // none is made then
       await renderer.renderModel({ data, setData() {}, ...OPTIONS });
-      if (mine === turn) put(renderer.node, renderer); // the one before stays until now
-      else renderer.dispose();
+      if (mine !== turn) return renderer.dispose();
+      put(renderer.node, renderer); // the one before stays until now
+      frame.querySelector("summary")?.setAttribute("aria-label", "Save or look into this chart");
+      if (model.get("keeps")) keep(renderer.node.querySelector("svg.marks"));
     } catch (problem) {
       if (mine === turn) askForImage(problem);
     }

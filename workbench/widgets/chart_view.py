@@ -24,10 +24,14 @@ class ChartView(anywidget.AnyWidget):
         on_pick: Called with the row of the figure's data when somebody clicks on its point.
         with_title: Whether the chart has its title, rather than the page around it.
         height: Units from top to bottom, of a chart without panels; None: the figure's own.
+        keeps: Whether the page hands its drawing back, for a notebook that is saved.
     """
 
     figure = traitlets.Instance(Figure, allow_none=True)
     spec = traitlets.Dict(read_only=True).tag(sync=True)
+    keeps = traitlets.Bool(default_value=False, read_only=True).tag(sync=True)
+    picture = traitlets.Unicode().tag(sync=True)
+    """The chart as the page has drawn it, an SVG, where it `keeps` pictures."""
     pickable = traitlets.Bool(default_value=False, read_only=True).tag(sync=True)
 
     _esm = Path(__file__).with_name("chart_view.js")
@@ -40,10 +44,12 @@ class ChartView(anywidget.AnyWidget):
         on_pick: Callable[[Datum], object] | None = None,
         with_title: bool = True,
         height: int | None = None,
+        keeps: bool = False,
     ) -> None:
         super().__init__()
         self._on_pick, self._with_title, self._height = on_pick, with_title, height
         self.set_trait("pickable", on_pick is not None)
+        self.set_trait("keeps", keeps)
         self.on_msg(self._handle)
         self.observe(self._show, "figure")
         self.figure = figure
@@ -54,8 +60,13 @@ class ChartView(anywidget.AnyWidget):
         spec = {} if shown is None else shown.spec(ink="currentColor", with_title=self._with_title)
         if shown is not None and self._height is not None:
             spec |= {"height": self._height}
-        self.layout.display = None if shown else "none"
+        self.layout.display, self.picture = None if shown else "none", ""
         self.set_trait("spec", spec)
+
+    @property
+    def image(self) -> str:
+        """The page's drawing as an HTML image that needs no script, "" where there is none."""
+        return self.figure.image_of(self.picture) if self.figure and self.picture else ""
 
     def _handle(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         if "datum" in message and self._on_pick is not None:

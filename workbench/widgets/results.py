@@ -1,119 +1,176 @@
 """What came out: a table and charts, the latest beside the ones before it; notes, and export."""
 
 import contextlib
-import html
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 import ipywidgets
 import traitlets
 
 from workbench.comparison import Comparison, compare
-from workbench.deployment.hybrid import Hybrid
 from workbench.errors import NotFound, StorageError, WorkbenchError
-from workbench.formatting import Table
-from workbench.plots.batches import plot_batch_sizes
-from workbench.plots.costs import plot_cost_by_item
-from workbench.plots.latency import plot_latency_over_time
-from workbench.plots.places import plot_answers_by_place
-from workbench.plots.scaling import plot_scaling
+from workbench.plots.series import make_unique, name_results
+from workbench.plots.theme import PALETTE
 from workbench.report.page import write_report
 from workbench.run import Run, delete_run
 from workbench.run_cost import cost
+from workbench.widgets.chart_view import ChartView, chart_grid
 from workbench.widgets.form import show, text
 from workbench.widgets.notebook import Keyboard, Status
+from workbench.widgets.result_charts import CHARTS, describe_notes
+from workbench.widgets.result_rows import COLUMNS, describe_shared, results_table, tabulate
 from workbench.widgets.run_panel import Result
+from workbench.widgets.runs_table import RunsTable
 from workbench.widgets.saved_output import SavedOutput
-from workbench.widgets.tables import frame_table
 
-MAX_RUNS = 6
+MAX_RUNS = len(PALETTE)
 """As many as the charts have colours."""
 
-_NO_COST_HTML = (
-    "<p>No cost is shown, since the price of this machine is 0 USD an hour: set it under "
-    "<em>Inference type</em> for the next run.</p>"
-)
 _NO_ROWS = "Predictions have no rows to save."
+_numbers = count()
 
 
 @dataclass(frozen=True, eq=False)
-class ResultRow:
-    """A result, and the controls that go with it."""
+class Entry:
+    """A result among others, with what somebody called it and noted, and the code that made it."""
 
     result: Result
-    name: ipywidgets.HTML
-    note: ipywidgets.Text
-    delete_button: ipywidgets.Button
-    row: ipywidgets.Box
+    name: str = ""
+    note: str = ""
+    code: str = ""
+    id: int = field(default_factory=lambda: next(_numbers))
 
     @property
     def run(self) -> Run | None:
-        """The result with its note, where it is a run."""
+        """The result with its name and note, where it is a run."""
         if not isinstance(self.result, Run):
             return None
-        return self.result.amend(note=self.note.value) if self.note.value else self.result
+        known = {"label": self.name, "note": self.note}
+        return self.result.amend(**{key: words for key, words in known.items() if words})
 
 
 class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """Table and charts of the results in `value`, the latest six.
+    """Table and charts of the results in `value`: a row each, up to as many as there are colours.
 
-    Each can have a note and be deleted; rows of it that are kept on disk go at the press of one
-    more button. Runs are saved with their rows (Parquet) below a folder, or written into one report
-    (HTML) there. A notebook that was saved still shows table and charts when it is opened without a
-    kernel.
+    The first is the baseline from which the others' differences are told, until another is pinned;
+    it stays when the oldest goes to make room. Each can be named, noted and deleted, and `undo`
+    brings back what went; rows that are kept on disk go at the press of one more button. Runs are
+    saved with their rows (Parquet) below a folder, or written into one report (HTML) there. A
+    notebook that was saved still shows table and charts when it is opened without a kernel.
     """
 
     value = traitlets.Any((), read_only=True)
 
     def __init__(self) -> None:
         self._draw_lock = threading.Lock()
-        self.entries: tuple[ResultRow, ...] = ()
-        self.table = ipywidgets.HTML()
-        scrolls = ipywidgets.Layout(overflow="auto hidden", max_width="100%")
-        self.charts = {name: ipywidgets.HTML(layout=scrolls) for name in _CHARTS}
-        self.list = ipywidgets.VBox()
+        self.entries: tuple[Entry, ...] = ()
+        self.baseline: Entry | None = None
+        self._comparison: Comparison | None = None
+        self._former: tuple[tuple[Entry, ...], Entry | None] | None = None
+        self.table = RunsTable(self._act)
+        self.charts = {name: ChartView(keeps=True) for name in CHARTS}
+        self.notes = ipywidgets.HTML()
         self.folder = text("Folder", "results")
-        self.save_button = ipywidgets.Button(description="Save runs")
-        self.report_button = ipywidgets.Button(description="Write report")
-        self.clear_button = ipywidgets.Button(description="Clear results")
-        self.erase_button = ipywidgets.Button(
-            description="Delete from disk", button_style="warning"
-        )
+        self.folder.tooltip = "Where runs and reports are written, below the notebook's folder"
+        buttons = {name: _button(*words) for name, words in _BUTTONS.items()}
+        self.save_button, self.report_button = buttons["save"], buttons["report"]
+        self.undo_button, self.clear_button = buttons["undo"], buttons["clear"]
+        self.erase_button = buttons["erase"]
         self._saved_results: dict[Path, Result] = {}
         self._removed_folders: tuple[str, ...] = ()  # folders of runs that are shown no more
         self.status = Status()
         self.save_button.on_click(lambda _: self._set_status(self.save))
         self.report_button.on_click(lambda _: self._set_status(self.report))
+        self.undo_button.on_click(lambda _: self.undo())
         self.clear_button.on_click(lambda _: self.clear())
         self.erase_button.on_click(lambda _: self._set_status(self.erase))
-        charts = ipywidgets.Box(
-            list(self.charts.values()),
-            layout=ipywidgets.Layout(flex_flow="row wrap", grid_gap="16px"),
-        )
-        buttons = [self.save_button, self.report_button, self.clear_button, self.erase_button]
         export = ipywidgets.Box(
-            [self.folder, *buttons], layout=ipywidgets.Layout(flex_flow="row wrap")
+            [self.folder, *buttons.values()], layout=ipywidgets.Layout(flex_flow="row wrap")
         )
-        parts = [self.table, self.list, export, self.status, charts, Keyboard()]
-        super().__init__(parts)
+        for chart in self.charts.values():
+            chart.observe(self._keep_pictures, "picture")
+        charts = chart_grid(list(self.charts.values()))
+        super().__init__([self.table, export, self.status, self.notes, charts, Keyboard()])
         self.add_class("wb")
         self.add_class("wb-results")
-        self._draw(())
+        self._draw((), None)
 
-    def add(self, result: Result) -> None:
-        """Show one more result; the oldest of more than six goes."""
-        self._draw((*self.entries, self._entry(result))[-MAX_RUNS:])
+    @property
+    def names(self) -> list[str]:
+        """What the results are called: as somebody named them, else by what tells them apart."""
+        if not self.entries:
+            return []
+        names: list[str] = []
+        results: list[Result] = [entry.result for entry in self.entries]
+        for entry, usual in zip(self.entries, name_results(results), strict=True):
+            names.append(make_unique(entry.name or usual, names))
+        return names
 
-    def delete(self, entry: ResultRow) -> None:
+    def add(self, result: Result, code: str = "") -> None:
+        """Show one more result, made by these lines; the oldest makes room where there is none."""
+        entry = Entry(result, code=code or _code_of(result))
+        entries = [*self.entries, entry]
+        gone = None
+        if len(entries) > MAX_RUNS:
+            gone = next(each for each in entries if each is not self.baseline)
+            entries.remove(gone)
+        name = "" if gone is None else self.names[self.entries.index(gone)]
+        self._change(tuple(entries), self.baseline or entry, undo=gone is not None)
+        if gone is not None:
+            self.status.say(f"{MAX_RUNS} results fit: {name} made room. Undo brings it back.")
+
+    def delete(self, entry: Entry) -> None:
         """Remove one result, and offer to remove its rows from disk."""
         self._remove((entry,))
 
     def clear(self) -> None:
         """Remove all results, and offer to remove their rows from disk."""
         self._remove(self.entries)
+
+    def undo(self) -> None:
+        """Bring back what the latest press took away."""
+        if self._former is not None:
+            before, self._former = self._former, None
+            self._draw(*before)
+
+    def pin(self, entry: Entry) -> None:
+        """Tell differences from this result; from none, if they are told from it already."""
+        self._draw(self.entries, None if entry is self.baseline else entry)
+
+    def edit(self, entry: Entry, *, name: str | None = None, note: str | None = None) -> None:
+        """Give a result another name or note."""
+        words = (entry.name if name is None else name, entry.note if note is None else note)
+        changed = replace(entry, name=words[0], note=words[1])
+        entries = tuple(changed if each is entry else each for each in self.entries)
+        self._draw(entries, changed if entry is self.baseline else self.baseline)
+
+    def _act(self, act: str, number: int, words: str) -> None:
+        """Do what was pressed or entered in a row of the table."""
+        entry = next((each for each in self.entries if each.id == number), None)
+        if entry is None:  # it went while the message was under way
+            return
+        match act:
+            case "pin":
+                self.pin(entry)
+            case "delete":
+                self.delete(entry)
+            case "name":
+                self.edit(entry, name=words.strip())
+            case "note":
+                self.edit(entry, note=words.strip())
+
+    def _change(
+        self, entries: tuple[Entry, ...], baseline: Entry | None, *, undo: bool = True
+    ) -> None:
+        """Show other results, and keep those before for `undo`."""
+        before = self.entries, self.baseline
+        self._draw(entries, baseline)
+        self._former = before if undo else None
+        self.undo_button.disabled = not undo
 
     def erase(self) -> str:
         """Remove the rows of the results that went last from disk, and return in words which.
@@ -128,12 +185,13 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
             self._offer_to_erase(folders[at:])
         return f"Deleted from disk: {', '.join(folders)}."
 
-    def _remove(self, gone: tuple[ResultRow, ...]) -> None:
-        kept = [entry.run.record.kept for entry in gone if entry.run]
-        self._draw(tuple(each for each in self.entries if each not in gone))
+    def _remove(self, gone: tuple[Entry, ...]) -> None:
+        kept = [each.result.record.kept for each in gone if isinstance(each.result, Run)]
+        left = tuple(each for each in self.entries if each not in gone)
+        self._change(left, self.baseline if self.baseline in left else next(iter(left), None))
+        self.layout.display = None  # Undo stays at hand
         self._offer_to_erase(tuple(each for each in kept if each and Path(each).exists()))
         if self._removed_folders:
-            self.layout.display = None
             self.status.say(f"Still on disk: {', '.join(self._removed_folders)}.")
 
     def _offer_to_erase(self, folders: tuple[str, ...]) -> None:
@@ -153,7 +211,7 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
         Raises:
             StorageError: Another one is there already, or it cannot be written.
         """
-        members = zip(compare(self.value).results, self.entries, strict=True)
+        members = zip(self.names, self.entries, strict=True)
         runs = [(name, run, entry.result) for name, entry in members if (run := entry.run)]
         if not runs:
             return _NO_ROWS
@@ -194,134 +252,91 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
         except (WorkbenchError, OSError) as error:
             self.status.say(str(error), wrong=True)
 
-    def _entry(self, result: Result) -> ResultRow:
-        note, name = text("Note", placeholder="for table and files"), ipywidgets.HTML()
-        note.layout.flex = "1 1 200px"
-        name.layout.flex = "1 1 300px"
-        delete = ipywidgets.Button(description="Delete")
-        layout = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
-        row = ipywidgets.Box([name, note, delete], layout=layout)
-        entry = ResultRow(result, name, note, delete, row)
-        note.observe(lambda _: self._update_notes(), "value")
-        delete.on_click(lambda _: self.delete(entry))
-        return entry
-
-    def _draw(self, entries: tuple[ResultRow, ...]) -> None:
+    def _draw(self, entries: tuple[Entry, ...], baseline: Entry | None) -> None:
         with self._draw_lock:
-            self.entries = entries
+            self.entries, self.baseline = entries, baseline
+            self._former, self.undo_button.disabled = None, True
             self.set_trait("value", tuple(entry.result for entry in entries))
             self.layout.display = None if entries else "none"
             self.status.say("")
             self._offer_to_erase(())
-            comparison = self._tabulate()
-            self.list.children = tuple(entry.row for entry in entries)
+            results = dict(zip(self.names, self.value, strict=True))
+            comparison = compare(results) if results else None
+            self._tabulate(comparison)
             for name, chart in self.charts.items():
-                chart.value = _CHARTS[name](comparison) if comparison else ""
-            self._save_view(comparison)
+                chart.figure = CHARTS[name](comparison) if comparison else None
+            self._comparison = comparison
+            self._save_view()
 
-    def _save_view(self, comparison: Comparison | None) -> None:
+    def _tabulate(self, comparison: Comparison | None) -> None:
+        """Fill the table, and what stands under it."""
+        keys, rows = tabulate(comparison, self._baseline_name) if comparison else ([], [])
+        columns = [
+            {"key": key, "title": COLUMNS[key].title, "hint": COLUMNS[key].hint} for key in keys
+        ]
+        members = zip(self.entries, self.names, rows, strict=True)
+        with self.table.hold_sync():
+            self.table.columns = columns
+            self.table.caption = describe_shared(comparison) if comparison else ""
+            self.table.csv = comparison.frame.write_csv() if comparison else ""
+            self.table.rows = [
+                {
+                    "id": entry.id,
+                    "name": name,
+                    "note": entry.note,
+                    "code": entry.code,
+                    "baseline": entry is self.baseline,
+                    "cells": [vars(cell) for cell in cells],
+                }
+                for entry, name, cells in members
+            ]
+        self.notes.value = describe_notes(comparison) if comparison else ""
+
+    @property
+    def _baseline_name(self) -> str:
+        where = self.entries.index(self.baseline) if self.baseline in self.entries else None
+        return "" if where is None else self.names[where]
+
+    def _keep_pictures(self, _change: object) -> None:
+        """Leave the charts in the notebook, too, once the page has drawn all of them."""
+        if all(chart.picture for chart in self.charts.values() if chart.figure):
+            self._save_view()
+
+    def _save_view(self) -> None:
         """Leave table and charts in the notebook, as they are now."""
-        shown = [chart.value for chart in self.charts.values()]
-        if comparison:
-            notes = [entry.note.value for entry in self.entries]
-            table = comparison_table(comparison, notes)
-            shown = [table.html(), _warnings(comparison), *shown]
-        self.keep("".join(shown))
+        if (comparison := self._comparison) is None:
+            self.keep("")
+            return
+        notes = {
+            name: entry.note
+            for name, entry in zip(self.names, self.entries, strict=True)
+            if entry.note
+        }
+        table = results_table(comparison, notes, self._baseline_name)
+        images = [chart.image for chart in self.charts.values()]
+        self.keep("".join([table.html(), describe_notes(comparison), *images]))
 
-    def _update_notes(self) -> None:
-        self._save_view(self._tabulate())
 
-    def _tabulate(self) -> Comparison | None:
-        comparison = compare(self.value) if self.value else None
-        if comparison:
-            notes = [entry.note.value for entry in self.entries]
-            for name, entry in zip(comparison.results, self.entries, strict=True):
-                entry.name.value = html.escape(f"{name} ({entry.result.origin})")
-                entry.delete_button.tooltip = f"Delete {name}"
-            table = comparison_table(comparison, notes)
-            self.table.value = frame_table(table, "Runs") + _warnings(comparison)
-        else:
-            self.table.value = ""
-        return comparison
+_BUTTONS = {
+    "save": ("Save runs", "Write each run with its rows into the folder", ""),
+    "report": ("Write report", "Write one page on all runs into the folder", ""),
+    "undo": ("Undo", "Bring back what was deleted or cleared last", ""),
+    "clear": ("Clear results", "Take all results from table and charts; Undo brings them back", ""),
+    "erase": ("Delete from disk", "Delete the rows of what was taken away; for good", "warning"),
+}
+
+
+def _button(description: str, tooltip: str, style: str) -> ipywidgets.Button:
+    return ipywidgets.Button(description=description, tooltip=tooltip, button_style=style)
+
+
+def _code_of(result: Result) -> str:
+    """Return the line that gets a run back, where one is known."""
+    kept = result.record.kept if isinstance(result, Run) else None
+    return f"import workbench as wb\n\nrun = wb.load_run({kept!r})" if kept else ""
 
 
 def _file_name(run: Run, name: str) -> str:
     """Return what a run's folder is called: what sets it apart, and when it was made."""
     made = (run.record.created or "")[:19]
     return re.sub(r"[^a-z0-9]+", "-", f"{name} {made}".lower()).strip("-")
-
-
-def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table:
-    """Return a table with a column a result, and rows of how it came to be known.
-
-    >>> run = Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200)
-    >>> '<th scope="row">p95</th><td>4 ms</td>' in comparison_table(compare(run)).html()
-    True
-    """
-    table = comparison.table()
-    rows, caption = table.rows, table.caption
-    results = comparison.results.values()
-    traffic = [_traffic(each) for each in results]
-    if len(known := {each for each in traffic if each}) == 1:
-        caption += f" Traffic: {known.pop()}."
-    else:
-        rows = [["traffic", *(each or None for each in traffic)], *rows]
-    rows = [["known by", *(each.origin for each in results)], *rows]
-    if any(notes):
-        rows = [["note", *(note or None for note in notes)], *rows]
-    return Table(table.columns, rows, caption)
-
-
-def _warnings(comparison: Comparison) -> str:
-    return "".join(f"<p>{html.escape(warning)}</p>" for warning in comparison.warnings)
-
-
-def _traffic(result: Result) -> str:
-    return result.record.trace.name if isinstance(result, Run) and result.record.trace else ""
-
-
-def _latency(comparison: Comparison) -> str:
-    return comparison.figure.image()
-
-
-def _cost(comparison: Comparison) -> str:
-    if not any(bill.total for bill in comparison.costs.values()):
-        return _NO_COST_HTML
-    return plot_cost_by_item(comparison.costs).image()
-
-
-def _over_time(comparison: Comparison) -> str:
-    runs = list(comparison.runs.values())
-    return plot_latency_over_time(runs).image() if runs else ""
-
-
-def _batch_sizes(comparison: Comparison) -> str:
-    runs = list(comparison.runs.values())
-    return plot_batch_sizes(runs).image() if runs else ""
-
-
-def _places(comparison: Comparison) -> str:
-    routed = [run for run in comparison.runs.values() if len(run.record.places) > 1]
-    return plot_answers_by_place(routed).image() if routed else ""
-
-
-def _scaling(comparison: Comparison) -> str:
-    """Return load and instances of the latest run whose fleet changed its size or had help."""
-    latest = [run for run in comparison.runs.values() if _is_scaled(run)][-1:]
-    return "".join(plot_scaling(run).image() for run in latest)
-
-
-def _is_scaled(run: Run) -> bool:
-    record = run.record
-    known = record.instances or any(each.instances for each in record.members or ())
-    return bool(known) and (record.scaling is not None or isinstance(record.deployment, Hybrid))
-
-
-_CHARTS: Mapping[str, Callable[[Comparison], str]] = {
-    "latency": _latency,
-    "over time": _over_time,
-    "places": _places,
-    "scaling": _scaling,
-    "batch sizes": _batch_sizes,
-    "cost": _cost,
-}

@@ -15,17 +15,22 @@ import traitlets
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import NotPredictable, Stopped, TooFewSamples, WorkbenchError
-from workbench.formatting import milliseconds, percent
+from workbench.formatting import duration, percent
+from workbench.plots.live import Point, plot_live_latency
 from workbench.plots.theme import PALETTE
 from workbench.quantiles import has_enough_samples, select_quantile
 from workbench.queueing.predictions import Prediction
 from workbench.run import Run
+from workbench.widgets.chart_view import ChartView
 from workbench.widgets.form import show
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 
 FLUSH_INTERVAL = 0.2
 """Seconds between updates of the page: a notebook server drops messages when they are too many."""
 
+
+_POINT_INTERVAL = 1.0  # seconds between points of the live chart
+_MAX_POINTS = 300
 
 Result = Run | Prediction
 
@@ -46,6 +51,8 @@ class LiveProgress:
         self._start = (math.nan, 0)
         self._latencies: list[NDArray[np.float64]] = []
         self._answered: Counter[str] = Counter()
+        self._points: list[Point] = []
+        self._counted, self._last_point = 0, -math.inf
 
     def progress(self, done: int, total: int) -> None:
         """Learn how many requests are over and done with, of how many."""
@@ -82,6 +89,23 @@ class LiveProgress:
         total = sum(known.values())
         return {name: count / total for name, count in sorted(known.items())}
 
+    def points(self) -> list[Point]:
+        """Return the latencies' course, with a new point where a second has passed.
+
+        Of a long run every other point is left out, so that a page has no more than a few hundred.
+        """
+        elapsed = self._clock() - self._start[0]
+        if elapsed >= self._last_point + _POINT_INTERVAL and self.quantile(0.5) is not None:
+            new = self._latencies[0][self._counted :]
+            if len(new):
+                self._counted += len(new)
+                self._last_point = elapsed
+                median, high = (select_quantile(new, q) for q in (0.5, 0.95))
+                self._points.append((elapsed, median, high))
+        if len(self._points) > _MAX_POINTS:
+            self._points = self._points[::2]
+        return self._points
+
     def quantile(self, q: float) -> float | None:
         """Return a quantile of the latencies so far, None where they are too few to tell it.
 
@@ -97,7 +121,7 @@ class LiveProgress:
         if not self.total:
             return ""
         percentiles = [
-            f"p{100 * q:g} {milliseconds(latency)}"
+            f"p{100 * q:g} {duration(latency)}"
             for q in (0.5, 0.95)
             if (latency := self.quantile(q)) is not None
         ]
@@ -110,7 +134,10 @@ class LiveProgress:
             return []
         rate = (self.done - before) / elapsed
         left = (self.total - self.done) / rate
-        return [f"{rate:,.0f} per second", *([f"about {left:.0f} s left"] if left >= 1 else [])]
+        return [
+            f"{rate:,.0f} per second",
+            *([f"about {duration(left, 2)} left"] if left >= 1 else []),
+        ]
 
 
 Work = Callable[[LiveProgress], Result]
@@ -158,14 +185,19 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             way: ipywidgets.Button(description=name, tooltip=_HINTS[way])
             for way, name in WAYS.items()
         }
-        self.buttons["run"].button_style = "primary"
-        self.stop_button = ipywidgets.Button(description="Stop", disabled=True)
-        self.confirm_button = ipywidgets.Button(description="Confirm", button_style="warning")
+        self.stop_button = ipywidgets.Button(
+            description="Stop", disabled=True, tooltip="End the work; what was measured is kept"
+        )
+        self.confirm_button = ipywidgets.Button(
+            description="Confirm", button_style="warning", tooltip="Agree to what is said below"
+        )
+        self._points_shown = 0  # in the live chart
         self._pending_way = ""  # the way that waits for a confirmation
         show(self.confirm_button, shown=False)
         self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="160px"))
         self.figures = ipywidgets.HTML()
         self.shares = ipywidgets.HTML()
+        self.chart = ChartView()
         self.status = Status()
         for way, button in self.buttons.items():
             button.on_click(lambda _, way=way: self.start(way))
@@ -181,20 +213,29 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             ],
             layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"),
         )
-        super().__init__([row, self.status, self.shares, Keyboard()])
+        super().__init__([row, self.status, self.shares, self.chart, Keyboard()])
         self.add_class("wb")
         self.add_class("wb-panel")
         self.offer(works or {}, reason)
 
     def offer(
-        self, works: Mapping[str, Work], reason: str = "", *, terms: Mapping[str, str] | None = None
+        self,
+        works: Mapping[str, Work],
+        reason: str = "",
+        *,
+        terms: Mapping[str, str] | None = None,
+        obstacles: Mapping[str, str] | None = None,
     ) -> None:
         """Have the buttons do this from now on, and show the reason where there is one.
 
-        A way with `terms`, which say what it may cost, begins once they are confirmed.
+        A way with `terms`, which say what it may cost or how long it takes, begins once they are
+        confirmed; one with an obstacle is disabled, and its tooltip says why. The button of the
+        sensible way stands out: Run where nothing has to be confirmed first, else Simulate.
         """
         with self._lock:
-            self._works, self._reason, self._terms = dict(works), reason, dict(terms or {})
+            self._terms, self._obstacles = dict(terms or {}), dict(obstacles or {})
+            self._works = {way: work for way, work in works.items() if way not in self._obstacles}
+            self._reason = reason
             if not self.running:
                 self._await_confirmation("")
                 self._enable()
@@ -209,7 +250,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             return
         if way in self._terms:
             self._await_confirmation(way)
-            self.status.say(f"{self._terms[way]} Confirm to go on; Stop, and nothing is spent.")
+            self.status.say(f"{self._terms[way]} Confirm to go on, or press Stop.")
         else:
             self._begin(way)
 
@@ -229,8 +270,6 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self._await_confirmation("")
         self._live = LiveProgress(self._clock)
         self.set_trait("way", way)
-        for each, button in self.buttons.items():
-            button.button_style = "primary" if each == way else ""
         self._switch(running=True)
         self._show(self._live)
         self._finished.clear()
@@ -293,6 +332,9 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self.bar.max, self.bar.value = max(live.total, 1), live.done
         self.figures.value = live.words()
         self.shares.value = draw_shares(live.shares)
+        if self.way == "run" and len(points := live.points()) != self._points_shown:
+            self._points_shown = len(points)
+            self.chart.figure = plot_live_latency(points) if len(points) > 1 else None
 
     def _switch(self, *, running: bool) -> None:
         """Enable some buttons, then disable the others, whose focus goes to the first of those."""
@@ -303,9 +345,14 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         else:
             self._enable()
             self.stop_button.disabled = True
+            self.chart.figure, self._points_shown = None, 0
 
     def _enable(self) -> None:
+        ready = [way for way in ("run", "simulate", "predict") if way in self._works]
+        sensible = next((way for way in ready if way not in self._terms), None)
         for way, button in self.buttons.items():
+            button.tooltip = self._obstacles.get(way, _HINTS[way])
+            button.button_style = "primary" if way == sensible else ""
             button.disabled = self.running or way not in self._works
 
 
@@ -362,7 +409,7 @@ def describe(result: Result, *, stopped: bool = False) -> str:
     quantile = slo.quantile if slo else 0.95
     words = [_head(result, stopped=stopped)]
     try:
-        words[0] += f", p{100 * quantile:g} {milliseconds(float(result.quantile(quantile)))}."
+        words[0] += f", p{100 * quantile:g} {duration(float(result.quantile(quantile)))}."
     except TooFewSamples as error:
         words = [f"{words[0]}.", str(error)]
     if slo:

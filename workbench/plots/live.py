@@ -1,0 +1,42 @@
+"""How long answers take while a run goes on."""
+
+from collections.abc import Sequence
+
+from workbench.formatting import duration
+from workbench.plots.figure import Figure
+from workbench.plots.series import colour, dash
+
+Point = tuple[float, float, float]
+"""Seconds since the run began; median and 95th percentile of the latencies since the point before,
+in seconds, infinite where so many failed."""
+
+
+def plot_live_latency(points: Sequence[Point]) -> Figure:
+    """Return a chart of a run's latencies so far, over its time."""
+    import altair as alt
+    import polars as pl
+
+    names = ["p50", "p95"]
+    rows = [
+        (elapsed, name, 1000 * latency)
+        for elapsed, *latencies in points
+        for name, latency in zip(names, latencies, strict=True)
+        if latency != float("inf")
+    ]
+    schema = {"elapsed": pl.Float64, "run": pl.String, "latency": pl.Float64}
+    data = pl.DataFrame(rows, schema=schema, orient="row")
+    chart = (
+        alt.Chart(data, height=160)
+        .transform_calculate(**dash(names))
+        .mark_line(point=True, strokeWidth=2)
+        .encode(
+            x=alt.X("elapsed:Q", title="Seconds since the start"),
+            y=alt.Y("latency:Q", title="Latency (ms)"),
+            color=colour(names),
+            strokeDash=alt.StrokeDash("dash:N", scale=None),
+            tooltip=["run:N", "elapsed:Q", "latency:Q"],
+        )
+    )
+    last = points[-1] if points else None
+    words = f"Latest: p50 {duration(last[1])}, p95 {duration(last[2])}." if last else ""
+    return Figure(data=data, chart=chart, title="Measured so far", description=words)
