@@ -111,7 +111,7 @@ def test_every_preset_opens_and_its_simulation_finishes(open_notebook, registry)
 
 
 def test_a_long_run_is_stopped_by_keyboard_and_what_it_measured_is_kept(seen):
-    seen.enter("Duration (s)", 600)
+    seen.enter("Duration (s)", 250)
     seen.run.press("Enter")
 
     expect(seen.page.get_by_text(re.compile(r"p95 [0-9.]+ ms$"))).to_be_visible()

@@ -241,7 +241,7 @@ def test_stop_ends_a_wait_for_an_endpoint_at_once(model, paid, monkeypatch):
 def test_a_panel_says_what_stopping_takes(app):
     told = []
     app.panel.status.observe(lambda change: told.append(change["new"]), "text")
-    app.traffic.set("poisson", rate=40, duration=600)
+    app.traffic.set("poisson", rate=40, duration=250)
     app.more["Monitor"]["endpoint"].observe(lambda _: app.panel.stop(), "value")
     app.panel.start()
     app.panel.wait(PATIENCE)

@@ -252,6 +252,67 @@ def test_too_few_requests_for_a_percentile_are_said_to_be():
     assert "Finished: 20 requests. The 95th percentile needs at least 200" in panel.status.text
 
 
+@pytest.fixture
+def no_charts(monkeypatch):
+    monkeypatch.setattr("workbench.widgets.results.CHARTS", {})
+
+
+def at_origin(panel):
+    """Which column of the results says how each is known."""
+    return [each["key"] for each in panel.results.table.columns].index("origin")
+
+
+def style_of(panel):
+    return {way: button.button_style for way, button in panel.buttons.items()}
+
+
+def test_the_sensible_way_stands_out_and_an_obstacle_says_why_a_way_is_closed():
+    work = doing(made_run())["run"]
+    panel = RunPanel({"predict": work, "simulate": work, "run": work})
+
+    assert style_of(panel) == {"predict": "", "simulate": "", "run": "primary"}
+    panel.offer(
+        {"predict": work, "simulate": work, "run": work},
+        terms={"run": "This run takes 10 days."},
+        obstacles={"predict": "No formula is known for this."},
+    )
+    assert style_of(panel) == {"predict": "", "simulate": "primary", "run": ""}
+    assert panel.buttons["predict"].disabled
+    assert panel.buttons["predict"].tooltip == "No formula is known for this."
+    panel.start("predict")
+    assert not panel.running
+    panel.offer({"predict": work})
+    assert style_of(panel) == {"predict": "primary", "simulate": "", "run": ""}
+    assert panel.buttons["predict"].tooltip != "No formula is known for this."
+
+
+def test_a_long_run_is_begun_once_that_is_confirmed():
+    panel = RunPanel()
+    panel.offer(doing(made_run()), terms={"run": "This run takes 10 days."})
+    panel.start()
+
+    assert not panel.running
+    assert panel.status.text.startswith("This run takes 10 days. Confirm")
+    panel.confirm_button.click()
+    panel.wait(60)
+    assert isinstance(panel.value, Run)
+
+
+def test_the_live_chart_has_a_point_a_second_of_what_came_since_the_last():
+    now = [0.0]
+    live = LiveProgress(clock=lambda: now[0])
+    live.progress(0, 1000)
+    live.add([0.001] * 100)
+    assert [each[1:] for each in live.points()] == [(0.001, 0.001)]
+    live.add([0.003] * 50)
+    assert len(live.points()) == 1  # not yet a second later
+
+    now[0] = 1.5
+    assert live.points()[-1] == (1.5, 0.003, 0.003)
+    now[0] = 9.0
+    assert len(live.points()) == 2  # of nothing new there is no point
+
+
 # ------------------------------------------------------------------------------------- the app
 
 
@@ -351,7 +412,8 @@ def test_predict_and_simulate_give_the_numbers_of_the_shown_code(panel):
     assert panel.code.endswith("prediction = experiment.predict()")
     assert executed(panel)["prediction"].summary() == predicted.summary()
     assert "Predicted by buffer up to 8, 25 ms, p95 " in panel.panel.status.text
-    assert "<td>simulated</td><td>predicted</td>" in panel.results.table.value
+    known_by = [row["cells"][at_origin(panel)]["text"] for row in panel.results.table.rows]
+    assert known_by == ["simulated", "predicted"]
     assert len(panel.runs) == 1
 
 

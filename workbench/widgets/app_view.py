@@ -37,7 +37,7 @@ from workbench.widgets.registry_view import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.router_picker import RouterPicker
 from workbench.widgets.run_panel import RunPanel
-from workbench.widgets.run_works import works
+from workbench.widgets.run_works import describe_length, works
 from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.saved_runs import RunsView
 from workbench.widgets.scaling_picker import ScalingPicker
@@ -284,7 +284,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """Return what a run would cost, "" for nothing, or raise why there can be none."""
         if self.target.value is None:
             raise InvalidInput(self.target.error)
-        return str(self.target.value.terms(experiment))
+        length = describe_length(experiment.here.trace.duration)
+        return f"{length} {self.target.value.terms(experiment)}".strip()
 
     def _save_views(self, _change: object = None) -> None:
         """Leave in the notebook what results, plan and monitor show."""

@@ -58,7 +58,7 @@ def tabulate(comparison: Comparison, baseline: str = "") -> tuple[list[str], lis
 
     Args:
         comparison: The results.
-        baseline: The name of that from which differences are told; "" for none.
+        baseline: The name of that from which differences are counted; "" for none.
     """
     rows = [_complete(row, comparison) for row in comparison.frame.rows(named=True)]
     shown = [key for key in COLUMNS if any(row.get(key) not in (None, 0, "") for row in rows)]

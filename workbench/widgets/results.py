@@ -56,7 +56,7 @@ class Entry:
 class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Table and charts of the results in `value`: a row each, up to as many as there are colours.
 
-    The first is the baseline from which the others' differences are told, until another is pinned;
+    The first is the baseline from which the others' differences are counted, until another is pinned;
     it stays when the oldest goes to make room. Each can be named, noted and deleted, and `undo`
     brings back what went; rows that are kept on disk go at the press of one more button. Runs are
     saved with their rows (Parquet) below a folder, or written into one report (HTML) there. A
@@ -138,7 +138,7 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
             self._draw(*before)
 
     def pin(self, entry: Entry) -> None:
-        """Tell differences from this result; from none, if they are told from it already."""
+        """Count differences from this result; from none, if they are counted from it already."""
         self._draw(self.entries, None if entry is self.baseline else entry)
 
     def edit(self, entry: Entry, *, name: str | None = None, note: str | None = None) -> None:

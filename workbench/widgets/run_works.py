@@ -1,15 +1,25 @@
 """What each way to know an experiment's outcome does, for a run panel."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from workbench.cloud.deploy import DeployedModel
 from workbench.experiment import Experiment
+from workbench.files import home
+from workbench.formatting import duration
 from workbench.measuring.load import Rows
 from workbench.scaling.base import ScalingPolicy
 from workbench.widgets.run_panel import LiveProgress, Result, Work
-from workbench.widgets.target_picker import BeforeClose, Target, ThisMachine, choose_run_folder
+from workbench.widgets.run_queue import RunQueue, Turn
+from workbench.widgets.target_picker import (
+    BeforeClose,
+    OnAWS,
+    Target,
+    ThisMachine,
+    choose_run_folder,
+)
 
 
 def works(
@@ -59,12 +69,44 @@ def _measure(
     live: LiveProgress,
     **scaled: Any,  # noqa: ANN401 - of run
 ) -> Result:
+    with take_turn(target, live) as turn:
+        return _measure_in_turn(
+            experiment, target, turn, live, before_close, on_deployed=on_deployed, **scaled
+        )
+
+
+@contextlib.contextmanager
+def take_turn(target: Target, live: LiveProgress) -> Iterator[Turn | None]:
+    """Wait until no other visitor's run is under way on this machine; none waits for AWS."""
+    if isinstance(target, OnAWS):
+        yield None
+        return
+
+    def say(ahead: int) -> None:
+        before = "1 other run" if ahead == 1 else f"{ahead} other runs"
+        live.doing = f"Waiting: {before} on this machine would disturb this one."
+
+    live.stopping = "Stopping: nothing was run yet."
+    with RunQueue(home() / "queue").turn(live.stopped, say) as turn:
+        yield turn
+
+
+def _measure_in_turn(
+    experiment: Experiment,
+    target: Target,
+    turn: Turn | None,
+    live: LiveProgress,
+    before_close: BeforeClose,
+    **settings: Any,  # noqa: ANN401 - of run
+) -> Result:
     due, folder = experiment.here.trace.arrivals, choose_run_folder(experiment)
     live.doing = f"Preparing: {target.preparing}."
     live.stopping = f"Stopping: {target.stopping}."
 
     def progress(done: int, total: int) -> None:
-        live.doing = f"Running; rows are kept in {folder}."
+        waiting = turn.count(before=False) if turn else 0
+        others = f" {waiting} more wait for their turn." if waiting else ""
+        live.doing = f"Running; rows are kept in {folder}.{others}"
         live.progress(done, total)
 
     names = experiment.record().places
@@ -79,8 +121,21 @@ def _measure(
         before_close,
         keep=folder,
         progress=progress,
-        on_deployed=on_deployed,
         on_rows=add,
         stopped=live.stopped,
-        **scaled,
+        **settings,
     )
+
+
+_LONG = 300.0  # seconds from which on a run is asked for twice
+
+
+def describe_length(seconds: float) -> str:
+    """Return what somebody agrees to who starts so long a run, "" where it is short.
+
+    >>> describe_length(60), describe_length(864_000)
+    ('', 'This run takes 10 days, as long as its traffic; Simulate takes seconds.')
+    """
+    lasts = duration(seconds)
+    words = f"This run takes {lasts}, as long as its traffic; Simulate takes seconds."
+    return words if seconds > _LONG else ""

@@ -1,4 +1,4 @@
-// Rows that are sorted, named, noted, pinned, copied and deleted; the kernel is told what was done.
+// Rows that are sorted, named, noted, pinned, copied and deleted; the kernel learns what was done.
 
 function make(tag, settings = {}, ...children) {
   const { dataset, class: names, ...rest } = settings;

@@ -9,7 +9,7 @@ import traitlets
 
 
 class RunsTable(anywidget.AnyWidget):
-    """Rows to sort, name, note, pin, copy and delete; what is done is told by `on_act`.
+    """Rows to sort, name, note, pin, copy and delete; what is done goes to `on_act`.
 
     `columns` have a title and a hint, `rows` an id, a name, a note, code, whether they are the
     `baseline`, and `cells` of text, value, change and hint.
