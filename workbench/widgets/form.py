@@ -13,21 +13,16 @@ Control = Any  # one of ipywidgets, which has no types
 def settings_of_control(label: str, about: str) -> dict[str, Any]:
     """Return what every control has: its label, wide enough for each of ours, and help text.
 
-    A control without help text would have "null" for one in a browser: its label stands in.
+    That of texts and lists is shown by ipywidgets nowhere, so the label brings it along, too.
     """
+    about = about or label
     return {
-        "description": label,
-        "tooltip": about or label,
+        "description": f'<span title="{html.escape(about)}">{html.escape(label)}</span>',
+        "description_allow_html": True,
+        "tooltip": about,
         "style": {"description_width": "124px"},
         "layout": ipywidgets.Layout(width="auto"),
     }
-
-
-def settings_of_list(label: str, about: str) -> dict[str, Any]:
-    """Return what every list to choose from has: ipywidgets shows no tooltip of it."""
-    shown = f'<span title="{html.escape(about or label)}">{html.escape(label)}</span>'
-    named = {"description": shown, "description_allow_html": True}
-    return settings_of_control(label, about) | named
 
 
 def integer(label: str, value: float, about: str = "") -> ipywidgets.IntText:
@@ -62,7 +57,7 @@ def choice(
     about: str = "",
 ) -> ipywidgets.Dropdown:
     """Return a list to choose from; options are values, or pairs of a name and a value."""
-    return ipywidgets.Dropdown(options=options, value=value, **settings_of_list(label, about))
+    return ipywidgets.Dropdown(options=options, value=value, **settings_of_control(label, about))
 
 
 def button(label: str, about: str, style: str = "") -> ipywidgets.Button:

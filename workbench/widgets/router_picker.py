@@ -13,7 +13,7 @@ from workbench.registry.model import Model
 from workbench.routing import ROUTING_POLICIES
 from workbench.routing.base import RoutingRule
 from workbench.settings import SettingDescription, settings_of
-from workbench.widgets.form import Control, Form, choice, integer, number, settings_of_list, show
+from workbench.widgets.form import Control, Form, choice, integer, number, settings_of_control, show
 from workbench.widgets.pickers import Picker
 
 _FIRST = "round-robin"
@@ -54,7 +54,7 @@ class RouterPicker(Picker):
     def __init__(self) -> None:
         self.others = ipywidgets.SelectMultiple(
             rows=_STEP,
-            **settings_of_list(
+            **settings_of_control(
                 "Other models", "Models that may answer, too: a router chooses for each request."
             ),
         )

@@ -108,7 +108,7 @@ function plot(canvas, now, before) {
 
 function render({ model, el }) {
   const sliders = element("div", { className: "wb-dials" });
-  const canvas = element("canvas", {}, { role: "img" });
+  const canvas = element("canvas", {}, { role: "img", "aria-label": "Nothing simulated yet" });
   const legend = element("div", { className: "wb-legend" });
   const verdict = element("div", { className: "wb-verdict" }, { role: "status" });
   el.append(element("div", { className: "wb-whatif" }, {}, sliders, canvas, legend, verdict));
