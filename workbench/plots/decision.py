@@ -1,7 +1,6 @@
 """The decision: cost per month against latency, a point a type, the winner ringed."""
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
@@ -59,14 +58,10 @@ def decision_points(decision: "Decision") -> "pl.DataFrame":
     shown = pl.concat([front.filter(pl.col("kind").is_in(kinds)), rows]).filter(
         pl.col("latency").is_finite() & (pl.col("cost_per_month") > 0)
     )
-    written: dict[str, tuple[str, Callable[[float], str]]] = {
-        "cost": ("cost_per_month", dollars),
-        "reached": ("latency", duration),
-        "in_time": ("attainment", percent),
-    }
     words = {
-        name: [form(value) for value in shown[column].fill_null(0.0)]
-        for name, (column, form) in written.items()
+        "cost": [dollars(each) for each in shown["cost_per_month"]],
+        "reached": [duration(each) for each in shown["latency"]],
+        "in_time": [percent(each) for each in shown["attainment"].fill_null(0.0)],
     }
     return shown.with_columns(**{n: pl.Series(w, dtype=pl.String) for n, w in words.items()})
 
