@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from workbench.cli.arguments import argument_type, parse_whole_seconds
-from workbench.cli.option_names import option_of
+from workbench.cli.option_names import option_of, word_of
 from workbench.cli.options import TIME, Option, add_group, add_options
 from workbench.cli.output import Arguments
 from workbench.cli.planned_scaling import policies_ahead
@@ -26,7 +26,7 @@ from workbench.settings import settings_of
 if TYPE_CHECKING:
     from workbench.cloud.aws import Cloud
 
-KIND_OPTIONS = {kind.replace(" ", "-"): each for kind, each in KINDS.items()}
+KIND_OPTIONS = {word_of(kind): each for kind, each in KINDS.items()}
 """The inference types as they are written here."""
 
 

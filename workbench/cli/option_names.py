@@ -15,6 +15,15 @@ def option_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def word_of(kind: str) -> str:
+    """Return the kind of a value as it is written in a shell.
+
+    >>> word_of("batch transform"), word_of("MArk's network")
+    ('batch-transform', 'marks-network')
+    """
+    return kind.replace(" ", "-").replace("'", "").lower()
+
+
 _ANY = r"\w+=[^()]*"  # Options(boot=..., scaled=True)
 _OPEN = r"\w+=\.\.\.(?:, \w+=\.\.\.)*"  # aws(role=...), but not bursty(rate=50), a trace's name
 _CALL = re.compile(rf"\b(?:workbench\.|wb\.)?(?:[A-Z]\w*\(({_ANY})\)|[a-z]\w*\(({_OPEN})\))")

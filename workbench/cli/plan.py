@@ -18,7 +18,7 @@ from workbench.cli.arguments import (
     registry_of,
 )
 from workbench.cli.files import TABLE_FORMATS, check_table, write_table
-from workbench.cli.option_names import name_options, option_of
+from workbench.cli.option_names import name_options, option_of, word_of
 from workbench.cli.options import CHECK, TIME, Option, add_group, add_model, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.statuses import check_verdicts, feasibility_status
@@ -31,7 +31,7 @@ from workbench.progress import show_progress
 from workbench.quantiles import SLO
 
 _WIDTH = 100
-_KINDS = {kind.replace(" ", "-"): kind for kind in (*CLOUD_KINDS, *SELF_SCALED)}
+_KINDS = {word_of(kind): kind for kind in (*CLOUD_KINDS, *SELF_SCALED)}
 _FLAG: Option = {"action": "store_true"}
 _TIMES: Option = {"type": argument_type(parse_times), "metavar": "TIME,..."}
 _NUMBERS: Option = {"type": argument_type(parse_integers), "metavar": "NUMBER,..."}

@@ -23,7 +23,7 @@ def _list(arguments: Arguments) -> int:
         return 0
     total = sum(each["size_bytes"] for each in facts) / 1e6
     table = Table(["run", "what", "requests", "size"], list(map(_row, facts)))
-    text = f"{table}\n\n{total:.1f} MB in {folder}; wb.load_run reads them."
+    text = f"{table}\n\n{total:.1f} MB in {folder}; workbench compare NAME shows them."
     print(text if facts else f"No runs in {folder} yet.")
     return 0
 

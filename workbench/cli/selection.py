@@ -10,6 +10,7 @@ from workbench.cli.arguments import (
     argument_type,
     registry_of,
 )
+from workbench.cli.option_names import word_of
 from workbench.cli.options import CHECK, TIME, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.statuses import feasibility_status
@@ -27,7 +28,7 @@ from workbench.selection.search import select
 
 _THRESHOLD = 0.9
 _CASCADE_KINDS = ("serverless", "lambda")
-_KINDS = {kind.replace(" ", "-"): kind for kind in CLOUD_KINDS}
+_KINDS = {word_of(kind): kind for kind in CLOUD_KINDS}
 
 
 def parse_need(text: str) -> tuple[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cli.arguments import parse_seconds
+from workbench.cli.option_names import word_of
 from workbench.cli.planned_scaling import PlannedScaling, policies_ahead
 from workbench.deployment.base import KINDS, Deployment
 from workbench.deployment.spill import SPILL_RULES, SpillRule, as_spill_rule
@@ -97,7 +98,7 @@ def forecasters() -> dict[str, Any]:
 
 def options_of(kinds: Mapping[str, Any]) -> list[str]:
     """Return kinds as they are written here."""
-    return [_option(kind) for kind in kinds]
+    return [word_of(kind) for kind in kinds]
 
 
 def describe_kinds(kinds: Mapping[str, Any]) -> str:
@@ -106,7 +107,7 @@ def describe_kinds(kinds: Mapping[str, Any]) -> str:
     >>> describe_kinds({"hedge": SPILL_RULES["hedge"]})
     'hedge (after)'
     """
-    each = (f"{_option(kind)} ({', '.join(_names(of))})" for kind, of in kinds.items())
+    each = (f"{word_of(kind)} ({', '.join(_names(of))})" for kind, of in kinds.items())
     return "; ".join(each)
 
 
@@ -118,7 +119,7 @@ def _parse(text: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
     if stripped.startswith("{"):
         return _parse_json(stripped, stripped)
     name, _, rest = stripped.partition(":")
-    named = {_option(kind): kind for kind in kinds}
+    named = {word_of(kind): kind for kind in kinds}
     if name not in named:
         raise InvalidInput(f"{text!r} has no kind of {', '.join(named)}; it is {_FORM}")
     data: dict[str, Any] = {"kind": named[name]}
@@ -176,7 +177,3 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} cannot be read: {error}") from error
-
-
-def _option(kind: str) -> str:
-    return kind.replace(" ", "-").replace("'", "").lower()
