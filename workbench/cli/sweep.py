@@ -153,7 +153,7 @@ def _print_rows(
     if arguments.json:
         print_json({"rows": frame.to_dicts(), "table": written})
     rows = [
-        [*each.values(), *(write(row[name]) for name, write in _FIGURES.items())]
+        [*each.values(), *(write(row.get(name)) for name, write in _FIGURES.items())]
         for each, row in zip(options, comparison.figures.values(), strict=True)
     ]
     columns = [*options[0], *(_TITLES.get(name, name) for name in _FIGURES)]
@@ -191,8 +191,9 @@ _FIGURES: Mapping[str, Callable[[Any], str]] = {
     "attainment": _optional(percent),
     "verdict": format_cell,
     "per_million": _optional(dollars),
+    "per_month": _optional(dollars),
 }
-_TITLES = {"attainment": "in time", "per_million": "$ per million"}
+_TITLES = {"attainment": "in time", "per_million": "$ per million", "per_month": "$ a month"}
 
 
 def add_sweep(parser: argparse.ArgumentParser) -> None:
