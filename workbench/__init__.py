@@ -70,6 +70,7 @@ _CONTENTS = {
     "planner.policies": ["compare_policies"],
     "selection": ["Selection", "at_least", "at_most", "select"],
     "comparison": ["compare"],
+    "curves": ["count_curve", "memory_curve"],
     "idleness": ["idle_report"],
     "report.page": ["write_report"],
     # whole data sets, without a queue

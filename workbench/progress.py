@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 Progress = Callable[[int, int], None]
-"""Is told how many are done, of how many."""
+"""Takes how many are done, of how many."""
 
 _BAR_WIDTH = 24
 
@@ -46,9 +46,9 @@ def _page_bar(what: str) -> Callable[..., None]:
     bar = '<progress value="{}" max="{}" aria-label="{}"></progress>'
 
     def draw(done: int, total: int, *, over: bool) -> Any:  # noqa: ANN401 - of IPython
-        shown = "" if over else bar.format(done, max(total, 1), words)
-        told = f"<div>{words}: {done:,} of {total:,} {shown}</div>" if total else words
-        return HTML(told)  # type: ignore[no-untyped-call]
+        drawn = "" if over else bar.format(done, max(total, 1), words)
+        shown = f"<div>{words}: {done:,} of {total:,} {drawn}</div>" if total else words
+        return HTML(shown)  # type: ignore[no-untyped-call]
 
     handle = display(draw(0, 0, over=False), display_id=True)  # type: ignore[no-untyped-call]
     return lambda done, total, *, over: handle.update(draw(done, total, over=over))
@@ -60,13 +60,13 @@ def _terminal_bar(what: str) -> Callable[..., None]:
         sys.stderr.write(f"{what} ...\n")
 
     def draw(done: int, total: int, *, over: bool) -> None:
-        told = f"{done:,} of {total:,}"
+        count = f"{done:,} of {total:,}"
         if sys.stderr.isatty():
             filled = "#" * (_BAR_WIDTH * done // max(1, total))
-            line = f"\r{what}  [{filled:.<{_BAR_WIDTH}}] {told} " if total else ""
+            line = f"\r{what}  [{filled:.<{_BAR_WIDTH}}] {count} " if total else ""
             sys.stderr.write(line + "\n" * over)
             sys.stderr.flush()
         elif over and total:
-            sys.stderr.write(f"{what}: {told}\n")
+            sys.stderr.write(f"{what}: {count}\n")
 
     return draw

@@ -16,6 +16,7 @@ from workbench.plots.costs import (
     plot_cost_by_item,
     plot_cost_over_time,
 )
+from workbench.plots.curves import plot_curve
 from workbench.plots.decision import decision_points, plot_decision
 from workbench.plots.errors import latency_errors, plot_latency_errors
 from workbench.plots.figure import Figure
@@ -81,6 +82,7 @@ __all__ = [
     "plot_cost_by_count",
     "plot_cost_by_item",
     "plot_cost_over_time",
+    "plot_curve",
     "plot_decision",
     "plot_effective_accuracy",
     "plot_forecast_fan",
