@@ -73,6 +73,7 @@ _CONTENTS = {
     "curves": ["count_curve", "memory_curve"],
     "idleness": ["idle_report"],
     "report.page": ["write_report"],
+    "mlflow_log": ["to_mlflow"],
     # whole data sets, without a queue
     "measuring.batch_inference": ["Transformed", "transform"],
     # a cloud, AWS or the one on this machine

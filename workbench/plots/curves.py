@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
-from workbench.formatting import dollars, milliseconds
+from workbench.formatting import dollars, duration
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, dash, shape
 from workbench.plots.theme import HEIGHT, INK, WIDTH
@@ -98,7 +98,7 @@ def _describe(frame: "pl.DataFrame") -> str:
     except InvalidInput:
         return "No request was answered at any value."
     words = [
-        f"{by}: {row['value']} ({milliseconds(row['call'])} a call, "
+        f"{by}: {row['value']} ({duration(row['call'])} a call, "
         f"{dollars(row['per_million'])} a million)."
         for by, row in best.items()
     ]

@@ -417,6 +417,23 @@ class Run(Percentiles):
         """
         return write_file(path, self.frame.write_csv)
 
+    def to_mlflow(self, *, experiment: str | None = None) -> str:
+        """Write the run to MLflow, and return its id there: parameters, metrics and artefacts.
+
+        The tracking server is MLflow's own setting, such as $MLFLOW_TRACKING_URI. Within
+        ``mlflow.start_run()`` it is a nested run.
+
+        Args:
+            experiment: MLflow's experiment, made where it is missing; by default the active one.
+
+        Raises:
+            NotAvailable: MLflow is not installed.
+            StorageError: The tracking server cannot be reached, or refuses.
+        """
+        import workbench  # the whole, as what prices and draws runs lies above them
+
+        return workbench.to_mlflow(self, experiment=experiment)
+
     def __repr__(self) -> str:
         state = f", invalid: {flaw}" if (flaw := find_flaw(self)) else ""
         state += ", batching changes answers" if self._batch_verdict == "changes" else ""
