@@ -57,10 +57,11 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
     """Table and charts of the results in `value`: a row each, up to as many as there are colours.
 
     The first is the baseline from which the others' differences are counted, until another is
-    pinned; it stays when the oldest goes to make room. Each can be named, noted and deleted, and `undo`
-    brings back what went; rows that are kept on disk go at the press of one more button. Runs are
-    saved with their rows (Parquet) below a folder, or written into one report (HTML) there. A
-    notebook that was saved still shows table and charts when it is opened without a kernel.
+    pinned; it stays when the oldest goes to make room. Each can be named, noted and deleted, and
+    `undo` brings back what went; rows that are kept on disk go at the press of one more button.
+    Runs are saved with their rows (Parquet) below a folder, or written into one report (HTML)
+    there. A notebook that was saved still shows table and charts when it is opened without a
+    kernel.
     """
 
     value = traitlets.Any((), read_only=True)
