@@ -13,7 +13,7 @@ from workbench.deployment import Deployment, RoutedDeployment
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput
 from workbench.prediction_errors import find_measured
-from workbench.report.page import settings_html
+from workbench.report.runs import settings_html
 from workbench.routing.base import SingleAnswerRouter
 from workbench.run import COLUMNS, load_record
 from workbench.run.columns import build_frame

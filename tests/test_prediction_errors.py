@@ -12,7 +12,7 @@ from workbench.files import home
 from workbench.measuring import error_history
 from workbench.measuring.error_history import read_past_errors, record_errors
 from workbench.prediction import predict
-from workbench.report.page import report_html
+from workbench.report.runs import report_html
 from workbench.run import SLO, Run, load_run
 from workbench.run.past_errors import PastErrors
 from workbench.scaling.spot import SpotPool

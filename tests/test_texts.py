@@ -8,7 +8,7 @@ from workbench.errors import InvalidInput, StorageError
 from workbench.localcloud import LocalCloud
 from workbench.registry.api import Registry
 from workbench.registry.onnx import Session
-from workbench.report.notebook import parameters_of
+from workbench.report.templates import read_template
 from workbench.run import load_run
 from workbench.traffic.replay import from_counts, from_csv, from_jsonl, from_parquet
 from workbench.traffic.trace import Trace
@@ -20,7 +20,7 @@ TAKERS = {
     "jsonl": from_jsonl,
     "parquet": from_parquet,
     "counts": lambda text: from_counts(text + "/a", period=1, seed=1),
-    "template": lambda text: parameters_of(Path(text)),
+    "template": lambda text: read_template(Path(text)),
     "registry": Registry,
     "model file": Session,
     "model name": lambda text: Registry(Path("r"))[text],

@@ -72,8 +72,8 @@ _CONTENTS = {
     "comparison": ["compare"],
     "curves": ["count_curve", "memory_curve"],
     "idleness": ["idle_report"],
-    "report.page": ["write_report"],
     "mlflow_log": ["to_mlflow"],
+    "report.runs": ["write_report"],
     # whole data sets, without a queue
     "measuring.batch_inference": ["Transformed", "transform"],
     # a cloud, AWS or the one on this machine

@@ -173,6 +173,9 @@ class Table:
     def __html__(self) -> str:
         return self.html()
 
+    def _repr_html_(self) -> str:
+        return self.html()
+
 
 def format_cell(value: object) -> str:
     """Return a value as the cell of a table shows it.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import NotAvailable, StorageError
-from workbench.report.page import write_report
+from workbench.report.runs import write_report
 from workbench.run import Run
 from workbench.run_cost import cost
 

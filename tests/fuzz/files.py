@@ -13,7 +13,7 @@ from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Local
 from workbench.errors import WorkbenchError
 from workbench.files import _FACTS
-from workbench.report.notebook import find_template, parameters_of
+from workbench.report.templates import find_template, read_template
 from workbench.run import load_run
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
@@ -118,7 +118,7 @@ FILES = {
     "counts": _reading(
         lambda path: from_counts(path, period=60, seed=1), _write_counts, _damage_text
     ),
-    "templates": _reading(parameters_of, _write_template, _damage_json_file),
+    "templates": _reading(read_template, _write_template, _damage_json_file),
     "runs": _reading(_read_run, _write_run, _damage_run),
 }
 """Targets by name."""

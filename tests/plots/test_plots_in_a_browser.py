@@ -8,7 +8,7 @@ from workbench.deployment import Local
 from workbench.plots import plot_latency_ecdf
 from workbench.pricing.cost import Cost
 from workbench.pricing.usage import Usage
-from workbench.report.page import write_report
+from workbench.report.runs import write_report
 from workbench.run import SLO, Run
 
 RUN = """

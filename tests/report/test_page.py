@@ -9,15 +9,16 @@ import polars as pl
 import pytest
 
 from workbench.batching.timer import BatchPolicy
+from workbench.comparison import compare
 from workbench.deployment import Local
 from workbench.errors import InvalidInput, StorageError
-from workbench.formatting import Table
+from workbench.formatting import Table, dollars
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.pricing.cost import Cost
 from workbench.pricing.usage import Usage
 from workbench.queueing import mm1
-from workbench.report.conclusion import conclude
-from workbench.report.page import report_html, write_report
+from workbench.report.conclusion import conclude, recommend
+from workbench.report.runs import report_html, write_report
 from workbench.run import Run, load_run
 from workbench.run_cost import cost
 
@@ -200,23 +201,82 @@ def test_no_price_is_told_of_runs_that_cost_nothing(runs):
 # -------------------------------------------------------------------------------------------- page
 
 
-def test_the_configuration_comes_before_the_figures(page):
-    heads = re.findall("<h2>(.*?)</h2>", page)
-
-    assert heads == [
-        "What was run",
-        "Results",
-        "Charts",
-        "Cost",
-        "Service times",
-        "Validity and warnings",
+def test_the_answer_comes_first_and_the_provenance_last(page, costs):
+    order = [
+        "<p>Take &quot;up to 8, 25 ms&quot;: it meets p95 ≤ 100 ms, the only one that surely does",
+        f'<p class="amount">{dollars(costs[1].per_month)} a month (measured: this machine)</p>',
+        "<h3>Share of requests answered within a latency</h3>",
+        "<caption>Target p95 ≤ 100 ms",
+        "<h2>Details</h2>",
+        "<caption>Figures of each run",
+        "<caption>What was billed",
+        "<caption>Service times",
+        "<h2>Where this comes from</h2>",
+        "<caption>What differs",
+        "<caption>Can the figures be relied on?",
         "How the figures are defined",
-        "All facts",
+        "All facts of no batching",
+    ]
+
+    assert [page.count(each) for each in order] == [1] * len(order)
+    assert sorted(order, key=page.index) == order
+
+
+def test_the_verdict_and_the_price_of_each_run_stand_in_one_row(page, costs):
+    table = page.split("<caption>Target")[1].split("</table>")[0]
+    rows = [re.findall("<t[dh][^>]*>(.*?)</t", row) for row in table.split("<tr>")[2:]]
+
+    assert [row[:2] for row in rows] == [["no batching", "missed"], ["up to 8, 25 ms", "met"]]
+    assert [row[2:4] for row in rows] == [
+        [dollars(cost.per_month), dollars(cost.per_million)] for cost in costs
     ]
 
 
+def test_a_report_prices_runs_by_itself_where_it_can(runs, costs):
+    assert report_html(runs) == report_html(runs, costs=costs)
+
+
+@pytest.mark.parametrize(
+    ("mean", "facts", "said"),
+    [
+        (0.02, {}, "This run meets p95 ≤ 100 ms: p95 is "),
+        (0.4, {}, "This run misses p95 ≤ 100 ms: p95 is "),
+        (0.02, {"count": 150}, "Whether p95 ≤ 100 ms is met is not known, 200 requests would"),
+        (0.02, {"valid": False}, "nothing of p95 ≤ 100 ms, because load was off schedule: p95"),
+        (0.02, {"slo": None}, "p95 is "),
+    ],
+)
+def test_one_run_is_judged_in_a_sentence(mean, facts, said):
+    sentence, name = recommend(compare(run_of(mean, **facts)))
+
+    assert said in sentence
+    assert name
+
+
+def test_of_runs_that_meet_the_target_the_cheapest_is_recommended():
+    dear, cheap = Local(hourly_price=2.0).to_dict(), Local(hourly_price=1.0).to_dict()
+    runs = {
+        "dear": run_of(0.01, deployment=dear),
+        "cheap": run_of(0.02, deployment=cheap),
+        "free but late": run_of(0.4, deployment=Local(hourly_price=0.1).to_dict()),
+    }
+
+    sentence, name = recommend(compare(runs))
+
+    assert name == "cheap"
+    assert 'Take "cheap": it meets p95 ≤ 100 ms, the cheapest of 2 that do' in sentence
+
+
+def test_where_no_run_surely_meets_the_target_the_nearest_is_named():
+    sentence, name = recommend(compare({"a": run_of(0.4), "b": run_of(0.02, count=150)}))
+
+    assert sentence.startswith('None surely meets p95 ≤ 100 ms; the nearest is "b" with 100 %')
+    assert "200 requests would" in sentence
+    assert name == "b"
+
+
 def test_what_differs_between_runs_stands_apart_from_what_is_shared(page):
-    differing, shared = re.findall("<table>.*?</table>", page)[:2]
+    differing, shared = re.findall("<table>.*?</table>", page.split("Where this comes from")[1])[:2]
 
     assert "batching" in differing
     assert "mlp:1" not in differing
@@ -236,7 +296,7 @@ def test_nothing_is_said_to_be_shared_by_runs_that_share_nothing():
 
 
 def test_the_figures_are_those_of_the_runs(page, runs):
-    results = page.split("<h2>Results</h2>")[1]
+    results = page.split("<h2>Details</h2>")[1]
     low, high = (1000 * seconds for seconds in runs[0].interval(0.95))
 
     assert f"{1000 * runs[0].quantile(0.95):.3g} ms ({low:.3g} to {high:.3g} ms)</td>" in results
@@ -248,8 +308,8 @@ def test_figures_that_cannot_be_told_are_called_so():
     short = report_html(run_of(0.02, count=150))
     broken = report_html(run_of(0.02, failed=200))
 
-    assert short.count("too few requests to tell</td>") == 2  # p95 and p99
-    assert broken.count("<td>infinite</td>") == 3
+    assert short.count("too few requests to tell</td>") == 3  # p95, twice, and p99
+    assert broken.count("<td>infinite</td>") == 4
     assert "200 (20 %)</td>" in broken
 
 
@@ -261,7 +321,7 @@ def test_cold_starts_and_accuracy_are_shown_where_there_are_any(page):
     run = Run.from_arrays(scheduled=[0] * 4, finished=[1] * 4, cold=[1, 0, 0, 0], correct=[1] * 4)
     shown = report_html(run)
 
-    assert '<th scope="row">cold starts</th><td style="text-align:right">1<' in shown
+    assert '<th scope="row">cold starts</th><td>1<' in shown
     assert '<th scope="row">rows predicted right</th><td>100 %<' in shown
     assert "cold starts" not in page
     assert "predicted right" not in page
@@ -290,11 +350,11 @@ def test_invalid_runs_and_warnings_are_marked_in_words():
     assert "It was late.</li>" in page
 
 
-def test_without_costs_and_profiles_there_are_no_such_sections(runs):
-    page = report_html(runs)
+def test_without_costs_and_profiles_there_are_no_such_tables(runs):
+    page = report_html(runs, costs=())
 
-    assert "<h2>Cost</h2>" not in page
-    assert "<h2>Service times</h2>" not in page
+    assert "What was billed" not in page
+    assert "Service times" not in page
     assert "No warnings." in page
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 import workbench as wb
-from workbench.report.page import report_html
+from workbench.report.runs import report_html
 
 TIMES = wb.ServiceTimes.affine(0.004, 0.0005, largest=8)
 POLICY = wb.BatchPolicy(max_size=8, max_wait=0.02)

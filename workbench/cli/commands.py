@@ -138,11 +138,13 @@ COMMANDS: Mapping[str, Command] = {
         "idleness",
     ),
     "report": Command(
-        "write one HTML file about saved runs, which opens without internet",
+        "write one HTML file about saved runs or from a template, which opens without internet",
         """
   workbench report reports/demo/no-batching reports/demo/batching --profile reports/demo/profile
   workbench report runs/forest/no-batching --out forest.html --title "Random forest"
-  workbench report runs/a runs/b --notebook report.ipynb -p region=eu-central-1""",
+  workbench report --list
+  workbench report --template scaling -p model=digits-mlp-large -p rate=200
+  workbench report runs/a runs/b --template my-own.ipynb --notebook report.ipynb""",
     ),
     "runs": Command(
         "list or delete the runs that the app keeps",

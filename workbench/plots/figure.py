@@ -69,10 +69,7 @@ class Figure:
     def svg(self, *, ink: str = INK, with_title: bool = True) -> str:
         """Return the chart as an SVG image with its alternative text; `ink` as in `spec`."""
         spec = self.spec(ink=ink, with_title=with_title)
-        drawn: str = _converter().vegalite_to_svg(spec, vl_version=_version())
-        drawn = re.sub("<[^>]+>", _strip_roles, drawn)  # one image, not a tree of marks
-        label = html.escape(f"{self.title}. {self.description}")
-        return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+        return draw_svg(spec, f"{self.title}. {self.description}")
 
     def image(self) -> str:
         """Return the chart as an HTML image that brings its data along and needs no script."""
@@ -163,6 +160,23 @@ def _specify(chart: "alt.TopLevelMixin | Mapping[str, Any]") -> dict[str, Any]:
         return chart.to_dict()
 
 
+def draw_svg(spec: Mapping[str, Any], text: str, **options: object) -> str:
+    """Return a Vega-Lite specification as an SVG image with this alternative text.
+
+    Args:
+        spec: It; a figure's own, or one that Altair wrote.
+        text: What the image shows.
+        options: For vl-convert, such as `allowed_base_urls`.
+
+    Raises:
+        ValueError: It cannot be drawn.
+    """
+    version = _version(str(spec.get("$schema", _SCHEMA)))
+    drawn: str = _converter().vegalite_to_svg(dict(spec), vl_version=version, **options)
+    drawn = re.sub("<[^>]+>", _strip_roles, drawn)  # one image, not a tree of marks
+    return drawn.replace("<svg ", f'<svg role="img" aria-label="{html.escape(text)}" ', 1)
+
+
 def _converter() -> Any:  # noqa: ANN401 - a module
     import vl_convert
 
@@ -173,6 +187,12 @@ def _strip_roles(tag: re.Match[str]) -> str:
     return re.sub(' (role|aria-[a-z]+)="[^"]*"', "", tag[0])
 
 
-def _version() -> str:
-    """Return the oldest Vega-Lite at hand, the nearest to what JupyterLab draws with."""
-    return str(min(_converter().get_vegalite_versions(), key=lambda v: [*map(int, v.split("."))]))
+def _version(schema: str = _SCHEMA) -> str:
+    """Return the oldest Vega-Lite at hand of the schema's kind.
+
+    Of figures that is the nearest to what JupyterLab draws with.
+    """
+    known = sorted(_converter().get_vegalite_versions(), key=lambda v: [*map(int, v.split("."))])
+    major = re.search(r"/v(\d+)", schema)
+    fitting = [each for each in known if major and each.startswith(f"{major[1]}.")]
+    return str(fitting[0] if schema == _SCHEMA and fitting else (fitting or known)[-1])

@@ -1,21 +1,33 @@
-"""What some runs show, in a few sentences that say no more than their intervals carry."""
+"""Which run to take, and what runs show: sentences that say no more than intervals carry."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput, TooFewSamples
-from workbench.formatting import dollars, duration, span
+from workbench.formatting import dollars, duration, percent, span
 from workbench.plots.series import Runs, common_slo, name_results
 from workbench.pricing.cost import Cost
 from workbench.quantiles import SLO, round_up
 from workbench.run import Run
-from workbench.run.verdict import find_flaw, judge
+from workbench.run.verdict import Verdict, find_flaw, judge
 from workbench.validation import as_tuple, of_kind
+
+if TYPE_CHECKING:
+    from workbench.comparison import Comparison
 
 Costs = Sequence[Cost | None]
 
 _PRICE_TOLERANCE = 0.01  # prices that differ by less than this share are called the same
+
+
+_ALONE = {
+    "met": "This run meets {target}: {figures}.",
+    "missed": "This run misses {target}: {figures}.",
+    "cannot tell": "Whether {target} is met is not known{needed}: {figures}.",
+    "invalid": "This run says nothing of {target}, because {reason}: {figures}.",
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ def costs_by_name(members: Mapping[str, Run], costs: Costs) -> dict[str, Cost]:
 
 
 def conclusion_sentences(members: Mapping[str, Run], priced: Mapping[str, Cost]) -> list[str]:
-    """Return what named runs show, flaws first."""
+    """Return what named runs show, flaws first, with the verdicts on their target."""
     slo = common_slo(members)
     return [
         *_flaw_sentences(members),
@@ -94,6 +106,79 @@ def conclusion_sentences(members: Mapping[str, Run], priced: Mapping[str, Cost])
         *([_target_sentence(members, slo)] if slo else []),
         *_failure_sentences(members),
     ]
+
+
+def list_findings(members: Mapping[str, Run], priced: Mapping[str, Cost]) -> list[str]:
+    """Return what named runs show beside each other, then flaws and failed requests."""
+    return [
+        _compare(members, priced, common_slo(members)),
+        *_flaw_sentences(members),
+        *_failure_sentences(members),
+    ]
+
+
+def recommend(comparison: "Comparison") -> tuple[str, str]:
+    """Return a sentence on which run to take, and the name of the run it is about.
+
+    Of those that surely meet their targets it is the cheapest a month, or, where no price is
+    known, the one with the most requests in time; where none surely does, the nearest. Of runs
+    without a target the sentence says what they show, and names none of several.
+
+    >>> run = Run.from_arrays(scheduled=range(400), finished=[k + 0.5 for k in range(400)])
+    >>> from workbench.comparison import compare
+    >>> recommend(compare(run.amend(slo={"latency": 0.6, "quantile": 0.95})))[0]
+    'This run meets p95 ≤ 600 ms: p95 is 500 ms (500 to 500 ms), 100 % in time.'
+    """
+    runs = {name: run for name, run in comparison.runs.items() if run.slo}
+    if len(runs) < len(comparison.runs):
+        first, *others = comparison.runs
+        return list_findings(comparison.runs, comparison.costs)[0], "" if others else first
+    if len(runs) == 1:
+        ((name, run),) = runs.items()
+        return _tell_alone(name, run), name
+    met = [name for name, run in runs.items() if run.verdict and run.verdict.word == "met"]
+    return _pick(comparison, runs, met) if met else _name_nearest(runs)
+
+
+def _pick(comparison: "Comparison", runs: Mapping[str, Run], met: list[str]) -> tuple[str, str]:
+    """Recommend one of the runs that meet their targets."""
+    prices = {name: comparison.costs[name].per_month for name in met if name in comparison.costs}
+    priced = len(prices) == len(met) and all(map(math.isfinite, prices.values()))
+    best = min(met, key=lambda name: (prices[name] if priced else 0.0, -runs[name].attainment()))
+    why = "the cheapest" if priced and len(set(prices.values())) > 1 else "the fastest"
+    others = f", {why} of {len(met)} that do" if len(met) > 1 else ", the only one that surely does"
+    target = _target(runs)
+    return f'Take "{best}": it meets {target}{others} ({_figures(best, runs[best])}).', best
+
+
+def _name_nearest(runs: Mapping[str, Run]) -> tuple[str, str]:
+    """Say that no run surely meets its target, and which is nearest."""
+    best = max(runs, key=lambda name: runs[name].attainment())
+    nearest = f'"{best}" with {percent(runs[best].attainment())} in time ({runs[best].verdict})'
+    return f"None surely meets {_target(runs)}; the nearest is {nearest}.", best
+
+
+def _tell_alone(name: str, run: Run) -> str:
+    verdict = run.verdict or Verdict("cannot tell")
+    needed = f", {verdict.needed:,} requests would tell" if verdict.needed else ""
+    return _ALONE[verdict.word].format(
+        target=_target({name: run}),
+        figures=_figures(name, run),
+        needed=needed,
+        reason=verdict.reason,
+    )
+
+
+def _target(runs: Mapping[str, Run]) -> str:
+    slo = common_slo(runs)
+    return format_target(slo) if slo else "its target"
+
+
+def _figures(name: str, run: Run) -> str:
+    """Return the run's latency at its target's percentile, and its share in time."""
+    q = run.slo.quantile if run.slo else 0.95
+    known = [f"p{100 * q:g} is {each.text}" for each in estimates_of({name: run}, q)]
+    return ", ".join([*known, f"{percent(run.attainment())} in time"])
 
 
 def estimates_of(members: Mapping[str, Run], q: float) -> list[Estimate]:

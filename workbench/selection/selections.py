@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from workbench.ensemble import Ensemble
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
-from workbench.formatting import Table
+from workbench.formatting import Table, dollars, duration
 from workbench.plots.selection import plot_candidates, plot_flips, plot_regions
+from workbench.pricing.cost import MONTH
 from workbench.selection.sensitivity import (
     Flip,
     FlipRange,
@@ -37,15 +38,20 @@ _SHOWN = 20  # rows that are printed
 _EXPLAINED = 6  # sentences that are printed
 _FIGURES = (
     *("candidate", "deployment", "policy", "state", "accuracy", "effective_accuracy"),
-    *("latency", "cost_per_million", "score"),
+    *("latency", "cost_per_month", "cost_per_million", "score"),
 )
+_IN_WORDS: dict[str, Callable[[float], str]] = {
+    "latency": duration,
+    "cost_per_month": dollars,
+    "cost_per_million": dollars,
+}
 _NEAREST = 3  # misses that are named where nothing passes
 _STEPS = 40  # of a side of the triangle of weights
 _COLUMNS = {
     **dict.fromkeys(("candidate", "inference_type", "deployment", "policy", "state"), "String"),
     **dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high"), "Float64"),
     **dict.fromkeys(("effective_accuracy", "latency", "attainment"), "Float64"),
-    **dict.fromkeys(("cost_per_million", "score"), "Float64"),
+    **dict.fromkeys(("cost_per_month", "cost_per_million", "score"), "Float64"),
     "front": "Boolean",
     **dict.fromkeys(("engine", "sentence"), "String"),
 }
@@ -213,7 +219,8 @@ class Selection:
 
         Columns: candidate, inference_type, deployment, policy, state, accuracy, accuracy_low,
         accuracy_high (95 %), effective_accuracy, latency (seconds at the target's quantile),
-        attainment, cost_per_million (US dollars), score, front (whether none of those that pass
+        attainment, cost_per_month (US dollars, the traffic repeating itself for 730 hours),
+        cost_per_million, score, front (whether none of those that pass
         beats it in accuracy, latency and cost), engine, sentence. Null is what is not known.
         """
         import polars as pl
@@ -245,6 +252,7 @@ class Selection:
             "effective_accuracy": to_number(row.effective_accuracy),
             "latency": to_number(row.latency),
             "attainment": None if found is None else found.attainment,
+            "cost_per_month": to_number(row.cost * self._millions_a_month),
             "cost_per_million": to_number(row.cost),
             "score": to_number(score) if self.question.target is None else None,
             "front": bool(self.standings.front[number]),
@@ -271,7 +279,7 @@ class Selection:
         parts = [
             self.sentence,
             "",
-            self._make_table(*_FIGURES).text(),
+            self.figures.text(),
             "",
             *others,
             "",
@@ -282,15 +290,33 @@ class Selection:
     def _repr_html_(self) -> str:
         return self._make_table(*_FIGURES, "sentence").html(limit=_SHOWN)
 
+    @property
+    def figures(self) -> Table:
+        """The first rows of `table` in words, without their sentences."""
+        return replace(self._make_table(*_FIGURES), caption=self.question.label)
+
+    @property
+    def _millions_a_month(self) -> float:
+        trace = self.question.trace
+        return len(trace) / 1e6 * MONTH / trace.duration
+
     def _make_table(self, *names: str) -> Table:
         titles = {
             "accuracy": self._metric,
             "effective_accuracy": "right in time",
-            "latency": f"p{100 * self.question.slo.quantile:g} (s)",
-            "cost_per_million": "$ per million",
+            "latency": f"p{100 * self.question.slo.quantile:g}",
+            "cost_per_month": "$ a month",
+            "cost_per_million": "$ a million",
             "sentence": "why",
         }
-        rows = self.table.head(_SHOWN).select(*names).rows()
+        shown = self.table.head(_SHOWN).select(*names).rows(named=True)
+        rows = [
+            [
+                _IN_WORDS[name](value) if name in _IN_WORDS and value is not None else value
+                for name, value in row.items()
+            ]
+            for row in shown
+        ]
         caption = f"{self.question.label}: {self.sentence}"
         return Table([titles.get(name, name) for name in names], rows, caption)
 

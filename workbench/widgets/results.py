@@ -15,7 +15,6 @@ from workbench.comparison import Comparison, compare
 from workbench.errors import NotFound, StorageError, WorkbenchError
 from workbench.plots.series import make_unique, name_results
 from workbench.plots.theme import PALETTE
-from workbench.report.page import write_report
 from workbench.run import Run, delete_run
 from workbench.run_cost import cost
 from workbench.widgets.chart_view import ChartView, chart_grid
@@ -230,6 +229,8 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
         Raises:
             StorageError: It cannot be written.
         """
+        from workbench.report.runs import write_report
+
         runs = self.runs
         if not runs:
             return "Predictions have no rows to report on: simulate or run first."

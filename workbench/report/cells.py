@@ -1,0 +1,89 @@
+"""Cells of an executed notebook as parts of a page: what they say and show, still and offline.
+
+Of each output the kind that a page can keep best is taken. Nothing is lost without a word: of what
+only a script can draw, the page says that the notebook has it.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from html import escape
+from typing import Any
+
+from workbench.report.parts import draw_spec, quote, tell, widen
+from workbench.report.templates import require_extra
+
+_ACTIVE = "script|iframe|object|embed|applet|noscript|template"  # what a page does not run or load
+_WITH_CONTENT = re.compile(rf"<({_ACTIVE})\b.*?(</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+_WITHOUT = re.compile(r"<(link|meta|base)\b[^>]*>", re.IGNORECASE)
+_VISIBLE = re.compile(r"<(img|svg|table|hr|progress|meter)\b", re.IGNORECASE)
+_TAG_OR_STYLE = re.compile(r"<style\b.*?</style>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_ANCHOR = re.compile(r'<a class="anchor-link"[^>]*>.*?</a>')  # of headings, for a notebook's page
+_LOST = (
+    "An interactive output is not kept here, because a page runs no script: it is in the notebook."
+)
+
+
+def cell_parts(cell: Any, *, code: bool = False) -> Iterator[str]:  # noqa: ANN401 - a node
+    """Yield what a cell says and shows; `code` is whether to show code cells' own text, too."""
+    tags = cell.metadata.get("tags", ())
+    if cell.cell_type == "markdown":
+        yield _read_markdown(cell.source)
+    if cell.cell_type != "code":
+        return
+    if code and not {"remove-input", "remove_input"} & {*tags}:
+        yield quote(cell.source)
+    if not {"remove-output", "remove_output"} & {*tags}:
+        yield from filter(None, map(_output_part, cell.outputs))
+
+
+def _output_part(output: Any) -> str:  # noqa: ANN401
+    """Return an output as a part, "" of one that is not for a page."""
+    if output.output_type == "stream":
+        return quote(output.text) if output.name == "stdout" else ""
+    if output.output_type == "error":
+        return quote(f"{output.ename}: {output.evalue}")
+    data = output.get("data", {})
+    if spec := next((data[kind] for kind in data if "vnd.vegalite." in kind), None):
+        return draw_spec(spec)
+    return next(
+        (taken for kind, read in _KINDS if kind in data and (taken := read(data[kind]))), ""
+    )
+
+
+def _read_html(text: str) -> str:
+    """Return HTML without what a page must not run, and in a region where it may be wide."""
+    kept = _WITHOUT.sub("", _WITH_CONTENT.sub("", text))
+    if not _TAG_OR_STYLE.sub("", kept).strip() and not _VISIBLE.search(kept):
+        return tell(_LOST, "lacking")
+    return widen(kept) if "<table" in kept and 'class="wide"' not in kept else kept
+
+
+def _read_markdown(text: str) -> str:
+    with require_extra():
+        from nbconvert.filters.markdown import markdown2html
+    return _read_html(_ANCHOR.sub("", markdown2html(text))) if text.strip() else ""
+
+
+def _picture(kind: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        encoded = b64encode(text.encode()).decode() if kind == "image/svg+xml" else text.strip()
+        label = re.search(r'aria-label="([^"]*)"', text)
+        alt = label[1] if label else "A picture"
+        return f'<figure><img alt="{alt}" src="data:{kind};base64,{escape(encoded)}"></figure>'
+
+    return read
+
+
+def _lose(_: object) -> str:
+    return tell(_LOST, "lacking")
+
+
+_PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
+_KINDS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("application/vnd.jupyter.widget-view+json", _lose),
+    ("text/markdown", _read_markdown),
+    *((kind, _picture(kind)) for kind in _PICTURES),
+    ("text/html", _read_html),
+    *((kind, quote) for kind in ("text/latex", "text/plain")),
+)

@@ -1,0 +1,271 @@
+"""The tables of a report on runs: verdicts, figures, bill, service times, settings, validity."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from workbench.batching.timer import BatchPolicy
+from workbench.deployment import Deployment
+from workbench.formatting import Table, dollars, duration, format_cell, percent
+from workbench.plots.series import Result, common_slo
+from workbench.pricing.cost import Cost, CostItem
+from workbench.quantiles import PERCENTILES
+from workbench.queueing.predictions import Prediction
+from workbench.report.conclusion import estimates_of, format_target
+from workbench.run import Run
+from workbench.run.record import Lag, MemberRecord, ModelRecord, TraceRecord
+
+if TYPE_CHECKING:
+    from workbench.comparison import Comparison
+    from workbench.plots.service import Profiles
+
+_LISTED = 20  # values of a list that are shown; of more, how many they are
+
+
+def verdicts_of(comparison: "Comparison") -> Table:
+    """Return a row a result: whether it meets its target, its latency there, and what it costs."""
+    slo = common_slo(comparison.results)
+    q = slo.quantile if slo else 0.95
+    columns = ["", "verdict", "a month", "a million", f"p{100 * q:g} (95 % interval)", "in time"]
+    rows = [
+        (
+            name,
+            str(each.verdict or "no target"),
+            *_price_cells(comparison.costs.get(name)),
+            _percentile(each, q),
+            percent(each.attainment(each.slo)) if each.slo else None,
+        )
+        for name, each in comparison.results.items()
+    ]
+    about = f"Target {format_target(slo)}; " if slo else ""
+    return Table(columns, rows, f"{about}US dollars a month and a million answered requests")
+
+
+def _percentile(result: Result, q: float) -> str:
+    """Return a quantile in words, with its interval where there is one."""
+    if not isinstance(result, Run):
+        return duration(float(result.quantile(q)))
+    estimates = estimates_of({"": result}, q)
+    return estimates[0].text if estimates else "too few requests to tell"
+
+
+def _price_cells(cost: Cost | None) -> tuple[str | None, str | None]:
+    if cost is None:
+        return None, None
+    month = dollars(cost.per_month) if math.isfinite(cost.per_month) else None
+    return month, dollars(cost.per_million) if cost.answered else None
+
+
+def settings_of(members: Mapping[str, Run]) -> list[Table]:
+    """Return what the runs were made with: side by side what differs, once what all share."""
+    described = {name: _describe_settings(run) for name, run in members.items()}
+    keys = list(dict.fromkeys(key for settings in described.values() for key in settings))
+    rows = [(key, *(settings.get(key) for settings in described.values())) for key in keys]
+    shared = [row[:2] for row in rows if len(set(row[1:])) == 1]
+    differing = [row for row in rows if len(set(row[1:])) > 1]
+    tables = []
+    if differing:
+        tables.append(Table(["setting", *members], differing, "What differs"))
+    if shared:
+        caption = "The same in every run" if len(members) > 1 else "Settings"
+        tables.append(Table(["setting", "value"], shared, caption))
+    return tables
+
+
+def _describe_settings(run: Run) -> dict[str, str]:
+    record = run.record
+    machine = record.environment or {}
+    settings = {
+        "model": _describe_model(record.model),
+        **{each.name: _describe_member(each) for each in record.members or ()},
+        "router": _format_fact(record.router),
+        "rows together": record.batch_invariance or "",
+        "deployment": _describe_deployment(record.deployment),
+        "scaling": _format_fact(record.scaling),
+        "spot instances": _format_fact(record.spot),
+        "batching": _describe_policy(record.policy),
+        "traffic": _describe_traffic(record.trace),
+        "target": format_target(run.slo) if run.slo else "",
+        "seed": _format_fact(record.seed),
+        "origin of every figure": run.origin,
+        "created": _format_fact(record.created),
+        "processor": _format_fact(machine.get("cpu")),
+        "cores": _format_fact(machine.get("cores")),
+        "system": _format_fact(machine.get("system")),
+        "Python": _format_fact(machine.get("python")),
+        "versions": _format_fact(machine.get("versions")),
+        "commit": _format_fact(machine.get("commit")),
+    }
+    return {key: value for key, value in settings.items() if value}
+
+
+def _describe_model(model: ModelRecord | None) -> str:
+    return f"{model.name} (sha256 {(model.sha256 or 'unknown')[:12]})" if model else ""
+
+
+def _describe_member(member: MemberRecord) -> str:
+    parts = _describe_model(member.model), member.deployment.label, _describe_policy(member.policy)
+    return "; ".join(part for part in parts if part)
+
+
+def _describe_deployment(deployment: Deployment | None) -> str:
+    if deployment is None:
+        return ""
+    settings = {name: value for name, value in deployment.to_dict().items() if name != "kind"}
+    return f"{deployment.label} ({_format_fact(settings)})"
+
+
+def _describe_policy(policy: Mapping[str, Any] | None) -> str:
+    if policy and policy.keys() == {"kind", "max_size", "max_wait"}:
+        return BatchPolicy(max_size=policy["max_size"], max_wait=policy["max_wait"]).label
+    return _format_fact(policy)
+
+
+def _describe_traffic(trace: TraceRecord | None) -> str:
+    if trace is None or trace.requests is None or trace.duration is None:
+        return trace.name if trace else ""
+    return f"{trace.name}: {trace.requests:,} requests in {trace.duration:g} s"
+
+
+def _format_fact(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return a JSON value in words."""
+    if isinstance(value, Mapping):
+        items = (
+            (key, _format_fact(item)) for key, item in sorted(value.items()) if key != "sha256"
+        )
+        return ", ".join(f"{key} {item}" for key, item in items if item)
+    if isinstance(value, list | tuple):
+        many = len(value) > _LISTED
+        return f"{len(value):,} values" if many else ", ".join(map(_format_fact, value))
+    return "" if value is None else str(value)
+
+
+def figures_of(comparison: "Comparison") -> Table:
+    """Return a column a result, with the figures of each."""
+    from workbench.prediction_errors import error_columns, format_errors
+
+    results, costs_of = comparison.results, comparison.costs
+    summaries = {name: _summary(each, costs_of.get(name)) for name, each in results.items()}
+    errors = error_columns(summaries, results)
+    columns = {
+        name: {**_figures(each, costs_of.get(name)), **format_errors(errors[name])}
+        for name, each in results.items()
+    }
+    rows = [[name, *map(format_cell, cells)] for name, *cells in _merge_columns(columns)]
+    caption = "Figures of each run; in brackets 95 % confidence intervals of the long run"
+    return Table(["figure", *results], rows, caption)
+
+
+def _summary(result: Result, cost: Cost | None) -> dict[str, Any]:
+    """Return the figures that have errors, by name."""
+    rate = {} if isinstance(result, Run) else {"throughput": result.rate}
+    priced = cost.per_million if cost and cost.answered else None
+    return {**result.summary(), **rate, "per_million": priced}
+
+
+def _merge_columns(columns: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """Return rows of all keys in order, a value for each column."""
+    keys = dict.fromkeys(key for column in columns.values() for key in column)
+    return [(key, *(column.get(key) for column in columns.values())) for key in keys]
+
+
+def _figures(run: Result, cost: Cost | None) -> dict[str, Any]:
+    if not isinstance(run, Run):
+        return _figures_of_prediction(run)
+    summary = run.summary()
+    figures: dict[str, Any] = {
+        "requests": len(run),
+        "failed": f"{summary['failed']:,} ({percent(summary['failed'] / len(run))})",
+        **{f"p{100 * q:g} latency": _percentile(run, q) for q in PERCENTILES},
+    }
+    if run.slo:
+        figures[f"answered within {duration(run.slo.latency)}"] = percent(run.attainment())
+    figures |= {
+        "throughput (answers a second)": summary["throughput"],
+        "batches": summary["batches"],
+        "mean batch size (requests)": summary["mean_batch_size"],
+    }
+    if summary["cold_starts"]:
+        figures["cold starts"] = summary["cold_starts"]
+    if summary["accuracy"] is not None:
+        figures["rows predicted right"] = percent(summary["accuracy"])
+    if cost:
+        figures["cost of this run"] = dollars(cost.total)
+        figures["cost of a million requests"] = dollars(cost.per_million) if cost.answered else None
+    return figures
+
+
+def _figures_of_prediction(prediction: Prediction) -> dict[str, Any]:
+    """Return a prediction's figures by the names of a run's."""
+    figures: dict[str, Any] = {
+        f"p{100 * q:g} latency": _percentile(prediction, q) for q in PERCENTILES
+    }
+    if prediction.slo:
+        within = prediction.attainment(prediction.slo)
+        figures[f"answered within {duration(prediction.slo.latency)}"] = percent(within)
+    figures["throughput (answers a second)"] = prediction.rate
+    figures["mean batch size (requests)"] = prediction.mean_batch_size
+    if prediction.warnings:
+        figures["fit of arrivals"] = "WARNED, see below"
+    return figures
+
+
+def bill_of(comparison: "Comparison") -> Table | None:
+    """Return what was billed for each run, item by item; None where no price is known."""
+    if not comparison.costs:
+        return None
+    columns = ["", "item", "cost", "quantity", "unit", "price of one", "price is", "source"]
+    rows = [
+        (name, *_bill_cells(item)) for name, cost in comparison.costs.items() for item in cost.items
+    ]
+    return Table(columns, rows, "What was billed, in US dollars")
+
+
+def _bill_cells(item: CostItem) -> tuple[object, ...]:
+    source = f"{item.source}, {item.date}" if item.date else item.source
+    price = dollars(item.unit_price)
+    return item.what, dollars(item.dollars), item.quantity, item.unit, price, item.mark, source
+
+
+def service_times_of(profiles: "Profiles") -> Table | None:
+    """Return the service times that profiles measured; None where there are no profiles."""
+    from workbench.measuring.profile import Profile
+    from workbench.plots.service import service_times
+
+    if not isinstance(profiles, Profile) and not profiles:
+        return None
+    columns = ["series", "batch size", "median", "p5", "p95"]
+    rows = [
+        (name, size, *map(duration, times)) for name, size, *times in service_times(profiles).rows()
+    ]
+    return Table(columns, rows, "Service times")
+
+
+def validity_of(members: Mapping[str, Run]) -> Table:
+    """Return a column a run: whether its figures can be relied on."""
+    columns = {
+        name: {
+            "complete": "yes" if run.complete else "NO: it was stopped early",
+            "valid": "yes" if run.valid else "NO: its load was off schedule",
+            **_lag(run.record.lag),
+            "intervals": _describe_intervals(run),
+        }
+        for name, run in members.items()
+    }
+    return Table(["", *members], _merge_columns(columns), "Can the figures be relied on?")
+
+
+def _describe_intervals(run: Run) -> str:
+    """Return what the intervals of p95 come from, or why there are none."""
+    if (repeated := run.replications_for(0.95)) is not None:
+        return f"from {repeated.about}"
+    if run.count_missing(0.95):
+        return run.explain_missing(0.95)
+    return f"from this run alone, worth {run.worth:,.0f} independent requests at its load"
+
+
+def _lag(lag: Lag | None) -> dict[str, str]:
+    """Return how late the generator sent requests."""
+    figures = asdict(lag) if lag else {}
+    return {f"sent late, {name}": duration(seconds) for name, seconds in figures.items()}
