@@ -432,7 +432,8 @@ class Run(Percentiles):
         """
         import workbench  # the whole, as what prices and draws runs lies above them
 
-        return workbench.to_mlflow(self, experiment=experiment)
+        write: Any = workbench.to_mlflow
+        return str(write(self, experiment=experiment))
 
     def __repr__(self) -> str:
         state = f", invalid: {flaw}" if (flaw := find_flaw(self)) else ""
