@@ -1,0 +1,71 @@
+"""The app's page in a real browser: the answer first, nothing cut, taken without a mouse.
+
+The README's pictures of the app are those that the last test leaves in .screenshots.
+"""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser import command
+from tests.widgets.test_app_accessibility import PICTURES, THEMES, button, press_tab, serious
+from tests.widgets.test_app_browser import Seen
+from workbench.widgets.app_shell import TABS
+
+SIZES = ({"width": 1440, "height": 900}, {"width": 900, "height": 700})
+CUT = """() => [...document.querySelectorAll('.wb :is(label, button, select)')]
+    .filter(each => each.offsetParent && each.scrollWidth > each.clientWidth + 1)
+    .map(each => each.outerHTML)"""
+WITHOUT_HELP = """() => [...document.querySelectorAll('.wb :is(button, input, select)')]
+    .filter(each => each.offsetParent && !each.title).map(each => each.outerHTML)"""
+
+
+@pytest.fixture
+def shown(share_notebook, registry):
+    """The app with its answer, as it is opened; the tests share it and leave the Decision tab."""
+    where = f"app = wb.app(wb.Registry({str(registry.path)!r})); app"
+    page = share_notebook("import workbench as wb", where)
+    page.set_viewport_size(SIZES[0])
+    expect(button(page, "Use the winner")).to_be_enabled()
+    return page
+
+
+def test_the_winner_is_taken_by_keyboard_alone(shown):
+    sentence = shown.locator(".wb-sentence")
+    expect(sentence).to_contain_text("a month")
+    kind = sentence.inner_text().split()[1]
+    shown.get_by_label("Model", exact=True).focus()
+
+    press_tab(shown, "Use the winner")
+    shown.keyboard.press("Enter")
+
+    where = shown.get_by_label("Where", exact=True).locator("option:checked")
+    expect(where).to_have_text(kind.capitalize())
+    expect(shown.get_by_text("Ready.")).to_be_visible()
+
+
+def test_nothing_is_cut_and_all_is_helped_and_named_in_every_tab_of_either_size(shown):
+    Seen(shown).unfold()
+    for size in SIZES:
+        shown.set_viewport_size(size)
+        for part in TABS:
+            button(shown, part).click()
+            shown.wait_for_function(f"({CUT})().length === 0")
+            shown.wait_for_function(f"({WITHOUT_HELP})().length === 0")
+            assert shown.locator(".wb [title=null]").count() == 0
+            assert serious(shown) == "[]"
+    button(shown, "Decision").click()
+    Seen(shown).unfold()  # the same press folds them
+
+
+def test_the_answer_is_there_in_either_theme_and_size(shown):
+    command(shown, "application:toggle-left-area")
+    for theme in THEMES:
+        command(shown, "apputils:change-theme", theme=theme)
+        expect(shown.locator("#jupyterlab-splash")).to_have_count(0)
+        for size in SIZES:
+            shown.set_viewport_size(size)
+            chart = shown.locator(".wb-decision svg, .wb-decision canvas").first
+            expect(chart).to_be_in_viewport()
+            name = f"decision-{theme.split()[-1].lower()}-{size['width']}.png"
+            shown.locator(".wb-app").screenshot(path=PICTURES / name)
+    command(shown, "application:toggle-left-area")
