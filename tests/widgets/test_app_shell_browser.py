@@ -30,7 +30,7 @@ def shown(share_notebook, registry):
 
 
 def test_the_winner_is_taken_by_keyboard_alone(shown):
-    sentence = shown.locator(".wb-sentence")
+    sentence = shown.locator(".wb-decision .wb-sentence")
     expect(sentence).to_contain_text("a month")
     kind = sentence.inner_text().split()[1]
     shown.get_by_label("Model", exact=True).focus()
