@@ -47,9 +47,14 @@ def event_bytes(content: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanChoices:
-    """What a plan tries of the inference types: see `workbench.planner.Options`, which has more."""
+    """What a plan tries of the inference types: see `workbench.planner.Options`, which has more.
 
-    serverless_memory_mb: Sequence[int] = (1024, 2048, 3072, 4096, 5120, 6144)
+    By default it is what a new account may have. Lambda's guide says that such have less memory at
+    first (gettingstarted-limits, read 2026-11-29), of which people met 3008 MB (pull request 181 of
+    aws-lambda-power-tuning); of SageMaker a public log of 2026-09 tells of 3072 MB. Both inferred.
+    """
+
+    serverless_memory_mb: Sequence[int] = (1024, 2048, 3072)
     lambda_memory_mb: Sequence[int] = (512, 768, 1024, 1280, 1536, 1769, 2048, 2560, 3008)
     instance_types: Sequence[str] = ("ml.c5.large", "ml.c5.xlarge", "ml.m5.large", "ml.m5.xlarge")
     managed_instance_types: Sequence[str] = ("c7g.xlarge", "m7g.xlarge")

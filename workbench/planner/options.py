@@ -54,8 +54,9 @@ class Options(PlanChoices):
 
     Attributes:
         kinds: the inference types searched.
-        serverless_memory_mb: memory sizes of SageMaker serverless endpoints.
-        lambda_memory_mb: memory sizes of Lambda functions.
+        serverless_memory_mb: memory sizes of SageMaker serverless endpoints; by default those that
+            new accounts have, to 3072. There are 4096, 5120 and 6144, too.
+        lambda_memory_mb: memory sizes of Lambda functions; likewise, to 3008 of 10240.
         instance_types: those of real-time, asynchronous and batch transform.
         managed_instance_types: EC2's, of Lambda on managed instances.
         max_count: the most instances of a fleet.
