@@ -77,8 +77,7 @@ def predict(
     """
     if arrivals is not None:
         of_kind("arrivals", arrivals, MapFit | MAP, "a MAP, or the Fit of one")
-    if not isinstance(policy, BatchPolicy):
-        raise no_formula(f"batches that leave by the policy '{policy.label}'")
+    policy = _check_formula(trace, policy, deployment)
     requests = service_per_request(service, trace, policy.max_size)
     platform = deployment.platform
     on_demand = isinstance(platform, OnDemandPlatform)
@@ -121,6 +120,31 @@ def predict(
         warnings=fitted.warnings if isinstance(fitted, MapFit) else (),
         setup=describe_setup(trace, policy, deployment, slo, label=label),
     )
+
+
+def find_obstacle(trace: Trace, policy: Policy, deployment: Deployment) -> str:
+    """Return why there is no formula, as far as it shows without a fit to the trace; else "".
+
+    >>> from workbench.deployment import Local
+    >>> from workbench.traffic.patterns import constant
+    >>> find_obstacle(constant(rate=1, duration=9), BatchPolicy(max_size=8), Local())
+    'No formula is known for batches that wait for the one server: use simulate().'
+    """
+    try:
+        _check_formula(trace, policy, deployment)
+    except NotPredictable as error:
+        return str(error)
+    return ""
+
+
+def _check_formula(trace: Trace, policy: Policy, deployment: Deployment) -> BatchPolicy:
+    if not isinstance(policy, BatchPolicy):
+        raise no_formula(f"batches that leave by the policy '{policy.label}'")
+    if (trace.rows != trace.rows[0]).any():
+        raise no_formula("requests of different numbers of rows")
+    if not isinstance(deployment.platform, OnDemandPlatform):
+        _servers(deployment, policy)
+    return policy
 
 
 def list_broken_limits(

@@ -37,7 +37,7 @@ from workbench.widgets.registry_view import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.router_picker import RouterPicker
 from workbench.widgets.run_panel import RunPanel
-from workbench.widgets.run_works import describe_length, works
+from workbench.widgets.run_works import describe_length, find_obstacles, works
 from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.saved_runs import RunsView
 from workbench.widgets.scaling_picker import ScalingPicker
@@ -78,6 +78,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
 
         preset = preset or Preset(question="")
         self._registry_code = where
+        self._begun_code = ""  # of what the panel is at
         self._deployed: DeployedModel | None = None  # the latest
         self.model = ModelPicker(registry, DEFAULT_GROUP)
         self.profile = ProfilePicker()
@@ -150,7 +151,9 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.code_button.observe(self._show_code, "value")
         for update in (self._show_code, self._update_sliders, self._update_decision):
             self.more.observe(update, "selected")
-        self.panel.observe(lambda change: self.results.add(change["new"]), "value")
+        self.panel.observe(
+            lambda change: self.results.add(change["new"], self._begun_code), "value"
+        )
         self.panel.observe(self._update_panel, "way")
         self.panel.observe(self._update_after_run, "running")
         for view in (self.decision, self.results):
@@ -277,7 +280,12 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         except WorkbenchError as error:
             del offered["run"]
             terms, reason = "", f"Run is not possible: {error}"
-        self.panel.offer(offered, reason, terms={"run": terms} if terms else {})
+        self.panel.offer(
+            offered,
+            reason,
+            terms={"run": terms} if terms else {},
+            obstacles=find_obstacles(experiment),
+        )
         self._show_code()
 
     def _terms(self, experiment: Experiment) -> str:
@@ -451,6 +459,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
     def _update_after_run(self, _change: object = None) -> None:
         """Have the sliders measure, and plan, what a run that is under way keeps from that."""
         self._update_searches()
+        if self.panel.running:
+            self._begun_code = self.code
         if self.panel.running and self.more.selected == "Decision":
             self.more.select("Runs")
         if self.more.selected == "What if" and self.more["What if"].value is None:

@@ -18,7 +18,7 @@ from workbench.plots.theme import PALETTE
 from workbench.run import Run, delete_run
 from workbench.run_cost import cost
 from workbench.widgets.chart_view import ChartView, chart_grid
-from workbench.widgets.form import show, text
+from workbench.widgets.form import button, show, text
 from workbench.widgets.notebook import Keyboard, Status
 from workbench.widgets.result_charts import CHARTS, describe_notes
 from workbench.widgets.result_rows import COLUMNS, describe_shared, results_table, tabulate
@@ -55,12 +55,11 @@ class Entry:
 class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Table and charts of the results in `value`: a row each, up to as many as there are colours.
 
-    The first is the baseline from which the others' differences are counted, until another is
-    pinned; it stays when the oldest goes to make room. Each can be named, noted and deleted, and
-    `undo` brings back what went; rows that are kept on disk go at the press of one more button.
-    Runs are saved with their rows (Parquet) below a folder, or written into one report (HTML)
-    there. A notebook that was saved still shows table and charts when it is opened without a
-    kernel.
+    The first is the baseline that the others are compared with, until another is pinned; it stays
+    when the oldest goes to make room. Each can be named, noted and deleted, and `undo`
+    brings back what went; rows that are kept on disk go at the press of one more button. Runs are
+    saved with their rows (Parquet) below a folder, or written into one report (HTML) there. A
+    notebook that was saved still shows table and charts when it is opened without a kernel.
     """
 
     value = traitlets.Any((), read_only=True)
@@ -74,9 +73,8 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
         self.table = RunsTable(self._act)
         self.charts = {name: ChartView(keeps=True) for name in CHARTS}
         self.notes = ipywidgets.HTML()
-        self.folder = text("Folder", "results")
-        self.folder.tooltip = "Where runs and reports are written, below the notebook's folder"
-        buttons = {name: _button(*words) for name, words in _BUTTONS.items()}
+        self.folder = text("Folder", "results", about="Where runs and reports are written")
+        buttons = {name: button(*words) for name, words in _BUTTONS.items()}
         self.save_button, self.report_button = buttons["save"], buttons["report"]
         self.undo_button, self.clear_button = buttons["undo"], buttons["clear"]
         self.erase_button = buttons["erase"]
@@ -326,10 +324,6 @@ _BUTTONS = {
     "clear": ("Clear results", "Take all results from table and charts; Undo brings them back", ""),
     "erase": ("Delete from disk", "Delete the rows of what was taken away; for good", "warning"),
 }
-
-
-def _button(description: str, tooltip: str, style: str) -> ipywidgets.Button:
-    return ipywidgets.Button(description=description, tooltip=tooltip, button_style=style)
 
 
 def _code_of(result: Result) -> str:

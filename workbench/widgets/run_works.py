@@ -10,6 +10,7 @@ from workbench.experiment import Experiment
 from workbench.files import home
 from workbench.formatting import duration
 from workbench.measuring.load import Rows
+from workbench.prediction import find_obstacle
 from workbench.scaling.base import ScalingPolicy
 from workbench.widgets.run_panel import LiveProgress, Result, Work
 from workbench.widgets.run_queue import RunQueue, Turn
@@ -125,6 +126,14 @@ def _measure_in_turn(
         stopped=live.stopped,
         **settings,
     )
+
+
+def find_obstacles(experiment: Experiment) -> dict[str, str]:
+    """Return which ways cannot be gone, and why: a formula does not exist for everything."""
+    if experiment.ensemble is not None or len(experiment.deployment.simple_parts) > 1:
+        return {}  # whose formulas say so when they are asked
+    obstacle = find_obstacle(experiment.trace, experiment.policy, experiment.deployment)
+    return {"predict": f"{obstacle} Here: press Simulate."} if obstacle else {}
 
 
 _LONG = 300.0  # seconds from which on a run is asked for twice
