@@ -75,9 +75,6 @@ def _in_unit(seconds: float, digits: int) -> tuple[str, str]:
     return figure(1e3 * seconds, digits), "ms"
 
 
-milliseconds = duration
-
-
 def percent(share: float) -> str:
     """Return a share in percent, rounded down: what misses a target never reads as if it met it.
 

@@ -1,11 +1,12 @@
 """An endpoint's figures, alarms and log on a press, from a local cloud and its real workers."""
 
+import numpy as np
 import pytest
 
 from tests.hosted import called, on_instances
 from workbench.cloud import monitor
 from workbench.cloud.aws import Cloud
-from workbench.run import SLO
+from workbench.run import SLO, Run
 from workbench.widgets import MonitorView, observe
 
 BURN = monitor.BurnRate(slo=SLO(latency=0.1, quantile=0.95), rate=2)
@@ -31,7 +32,7 @@ def test_the_value_is_what_the_cloud_tells_of_the_endpoint(hosted):
     assert seen.alarms["about"][0].startswith(BURN.slo.label)
     assert seen.logs.height > 0
     assert view.status.text.startswith(f"{hosted.name}: 25 calls in the last hour, 0 of 1 alarms")
-    assert 'alt="What the cloud measured. 25 calls.' in view.chart.value
+    assert view.chart.figure.description.startswith("25 calls.")
     assert alarm in view.tables.value
     assert seen.logs["stream"][-1] in view.tables.value
 
@@ -101,3 +102,14 @@ def test_an_endpoint_that_nobody_called_has_no_metrics_and_no_alarms_yet(hosted)
 
     assert observe(name, hosted.cloud).label.startswith(f"{name}: 0 calls")
     assert "No alarms" in view.tables.value
+
+
+def test_a_run_of_seconds_shows_its_seconds_beside_the_minutes_of_the_cloud(hosted):
+    view = MonitorView(hosted.cloud, hosted.name)
+    at = np.arange(400) / 100
+    view.show_run(Run.from_arrays(scheduled=at, finished=at + 0.005, origin="measured: local"))
+
+    drawn = view.seconds.figure.data
+    assert drawn["stop"].to_list() == pytest.approx(
+        [0.5 * number for number in range(1, 9)], rel=0.01
+    )

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from workbench.cloud.packaging import archive, unpack
 from workbench.deployment import KINDS, Deployment
 from workbench.errors import WorkbenchError
-from workbench.formatting import Table, milliseconds
+from workbench.formatting import Table, duration
 from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.invariance_probe import has_trees, probe
 from workbench.registry.model import Model
@@ -280,7 +280,7 @@ def _check_ping(port: int, ping_timeout: float) -> Check:
             status, body = _request(port, "GET", "/ping", timeout=_PING_TIMEOUT)
             took = time.perf_counter() - asked
             well = status == 200 and not body and took <= _PING_TIMEOUT
-            finding = f"{status} in {milliseconds(took)}, {len(body)} bytes; 200 is due within 2 s"
+            finding = f"{status} in {duration(took)}, {len(body)} bytes; 200 is due within 2 s"
             return Check(name="/ping", ok=well, finding=finding)
         if time.perf_counter() - began > ping_timeout:
             raise _ServerNotResponding(f"/ping was not answered within {ping_timeout:g} s")
@@ -327,7 +327,7 @@ def _check_invocation(
         return Check(name=kind, ok=False, finding=finding), 0
     same = _is_close(unpack_npy(body), expected)
     again, _ = _invoke(port, sent, kind, kind)
-    finding = f"{len(expected)} rows, {len(sent):,} bytes, in {milliseconds(took)}"
+    finding = f"{len(expected)} rows, {len(sent):,} bytes, in {duration(took)}"
     finding += "" if same else "; the answers are not those of the model alone"
     finding += "" if again == 200 else f"; as an answer: {again}"
     return Check(name=kind, ok=same and again == 200, finding=finding), len(body)
@@ -349,7 +349,7 @@ def _check_shutdown(server: "subprocess.Popen[bytes]") -> Check:
     except subprocess.TimeoutExpired:
         finding = f"It went on {_STOP_TIMEOUT:g} s after SIGTERM, when AWS kills it"
         return Check(name="SIGTERM", ok=False, finding=finding)
-    finding = f"It ended with {status} in {milliseconds(time.perf_counter() - began)}"
+    finding = f"It ended with {status} in {duration(time.perf_counter() - began)}"
     return Check(name="SIGTERM", ok=status == 0, finding=finding)
 
 

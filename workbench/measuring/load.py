@@ -28,7 +28,7 @@ from workbench.backends.base import Backend, Batch, EndedCall, Reply, origin_of
 from workbench.backends.local import LocalBackend
 from workbench.batching.timer import Batcher, Policy
 from workbench.errors import InvalidInput
-from workbench.formatting import milliseconds
+from workbench.formatting import duration
 from workbench.modelserver.tiny_numbers import flush_tiny_numbers
 from workbench.process import Emit, run_in_process
 from workbench.traffic.trace import Trace
@@ -661,8 +661,8 @@ def lag_facts(lag: NDArray[np.float64], latency: NDArray[np.float64]) -> dict[st
             else "this run is invalid. Lower the rate, or free this machine of other work."
         )
         warnings.append(
-            f"The load generator was up to {milliseconds(p99)} late (99th percentile), "
-            f"against a median latency of {milliseconds(median)}: {advice}"
+            f"The load generator was up to {duration(p99)} late (99th percentile), "
+            f"against a median latency of {duration(median)}: {advice}"
         )
     figures = {"p50": float(p50), "p99": float(p99), "max": float(lag.max())}
     return {"lag": figures, "valid": valid, "warnings": warnings}

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.deployment.base import is_on_demand
 from workbench.errors import InvalidInput
-from workbench.formatting import dollars, in_ms, milliseconds
+from workbench.formatting import dollars, duration, in_ms
 from workbench.planner.candidates import CandidateTable
 from workbench.planner.plans import Plan
 from workbench.plots.axes import format_target
@@ -205,6 +205,6 @@ def _describe_best(best: "pl.DataFrame") -> str:
         return "No setting meets it."
     size, wait, latency, cost = best.select(_COLUMNS).row(0)
     return (
-        f"Diamond, the cheapest that meets it: up to {size}, {milliseconds(wait)}, "
-        f"{dollars(cost)} a million; {milliseconds(latency)}."
+        f"Diamond, the cheapest that meets it: up to {size}, {duration(wait)}, "
+        f"{dollars(cost)} a million; {duration(latency)}."
     )

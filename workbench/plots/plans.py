@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from workbench.errors import InvalidInput
-from workbench.formatting import dollars, milliseconds
+from workbench.formatting import dollars, duration
 from workbench.planner.break_even import crossings
 from workbench.planner.plans import Candidate, Plan
 from workbench.plots.axes import LatencyAxis, format_target, log_ticks
@@ -106,7 +106,7 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
         ring.encode(x=x, y=cost),
     ]
     quantile = f"p{100 * plan.slo.quantile:g}"
-    summary = f"{quantile} {milliseconds(best.latency)}, {dollars(best.cost_per_million)} a million"
+    summary = f"{quantile} {duration(best.latency)}, {dollars(best.cost_per_million)} a million"
     far = data.height - shown.height
     return Figure(
         data=data,
@@ -155,7 +155,7 @@ def _budget(plan: Plan) -> "list[alt.Chart]":
 def _list_front(front: "pl.DataFrame", max_beaten: int = 5) -> str:
     rows = front.select("deployment", "policy", "latency", "cost_per_million").head(max_beaten)
     labels = [
-        f"{place}, {policy}: {milliseconds(latency)}, {dollars(cost)}"
+        f"{place}, {policy}: {duration(latency)}, {dollars(cost)}"
         for place, policy, latency, cost in rows.iter_rows()
     ]
     more = front.height - len(labels)

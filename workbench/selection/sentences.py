@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from workbench.formatting import milliseconds
+from workbench.formatting import duration
 from workbench.selection.sensitivity import find_price
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def describe_figures(row: RatedCandidate, question: Question) -> str:
     """Return accuracy with its interval, latency and cost in words."""
     quantile = f"p{100 * question.slo.quantile:g}"
     return (
-        f"{describe_accuracy(row)}, {quantile} {milliseconds(row.latency)}, "
-        f"${row.cost:.3g} per million"
+        f"{describe_accuracy(row)}, {quantile} {duration(row.latency)}, ${row.cost:.3g} per million"
     )
 
 
@@ -158,7 +157,7 @@ def _explain_screened(standings: Standings, decision: Ranking, row: int) -> str:
     best = standings.score_limits()[row]
     return (
         f"{one.label} was not searched: were it as fast as its shortest batch "
-        f"({milliseconds(one.least_latency)}) and cost {cost}, which no settings undercut, its "
+        f"({duration(one.least_latency)}) and cost {cost}, which no settings undercut, its "
         f"score would be {best:.3f} against {decision.scores[first]:.3f}."
     )
 

@@ -151,9 +151,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.code_button.observe(self._show_code, "value")
         for update in (self._show_code, self._update_sliders, self._update_decision):
             self.more.observe(update, "selected")
-        self.panel.observe(
-            lambda change: self.results.add(change["new"], self._begun_code), "value"
-        )
+        self.panel.observe(self._take_result, "value")
         self.panel.observe(self._update_panel, "way")
         self.panel.observe(self._update_after_run, "running")
         for view in (self.decision, self.results):
@@ -309,8 +307,20 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self._update_plan(view)
         return view
 
+    def _take_result(self, change: dict[str, Any]) -> None:
+        """Have the results hold what came out, and the monitor show its seconds."""
+        self.results.add(change["new"], self._begun_code)
+        if "Monitor" in self.more.parts:
+            self._show_seconds(self.more["Monitor"])
+
+    def _show_seconds(self, view: MonitorView) -> None:
+        measured = [run for run in self.runs if run.origin.startswith("measured")]
+        if self._deployed is not None and measured:
+            view.show_run(measured[-1])
+
     def _show_monitor(self) -> MonitorView:
         view = MonitorView(self._cloud)
+        self._show_seconds(view)
         view.observe(self._save_views, "kept")
         if self._deployed is not None:
             view.offer(self._deployed)

@@ -4,7 +4,7 @@ import traitlets
 
 from workbench.deployment import KINDS, Deployment, instance_vcpus
 from workbench.errors import NotFound
-from workbench.formatting import dollars, milliseconds
+from workbench.formatting import dollars, duration
 from workbench.pricing.cost import Items, total
 from workbench.pricing.sheet import PriceSheet, weakest
 from workbench.pricing.usage import Usage
@@ -133,7 +133,7 @@ def _describe_call_price(
 ) -> str:
     million = deployment.bill(Usage(seconds=1e6 * call, calls=1_000_000), prices=prices)
     kept = deployment.bill(deployment.idle_usage(3600.0), prices=prices)
-    words = f"{_usd(total(million))} a million calls of {milliseconds(call)}"
+    words = f"{_usd(total(million))} a million calls of {duration(call)}"
     if rate:
         hourly = total(million) * rate * 3600 / 1e6
         words += f", {_usd(hourly)} an hour at {rate:.4g} a second unbatched"

@@ -4,7 +4,7 @@ import contextlib
 import html
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,11 @@ from workbench.cloud.client import is_missing
 from workbench.cloud.deploy import DeployedModel
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
 from workbench.formatting import Table
+from workbench.plots.figure import Figure
+from workbench.plots.latency import plot_latency_over_time
 from workbench.plots.monitor import plot_metrics
+from workbench.run import Run
+from workbench.widgets.chart_view import ChartView, chart_grid
 from workbench.widgets.form import Form, button, text
 from workbench.widgets.notebook import Keyboard, Status, run_in_background
 from workbench.widgets.saved_output import SavedOutput
@@ -139,10 +143,12 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self.refresh_button = button("Refresh", "Read what the endpoint reports now.", "primary")
         self.refresh_button.on_click(lambda _: self.refresh())
         self.status = Status()
-        scrolls = ipywidgets.Layout(overflow="auto hidden", max_width="100%")
-        self.chart, self.tables = ipywidgets.HTML(layout=scrolls), ipywidgets.HTML()
-        parts = [self.form, self.refresh_button, self.status, self.chart, self.tables, Keyboard()]
-        super().__init__(parts)
+        self.chart, self.seconds = ChartView(keeps=True), ChartView(keeps=True)
+        self.tables = ipywidgets.HTML()
+        for each in (self.chart, self.seconds):
+            each.observe(lambda _: self._save_view(), "picture")
+        shown = [chart_grid([self.chart, self.seconds]), self.tables]
+        super().__init__([self.form, self.refresh_button, self.status, *shown, Keyboard()])
         self.add_class("wb")
         self.add_class("wb-results")
         self.status.say(
@@ -157,6 +163,11 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self._deployed = deployed
         self["endpoint"].value = deployed.name
         self.status.say(f"Press Refresh to read what {deployed.cloud.name} has measured.")
+
+    def show_run(self, run: Run) -> None:
+        """Show a run's own latencies, second by second, beside the cloud's, minute by minute."""
+        drawn = plot_latency_over_time(run)
+        self.seconds.figure = replace(drawn, title="What the client of the latest run saw")
 
     def refresh(self) -> None:
         """Begin to read again, unless that goes on already."""
@@ -182,13 +193,20 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
             return self._deployed.cloud
         return self._cloud() if callable(self._cloud) else self._cloud
 
+    def _save_view(self) -> None:
+        """Leave what was read in the notebook, and the charts once the page has drawn them."""
+        if (observation := self.value) is None:
+            return
+        images = f"{self.chart.image}{self.seconds.image}"
+        self.keep(f"<p>{html.escape(observation.label)}.</p>{images}{self.tables.value}")
+
     def _read(self, name: str) -> None:
         try:
             observation = observe(name, self._cloud_of(name))
-            chart, tables = _chart(observation), observation_tables(observation)
-            self.chart.value, self.tables.value = chart, tables
-            self.keep(f"<p>{html.escape(observation.label)}.</p>{chart}{tables}")
+            self.chart.figure = _draw(observation)
+            self.tables.value = observation_tables(observation)
             self.set_trait("value", observation)
+            self._save_view()
             words, error = " ".join([f"{observation.label}.", *observation.notes]), ""
         except WorkbenchError as failure:
             words = error = str(failure)
@@ -199,11 +217,14 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self._finished.set()
 
 
-def _chart(observation: Observation) -> str:
+def _draw(observation: Observation) -> Figure | None:
     try:
-        return plot_metrics(observation.metrics).image()
+        return plot_metrics(observation.metrics)
     except InvalidInput:
-        return "<p>No metrics yet: CloudWatch has them some minutes after the first call.</p>"
+        return None
+
+
+_NO_METRICS = "<p>No metrics yet: CloudWatch has them some minutes after the first call.</p>"
 
 
 def observation_tables(observation: Observation) -> str:
@@ -217,6 +238,8 @@ def observation_tables(observation: Observation) -> str:
         for time, stream, message in observation.logs.tail(_MAX_LOG_LINES).reverse().iter_rows()
     ]
     shown = "<p>No alarms: workbench.cloud.monitor.put_alarm makes one.</p>"
+    if observation.metrics.is_empty():
+        shown = f"{_NO_METRICS}{shown}"
     if alarms:
         shown = frame_table(Table(["alarm", "state", "about", "since", "why"], alarms, "Alarms"))
     if lines:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import ipywidgets
 
-from workbench.formatting import Table, milliseconds
+from workbench.formatting import Table, duration
 from workbench.planner.options import Options
 from workbench.planner.plans import Candidate, Plan
 from workbench.planner.search import plan
@@ -101,7 +101,7 @@ def _rows(candidates: "pl.DataFrame") -> list[list[object]]:
         "kind", "deployment", "policy", "latency", "cost_per_million", "unseen", "reason"
     )
     return [
-        [kind, f"{place}, {policy}", milliseconds(latency), cost, unseen or "not tried", reason]
+        [kind, f"{place}, {policy}", duration(latency), cost, unseen or "not tried", reason]
         for kind, place, policy, latency, cost, unseen, reason in chosen.iter_rows()
     ]
 

@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets
 
 from workbench.errors import InvalidInput
-from workbench.formatting import Table, milliseconds
+from workbench.formatting import Table, duration
 from workbench.planner.options import Options
 from workbench.quantiles import SLO
 from workbench.registry.api import Registry
@@ -279,7 +279,7 @@ def _rows(found: Selection) -> list[list[object]]:
         [
             *(model, where or kind or "any", state),
             *("unknown" if share is None else f"{share:.3f}" for share in (accuracy, in_time)),
-            "unknown" if latency is None else milliseconds(latency),
+            "unknown" if latency is None else duration(latency),
             "unknown" if cost is None else cost,
             why,
         ]

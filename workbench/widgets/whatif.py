@@ -13,7 +13,7 @@ import traitlets
 from workbench.batching.timer import BatchPolicy
 from workbench.errors import WorkbenchError
 from workbench.experiment import Experiment, Progress
-from workbench.formatting import dollars, milliseconds, percent
+from workbench.formatting import dollars, duration, percent
 from workbench.measuring.profile import Profile
 from workbench.run.verdict import judge_share
 from workbench.service_times import ServiceTimes
@@ -202,7 +202,7 @@ def _format_preview(found: SimulationSummary, experiment: Experiment) -> dict[st
     """Return an outlook for the page: milliseconds, and words."""
     slo = experiment.slo
     quantile = slo.quantile if slo else 0.95
-    words = [f"Simulated: p{100 * quantile:g} {milliseconds(found.latency)}."]
+    words = [f"Simulated: p{100 * quantile:g} {duration(found.latency)}."]
     verdict = judge_share(found.attainment, found.requests, quantile) if slo else None
     if slo:
         words.append(f"Target {slo.label} {verdict}: {percent(found.attainment)} in time.")
