@@ -235,6 +235,8 @@ def test_traffic_is_drawn_and_written_as_code_draws_it():
         (["--out", "it.csv"], "Say which traffic"),
         (["a.csv", "--trace", "b.csv"], "Name one trace"),
         (["--rate", "5", "--out", "it.txt"], ".csv, .parquet"),
+        (["--rate", "5", "--start", "1s"], "--start goes with --trace"),
+        (["log.csv", "--burst", "5"], "--burst is of traffic that is drawn"),
         (["log.csv"], "pass --column with the one of the times: a, b"),
     ],
 )
@@ -265,6 +267,11 @@ def test_a_message_names_options_as_they_are_written_here(text, shown):
     known = dict.fromkeys(["max_concurrency", "scaled", "boot", "rate", "sort", "role"])
     known = Namespace(**known)
     assert name_options(text, known) == shown
+
+
+def test_the_option_that_was_given_is_named(capsys):
+    assert main(["plan", FAST, "--lambda-memory-mb", "64"]) == 2
+    assert "workbench: --lambda-memory-mb must be" in capsys.readouterr().err
 
 
 def test_the_notes_of_a_plan_name_options(capsys):

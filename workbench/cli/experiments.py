@@ -6,7 +6,7 @@ from pathlib import Path
 from workbench.cli.arguments import add_registry_path, registry_of
 from workbench.cli.deployments import add_place, deployment_of
 from workbench.cli.files import TABLE_FORMATS, check_new, check_table, file_name
-from workbench.cli.options import CHECK, POLICY, add_model, add_options
+from workbench.cli.options import CHECK, FILES, POLICY, add_model, add_options
 from workbench.cli.output import Arguments
 from workbench.cli.planned_scaling import PlannedScaling
 from workbench.cli.results import show_results, show_runs
@@ -58,7 +58,7 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
 def add_experiment(parser: argparse.ArgumentParser, *, simulated: bool = False) -> None:
     """Add model, traffic, batching, target and deployment."""
     add_model(parser)
-    add_options(parser, "traffic", "traffic of a file, or a public trace", "batching")
+    add_options(parser, "traffic", FILES, "batching")
     add_options(parser, "target", check=CHECK)
     add_place(parser, simulated=simulated)
     add_registry_path(parser)

@@ -7,7 +7,7 @@ from typing import Any
 
 from workbench.cli.arguments import argument_type
 from workbench.cli.deployments import add_deployment, base_of
-from workbench.cli.options import TIME, add_options
+from workbench.cli.options import FILES, TIME, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.traffic import is_traffic_given, read_traffic
 from workbench.cloud.aws import aws
@@ -58,7 +58,7 @@ def add_idle(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--aws-profile", metavar="NAME", help="of AWS's credentials")
     parser.add_argument("--region", help="of AWS")
-    add_options(parser, "traffic", "traffic of a file, or a public trace")
+    add_options(parser, "traffic", FILES)
     parser.add_argument("--begins", type=float, help="hour of the day of the traffic's start (0)")
     add_deployment(parser, default=None)
     report = parser.add_argument_group("what is asked")

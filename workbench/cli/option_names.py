@@ -49,6 +49,11 @@ def name_options(text: str, arguments: Namespace) -> str:
     'pass --column with the one of the times'
     """
     known = {name: name for name in vars(arguments)} | _OTHERWISE
+    given = [name for name, value in vars(arguments).items() if value is not None]
+
+    def find_option(word: str) -> str | None:
+        longer = [name for name in given if name.endswith(f"_{word}")]  # lambda_memory_mb
+        return word if word in known else longer[0] if len(longer) == 1 and "_" in word else None
 
     def option(name: str, value: str = "") -> str:
         plain = value.strip(",'")
@@ -64,8 +69,9 @@ def name_options(text: str, arguments: Namespace) -> str:
         return option(*match.groups()) if match[1] in known else match[0]
 
     def rewrite_name(match: re.Match[str]) -> str:
-        word, first = match[0], match.start() == 0
-        return option(word) if word in known and (first or "_" in word) else word
+        found = find_option(match[0])
+        said = match.start() == 0 or "_" in match[0]  # not "rate" within a sentence
+        return option(found) if found and said else match[0]
 
     text = text.replace(*_PROFILE_AGAIN)
     text = _COMMAND.sub(r"workbench \1", _SET.sub(rewrite_set, _CALL.sub(rewrite_call, text)))

@@ -33,6 +33,9 @@ TRAFFIC: Mapping[str, Any] = {
 SLO = (0.1, 0.95)
 """What is taken where nothing is said: what the app begins with."""
 
+FILES = "traffic of a file, or a public trace"
+"""The group of what is read."""
+
 TIME: Any = argument_type(parse_seconds)
 
 
@@ -71,7 +74,7 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
         "--duration": {"type": TIME, "metavar": "TIME", "help": "(10s, or the whole trace)"},
         "--seed": {"type": int, "default": TRAFFIC["seed"], "help": "of all draws (%(default)s)"},
     },
-    "traffic of a file, or a public trace": {
+    FILES: {
         "--trace": {
             "metavar": "FILE|NAME",
             "help": "replay a .csv, .jsonl or .parquet file, counts in a .txt, or a public trace",

@@ -19,7 +19,7 @@ from workbench.cli.arguments import (
 )
 from workbench.cli.files import TABLE_FORMATS, check_table, write_table
 from workbench.cli.option_names import name_options, option_of, word_of
-from workbench.cli.options import CHECK, TIME, Option, add_group, add_model, add_options
+from workbench.cli.options import CHECK, FILES, TIME, Option, add_group, add_model, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.statuses import check_verdicts, feasibility_status
 from workbench.cli.traffic import read_traffic
@@ -130,7 +130,7 @@ def _format(found: Decision, notes: list[str]) -> str:
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """Add the options of `workbench plan`."""
     add_model(parser)
-    add_options(parser, "traffic", "traffic of a file, or a public trace")
+    add_options(parser, "traffic", FILES)
     budget = {"type": float, "help": "the most that a million requests may cost, in US dollars"}
     add_options(parser, "target", check=CHECK, budget=budget)
     add_group(parser, "what it may choose from", list_options())

@@ -11,7 +11,7 @@ from workbench.cli.arguments import (
     registry_of,
 )
 from workbench.cli.option_names import word_of
-from workbench.cli.options import CHECK, TIME, add_options
+from workbench.cli.options import CHECK, FILES, TIME, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.statuses import feasibility_status
 from workbench.cli.traffic import read_traffic
@@ -177,7 +177,7 @@ def add_select(parser: argparse.ArgumentParser) -> None:
     choice.add_argument(
         "--confidence", type=float, default=0.95, help="of reaching it (%(default)s)"
     )
-    add_options(parser, "traffic", "traffic of a file, or a public trace")
+    add_options(parser, "traffic", FILES)
     where = parser.add_argument_group("where it may run")
     where.add_argument(
         "--on",

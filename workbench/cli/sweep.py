@@ -13,7 +13,7 @@ from workbench.cli.arguments import add_registry_path, registry_of
 from workbench.cli.deployments import KIND_OPTIONS, add_deployment, add_scaling, deployment_of
 from workbench.cli.files import check_folder, write_table
 from workbench.cli.option_names import option_of
-from workbench.cli.options import CHECK, POLICY, SLO, TRAFFIC, add_model, add_options
+from workbench.cli.options import CHECK, FILES, POLICY, SLO, TRAFFIC, add_model, add_options
 from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cli.planned_scaling import PlannedScaling
 from workbench.cli.results import check_comparison
@@ -199,9 +199,7 @@ _TITLES = {"attainment": "in time", "per_million": "$ per million", "per_month":
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     """Add the options of `workbench sweep`."""
     add_model(parser)
-    add_options(
-        parser, "traffic", "traffic of a file, or a public trace", "batching", "target", many=True
-    )
+    add_options(parser, "traffic", FILES, "batching", "target", many=True)
     add_deployment(parser, many=True)
     add_scaling(parser)
     add_options(parser, "time to start")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cli.files import check_new
-from workbench.cli.options import add_options
+from workbench.cli.options import FILES, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.traffic import is_traffic_given, read_traffic
 from workbench.errors import InvalidInput
@@ -81,6 +81,6 @@ def add_traces(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|NAME",
         help="the same as --trace; without any traffic, public traces are listed",
     )
-    add_options(parser, "traffic", "traffic of a file, or a public trace")
+    add_options(parser, "traffic", FILES)
     parser.add_argument("--out", metavar="FILE", help="write the trace as a .csv or .parquet file")
     parser.set_defaults(command=_traces)

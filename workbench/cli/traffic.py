@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.options import TRAFFIC
+from workbench.cli.option_names import option_of
+from workbench.cli.options import FILES, OPTIONS, TRAFFIC
 from workbench.cli.output import Arguments, announce
 from workbench.errors import InvalidInput
 from workbench.traffic.datasets import open_trace
@@ -14,6 +15,7 @@ from workbench.traffic.trace import Trace
 from workbench.validation import positive, positive_share
 
 _COUNTS = ".txt"
+_OF_FILES = [name[2:].replace("-", "_") for name in OPTIONS[FILES] if name != "--trace"]
 _OPTION_OF = {"duration": "trace-duration"}
 _READERS: dict[str, Callable[..., Trace]] = {
     ".csv": from_csv,
@@ -25,12 +27,21 @@ _READERS: dict[str, Callable[..., Trace]] = {
 
 def read_traffic(arguments: Arguments) -> Trace:
     """Return the traffic that the arguments describe: what they do not say is as in the app."""
+    _check_together(arguments)
     if arguments.trace:
         return _replay_trace(arguments)
     settings = {name: _setting(arguments, name) for name in TRAFFIC}
     if settings["burst"] == 1:
         return poisson(**{name: settings[name] for name in ("rate", "duration", "seed")})
     return bursty(**settings)
+
+
+def _check_together(arguments: Arguments) -> None:
+    """Refuse options of a file where traffic is drawn, and the other way round."""
+    others = ("burst", "dwell") if arguments.trace else _OF_FILES
+    if given := [name for name in others if getattr(arguments, name) is not None]:
+        why = "is of traffic that is drawn, not of" if arguments.trace else "goes with"
+        raise InvalidInput(f"{option_of(given[0])} {why} --trace: leave one out.")
 
 
 def is_traffic_given(arguments: Arguments) -> bool:
