@@ -43,6 +43,19 @@ function fit(spec, width) {
   return made;
 }
 
+// One image with a name instead of a tree of marks, and a menu that says what it is.
+function name(node, description) {
+  const svg = node.querySelector("svg.marks"), menu = node.querySelector("summary");
+  for (const part of svg?.querySelectorAll("[role], [aria-roledescription]") ?? []) {
+    for (const each of ["role", "aria-roledescription", "aria-label"]) part.removeAttribute(each);
+  }
+  const texts = { role: "img", "aria-label": description || "Chart" };
+  for (const [key, value] of Object.entries(texts)) svg?.setAttribute(key, value);
+  svg?.removeAttribute("aria-roledescription");
+  const words = "Save this chart, or see its specification";
+  for (const key of ["title", "aria-label"]) menu?.setAttribute(key, words);
+}
+
 function render({ model, el }) {
   const frame = document.createElement("div");
   frame.className = "wb-chart-view";
@@ -75,8 +88,8 @@ function render({ model, el }) {
       const data = { [MIMETYPE]: fit(spec, width), "image/png": "none" }; // none is made then
       await renderer.renderModel({ data, setData() {}, ...OPTIONS });
       if (mine !== turn) return renderer.dispose();
+      name(renderer.node, spec.description);
       put(renderer.node, renderer); // the one before stays until now
-      frame.querySelector("summary")?.setAttribute("aria-label", "Save or look into this chart");
       if (model.get("keeps")) keep(renderer.node.querySelector("svg.marks"));
     } catch (problem) {
       if (mine === turn) askForImage(problem);

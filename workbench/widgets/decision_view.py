@@ -22,6 +22,7 @@ from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
 from workbench.widgets.chart_view import ChartView, Datum
+from workbench.widgets.form import choice
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.tables import frame_table
@@ -107,11 +108,8 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
             button_style="primary",
             tooltip="Fill the form with the winner",
         )
-        self.rows = ipywidgets.Dropdown(
-            description="Or another",
-            tooltip="The best of each inference type, and what is chosen today",
-            layout=ipywidgets.Layout(width="auto", flex="1 1 240px"),
-        )
+        about = "The best of each inference type, and what is chosen today"
+        self.rows = choice("Or another", [], None, about)
         self.use_button = ipywidgets.Button(
             description="Use this", tooltip="Fill the form with what is selected beside it"
         )
