@@ -8,6 +8,7 @@ import workbench as wb
 from workbench.planner import Options, decide
 from workbench.service_times import ServiceTimes
 from workbench.widgets import DecisionView
+from workbench.widgets.last_decision import ShownDecision, keep_shown, recall_shown
 
 TIMES = ServiceTimes.affine(0.02, 0.004, largest=8)
 TRACE = wb.poisson(rate=40, duration=60, seed=1)
@@ -137,3 +138,41 @@ def test_a_saved_notebook_keeps_the_sentence_and_the_table(view):
 
     assert found.winner.configuration.place in view.kept
     assert "<table>" in view.kept
+
+
+def test_what_was_decided_last_of_a_model_is_shown_until_it_is_decided_again(registry):
+    model = registry["digits-mlp-small"]
+    first, later, told = DecisionView(), DecisionView(), []
+    first.offer(model, TRACE, TARGET, OPTIONS, today=TODAY)
+    first.wait(60)
+    later.sentence.observe(lambda change: told.append((change["new"], later.value)), "value")
+
+    later.offer(model, TRACE, TARGET, OPTIONS, today=TODAY)
+    later.wait(60)
+
+    assert told[0] == (first.sentence.value, None)
+    assert later.value.sentence == first.value.sentence
+    assert later.chart.spec == first.chart.spec
+
+
+def test_another_question_is_not_answered_by_the_last(registry):
+    model, view = registry["digits-mlp-small"], DecisionView()
+    asked = [(0.3, TODAY), (0.31, TODAY), (0.3, None)]
+    keys = set()
+    for latency, today in asked:
+        view.offer(model, TRACE, wb.SLO(latency=latency), OPTIONS, today=today)
+        view.wait(60)
+        keys.add(view._wanted.key)
+
+    assert len(keys) == len(asked)
+
+
+def test_a_last_decision_that_is_damaged_is_none(workbench_home, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+    shown = ShownDecision(sentence="s", caption="c", table="t", spec={})
+    keep_shown("some", shown)
+    assert recall_shown("some") == shown
+
+    (workbench_home / "decisions" / "some.json").write_text("{")
+
+    assert recall_shown("some") is None

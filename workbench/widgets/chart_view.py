@@ -68,6 +68,11 @@ class ChartView(anywidget.AnyWidget):
         """The page's drawing as an HTML image that needs no script, "" where there is none."""
         return self.figure.image_of(self.picture) if self.figure and self.picture else ""
 
+    def show_spec(self, spec: dict[str, Any]) -> None:
+        """Show what a `ChartView` like this one had as its `spec`, until there is a figure."""
+        self.layout.display = None
+        self.set_trait("spec", spec)
+
     def _handle(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         if "datum" in message and self._on_pick is not None:
             self._on_pick(message["datum"])

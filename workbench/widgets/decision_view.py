@@ -23,6 +23,7 @@ from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
 from workbench.widgets.chart_view import ChartView, Datum
 from workbench.widgets.form import choice
+from workbench.widgets.last_decision import ShownDecision, keep_shown, key_of, recall_shown
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.tables import frame_table
@@ -49,6 +50,14 @@ class _DecisionRequest:
     slo: SLO
     options: Options
     today: Today | None
+
+    @property
+    def key(self) -> str:
+        """A name for the question about a model; "" where it is about service times."""
+        if not isinstance(self.source, Model):
+            return ""
+        parts = self.source.sha256, self.trace.digest, self.slo, self.options, self.today
+        return key_of(parts)
 
     def shorten(self) -> "_DecisionRequest":
         """Return what a first look answers: fewer simulations, of the first requests only."""
@@ -204,14 +213,37 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         return None
 
     def _decide(self, asked: _DecisionRequest, check: "_Check") -> None:
-        """Show a first look, then the whole decision."""
+        """Show the last decision or a first look, then the whole decision."""
+        self.status.say("Deciding.")
+        last = self._recall(asked)
         self._measure(asked, check)
-        first = asked.shorten()
-        self._present(first.answer(check), check)
-        self.status.say("A first look. Now with all requests, and tried on other days.")
+        if last is None:
+            self._present(asked.shorten().answer(check), check)
+            self.status.say("A first look. Now with all requests, and tried on other days.")
         found = asked.answer(check)
         self._present(found, check)
         self.status.say(found.plan.effort)
+        if asked.key and self.shown.value == _BY_COST:
+            keep_shown(asked.key, self._snapshot)
+
+    def _recall(self, asked: _DecisionRequest) -> ShownDecision | None:
+        """Show what the same question came to the last time, where nothing is shown yet."""
+        last = recall_shown(asked.key) if self.value is None and asked.key else None
+        if last is not None:
+            self.sentence.value, self.caption.value = last.sentence, last.caption
+            self.table.value, self._found.layout.display = last.table, None
+            self.chart.show_spec(last.spec)
+            self.status.say("As it was decided last time; deciding again.")
+        return last
+
+    @property
+    def _snapshot(self) -> ShownDecision:
+        return ShownDecision(
+            sentence=self.sentence.value,
+            caption=self.caption.value,
+            table=self.table.value,
+            spec=self.chart.spec,
+        )
 
     def _measure(self, asked: _DecisionRequest, check: "_Check") -> None:
         """Have the profile of a model, with a bar while it is measured."""
@@ -222,7 +254,6 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
             words = "Measuring how long batches take, once for this model and machine"
             self.status.say(f"{words}: {done} of {total}.")
 
-        self.status.say("Deciding.")
         try:
             if isinstance(asked.source, Model):
                 options, _ = asked.options.spare(asked.source)
