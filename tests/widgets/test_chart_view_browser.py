@@ -75,7 +75,7 @@ def test_a_figure_looks_as_in_the_next_cell(page):
 
 
 def test_a_click_on_a_point_gives_its_row_to_python(page):
-    point = page.locator(".wb-chart-view").first.locator(".mark-symbol path[aria-label]").last
+    point = page.locator(".wb-chart-view").first.locator(".mark-symbol.role-mark path").last
     point.dispatch_event("click")
     run_cell(page, 2)
 
