@@ -28,7 +28,7 @@ class ShownDecision:
 
 
 def key_of(parts: Sequence[object]) -> str:
-    """Return a name for a question: what can be told apart in text has another.
+    """Return a name for a question: one that differs when written out has another.
 
     >>> key_of(["model", 0.1]) == key_of(["model", 0.1]) != key_of(["model", 0.2])
     True
