@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import prediction_errors
 from workbench.errors import TooFewSamples
-from workbench.formatting import Table, dollars, duration, format_cell, percent, span
+from workbench.formatting import NO_FORMULA, Table, dollars, duration, format_cell, percent, span
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf
 from workbench.plots.series import Result, Results, caption, name_results
@@ -164,7 +164,9 @@ class Comparison:
         return f"{table.text(right=True)}\n{table.caption}" + "".join(warned)
 
     def _repr_html_(self) -> str:
-        notes = "".join(f"<p>{html.escape(warning)}</p>" for warning in self.warnings)
+        notes = "".join(
+            f'<p class="{NO_FORMULA}">{html.escape(warning)}</p>' for warning in self.warnings
+        )
         return f"{self.table().html()}{notes}{self.figure.image()}"
 
     def _row(self, name: str) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+NO_FORMULA = "mathjax_ignore tex2jax_ignore"
+"""Classes of HTML in which Jupyter takes what is between two dollars for no formula."""
+
 _RIGHT = ' style="text-align:right"'  # in the cell: notebooks and mail drop style sheets
 
 
@@ -160,8 +163,9 @@ class Table:
         head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.columns)
         body = "".join(f"<tr>{_row_html(*row)}</tr>" for row in self.rows[:limit])
         return (
-            f"<table><caption>{escape(caption)}</caption>"
-            f"{f'<thead><tr>{head}</tr></thead>' * bool(head)}<tbody>{body}</tbody></table>"
+            f'<table><caption class="{NO_FORMULA}">{escape(caption)}</caption>'
+            f"{f'<thead><tr>{head}</tr></thead>' * bool(head)}"
+            f'<tbody class="{NO_FORMULA}">{body}</tbody></table>'
         )
 
     def __str__(self) -> str:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from html import escape
 
+from workbench.formatting import NO_FORMULA
+
 
 @dataclass(frozen=True)
 class Conclusion:
@@ -29,6 +31,5 @@ class Conclusion:
         return f"{self.title} {self.text}"
 
     def _repr_html_(self) -> str:
-        # Between two amounts of dollars Jupyter would see a formula.
         text = f"<strong>{self.title}</strong> {escape(self.text)}"
-        return f'<p class="mathjax_ignore tex2jax_ignore">{text}</p>'
+        return f'<p class="{NO_FORMULA}">{text}</p>'

@@ -8,7 +8,7 @@ import traitlets
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
-_NO_FORMULA = "mathjax_ignore tex2jax_ignore"  # or what is between two dollars is typeset as one
+from workbench.formatting import NO_FORMULA
 
 
 class SavedOutput(traitlets.HasTraits):
@@ -29,7 +29,7 @@ class SavedOutput(traitlets.HasTraits):
             self._show(update=True)
 
     def _show(self, *, update: bool) -> None:
-        output = {"text/html": f'<div class="wb-kept {_NO_FORMULA}">{self.kept}</div>'}
+        output = {"text/html": f'<div class="wb-kept {NO_FORMULA}">{self.kept}</div>'}
         display(output, raw=True, display_id=self._display_id, update=update)  # type: ignore[no-untyped-call]
 
     def _repr_mimebundle_(self, **asked: Any) -> Any:  # noqa: ANN401 - of ipywidgets
