@@ -3,6 +3,8 @@
 import pytest
 
 import workbench as wb
+from workbench.report.page import page_html
+from workbench.report.parts import draw_spec
 from workbench.report.runs import report_html
 
 TIMES = wb.ServiceTimes.affine(0.004, 0.0005, largest=8)
@@ -32,3 +34,25 @@ def test_no_table_of_four_runs_scrolls_at_1200_pixels(chromium, report):
     )
     assert all(content <= room for content, room in page.evaluate(widths))
     assert page.evaluate("document.documentElement.scrollWidth") == 1200
+
+
+def test_no_table_of_four_runs_is_cut_on_paper(chromium, report):
+    page = chromium.new_page(viewport={"width": 718, "height": 1000})  # A4 less its margins
+    page.emulate_media(media="print")
+    page.set_content(report)
+
+    ends = "[...document.querySelectorAll('table')].map(t => t.getBoundingClientRect().right)"
+    assert max(page.evaluate(ends)) <= 718
+    assert page.evaluate("document.documentElement.scrollWidth") == 718
+
+
+def test_a_chart_of_one_s_own_can_be_read_in_the_dark(chromium):
+    import altair as alt
+
+    spec = alt.Chart(alt.Data(values=[{"a": 1}])).mark_bar().encode(x="a:Q").to_dict()
+    page = chromium.new_page(color_scheme="dark")
+    page.set_content(page_html("T", [draw_spec(spec)]))
+
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    paper = page.locator("figure svg > rect").first.get_attribute("fill")
+    assert (ground, paper) == ("rgb(17, 17, 17)", "white")
