@@ -14,7 +14,7 @@ from workbench.cli.output import (
 )
 from workbench.cli.statuses import check_verdicts
 from workbench.comparison import Comparison, compare
-from workbench.report.conclusion import conclude
+from workbench.report.conclusion import conclude, recommend
 
 if TYPE_CHECKING:
     from workbench.plots.series import Results
@@ -75,8 +75,11 @@ def facts_of(comparison: Comparison) -> dict[str, Any]:
 def format_comparison(comparison: Comparison) -> str:
     """Return what the comparison shows, its table of text, and what to mind."""
     notes = [f"Note: {warning}" for warning in comparison.warnings]
-    finding = textwrap.fill(_conclude(comparison), _WIDTH)
-    return "\n\n".join(filter(None, [finding, str(comparison), "\n".join(notes)]))
+    finding = _conclude(comparison)
+    answer = recommend(comparison)[0] if comparison.runs else ""
+    lines = [answer if answer not in finding else "", finding]
+    shown = [textwrap.fill(line, _WIDTH) for line in lines]
+    return "\n\n".join(filter(None, [*shown, str(comparison), "\n".join(notes)]))
 
 
 def _conclude(comparison: Comparison) -> str:
