@@ -340,6 +340,24 @@ def test_a_model_is_proposed_with_its_reasons(tmp_path):
     assert not find_folders(page)
 
 
+def test_an_inference_type_is_recommended_with_its_price_picture_and_table(tmp_path):
+    zoo.build(Registry(tmp_path), names=("digits-logistic",))
+    values = {"model": "digits-logistic", "registry": str(tmp_path), "types": ["lambda"]}
+
+    page = page_of(execute(find_template("decision"), {**values, "duration": 20.0}))
+
+    order = [
+        '<div class="answer"><p>',
+        " a month (simulated)</p>",
+        "<svg ",
+        "<table>",
+        "Details</h2>",
+    ]
+    assert sorted(order, key=page.index) == order
+    assert page.count("<svg ") == 2
+    assert not LOADING.search(page)
+
+
 def test_a_fleet_is_recommended_with_its_table_and_charts(tmp_path):
     zoo.build(Registry(tmp_path), names=("digits-mlp-small",))
     traffic = {"rate": 40.0, "duration": 60.0, "boot": 5.0, "latency": 0.5}
