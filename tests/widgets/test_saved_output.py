@@ -48,6 +48,8 @@ def test_table_and_charts_are_kept_without_what_an_untrusted_notebook_loses():
     draw(*results.charts.values())
 
     assert results.kept.count("<img ") == 3
+    results.edit(results.entries[0], note="the <first>.")  # of which the page draws nothing
+    assert results.kept.count("<img ") == 3
     assert "the &lt;first&gt;" in results.kept
     assert not any(each in results.kept for each in ("<style", "<script", "<svg"))
 

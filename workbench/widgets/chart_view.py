@@ -60,7 +60,9 @@ class ChartView(anywidget.AnyWidget):
         spec = {} if shown is None else shown.spec(ink="currentColor", with_title=self._with_title)
         if shown is not None and self._height is not None:
             spec |= {"height": self._height}
-        self.layout.display, self.picture = None if shown else "none", ""
+        self.layout.display = None if shown else "none"
+        if spec != self.spec:  # else the page draws nothing again
+            self.picture = ""
         self.set_trait("spec", spec)
 
     @property
