@@ -67,5 +67,5 @@ def test_the_answer_is_there_in_either_theme_and_size(shown):
             chart = shown.locator(".wb-decision svg, .wb-decision canvas").first
             expect(chart).to_be_in_viewport()
             name = f"decision-{theme.split()[-1].lower()}-{size['width']}.png"
-            shown.locator(".wb-app").screenshot(path=PICTURES / name)
+            shown.screenshot(path=PICTURES / name)
     command(shown, "application:toggle-left-area")
