@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from workbench.measuring.profile import Profile
 
 Remeasure = Callable[[Model, list[int], Callable[[int, int], None]], object]
-"""Measures a model's batches of these sizes and keeps them; told how many rows are done, of all."""
+"""Measures a model's batches of these sizes, keeps them, and reports rows done, of how many."""
 
 
 def remeasure(model: Model, sizes: list[int], progress: Callable[[int, int], None]) -> object:
