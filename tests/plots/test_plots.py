@@ -16,7 +16,8 @@ from workbench.deployment import Lambda, Local, RealTime
 from workbench.errors import InvalidInput, StorageError
 from workbench.formatting import dollars
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
-from workbench.plots.series import caption, colour, dash, name_results, shape
+from workbench.plots.channels import colour, dash, shape
+from workbench.plots.series import caption, name_results
 from workbench.plots.theme import DASHES, INK, PALETTE, SHAPES
 from workbench.pricing.cost import Cost
 from workbench.pricing.usage import Usage

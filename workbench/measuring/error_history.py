@@ -13,13 +13,15 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import StorageError
 from workbench.files import home, write_file
 from workbench.provenance import machine, machine_key
-from workbench.run import Run
 from workbench.run.past_errors import PastErrors
+
+if TYPE_CHECKING:
+    from workbench.run import Run
 
 FORMAT = 1
 KEPT = 100
@@ -38,7 +40,7 @@ def read_past_errors(way: str) -> PastErrors:
     return PastErrors(way=way, runs=len(errors), low=min(errors), high=max(errors))
 
 
-def record_errors(way: str, measured: Run, errors: Mapping[str, float | None]) -> None:
+def record_errors(way: str, measured: "Run", errors: Mapping[str, float | None]) -> None:
     """Keep the errors of a way against a measured run, by figure: its p95's at least.
 
     An error is a ratio less 1, None where it is not known. Nothing is kept of a run that is not to
@@ -87,6 +89,6 @@ def _is_entry(each: Any) -> bool:  # noqa: ANN401 - any JSON
     return isinstance(each["way"] + each["run"], str) and math.isfinite(error)
 
 
-def _digest(run: Run) -> str:
+def _digest(run: "Run") -> str:
     rows = run.frame["finished"].to_numpy().tobytes()
     return hashlib.sha256(f"{run.origin} {run.record.created} ".encode() + rows).hexdigest()

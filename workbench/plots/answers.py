@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.errors import InvalidInput
+from workbench.plots.channels import colour, dash, panels
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, dash, panels
 from workbench.plots.theme import HEIGHT, WIDTH
 
 if TYPE_CHECKING:

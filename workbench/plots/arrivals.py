@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.errors import InvalidInput
+from workbench.plots.channels import colour, dash
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, dash, make_unique
+from workbench.plots.series import make_unique
 from workbench.traffic.trace import Trace
 
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from workbench.plots.channels import colour, panels, shape
 from workbench.plots.figure import Figure
-from workbench.plots.series import Results, caption, colour, name_results, panels, shape
+from workbench.plots.series import Results, caption, name_results
 from workbench.plots.theme import INK, WIDTH
 from workbench.run import Run
 

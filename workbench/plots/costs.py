@@ -8,8 +8,9 @@ import numpy as np
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars
+from workbench.plots.channels import colour, panels
 from workbench.plots.figure import Figure
-from workbench.plots.series import Runs, caption, colour, name_results, panels
+from workbench.plots.series import Runs, caption, name_results
 from workbench.plots.theme import HEIGHT, WIDTH
 from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration
+from workbench.plots.channels import colour, dash, shape
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, dash, shape
 from workbench.plots.theme import HEIGHT, INK, WIDTH
 from workbench.quantiles import SLO
 

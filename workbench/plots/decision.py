@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration, percent
 from workbench.plots.axes import LatencyAxis, format_target
+from workbench.plots.channels import colour_settings, shape_settings
 from workbench.plots.figure import Figure
 from workbench.plots.plans import MAX_TARGET_RATIO, cost_settings
-from workbench.plots.series import colour_settings, shape_settings
 from workbench.plots.theme import INK
 from workbench.pricing.cost import MONTH
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import TooFewSamples
 from workbench.formatting import percent
+from workbench.plots.channels import colour, dash
 from workbench.plots.figure import Figure
-from workbench.plots.series import Result, Results, caption, colour, dash, make_unique, name_results
+from workbench.plots.series import Result, Results, caption, make_unique, name_results
 from workbench.run import Run
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 
 from workbench.errors import InvalidInput
 from workbench.forecasts.base import Forecaster, ask_forecaster
+from workbench.plots.channels import colour, shape
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, shape
 from workbench.plots.theme import INK, PALETTE
 from workbench.traffic.trace import Trace
 from workbench.validation import inner_share, positive, whole_number

@@ -10,18 +10,9 @@ from numpy.typing import NDArray
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.formatting import duration
 from workbench.plots.axes import LatencyAxis, format_target
+from workbench.plots.channels import colour, dash, shape
 from workbench.plots.figure import Figure
-from workbench.plots.series import (
-    Result,
-    Results,
-    Runs,
-    caption,
-    colour,
-    common_slo,
-    dash,
-    name_results,
-    shape,
-)
+from workbench.plots.series import Result, Results, Runs, caption, common_slo, name_results
 from workbench.quantiles import PERCENTILES, SLO, select_quantile
 from workbench.run import Run
 

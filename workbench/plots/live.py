@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from workbench.formatting import duration
+from workbench.plots.channels import colour, dash
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, dash
 
 Point = tuple[float, float, float]
 """Seconds since the run began; median and 95th percentile of the latencies since the point before,

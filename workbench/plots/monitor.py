@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from workbench.errors import InvalidInput
+from workbench.plots.channels import colour, dash
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, dash
 from workbench.validation import of_kind
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, percent
 from workbench.planner.instance_capacity import CapacityTable
+from workbench.plots.channels import colour, panels
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, panels
 from workbench.plots.theme import INK, WIDTH
 from workbench.pricing.cost import HOUR
 from workbench.scaling.capacity import InstanceCapacity

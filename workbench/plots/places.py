@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.errors import InvalidInput
+from workbench.plots.channels import colour, panels
 from workbench.plots.figure import Figure
-from workbench.plots.series import Runs, caption, colour, name_results, panels
+from workbench.plots.series import Runs, caption, name_results
 from workbench.plots.theme import HEIGHT, WIDTH
 
 if TYPE_CHECKING:

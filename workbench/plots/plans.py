@@ -10,8 +10,8 @@ from workbench.formatting import dollars, duration
 from workbench.planner.break_even import crossings
 from workbench.planner.plans import Candidate, Plan
 from workbench.plots.axes import LatencyAxis, format_target, log_ticks
+from workbench.plots.channels import colour, dash, shape
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, dash, shape
 from workbench.plots.theme import INK
 from workbench.pricing.cost import MONTH
 from workbench.quantiles import SLO

@@ -9,16 +9,9 @@ from numpy.typing import NDArray
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration, percent
 from workbench.plots.axes import format_target, log_ticks
+from workbench.plots.channels import colour, panels, shape
 from workbench.plots.figure import Figure
-from workbench.plots.series import (
-    Runs,
-    caption,
-    colour,
-    common_slo,
-    name_results,
-    panels,
-    shape,
-)
+from workbench.plots.series import Runs, caption, common_slo, name_results
 from workbench.plots.theme import HEIGHT, WIDTH
 from workbench.pricing.sheet import PriceSheet
 from workbench.run import SLO, Run

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from workbench.errors import InvalidInput
 from workbench.formatting import percent
 from workbench.plots.axes import log_ticks
+from workbench.plots.channels import colour, shape
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, shape
 from workbench.plots.theme import INK, PALETTE, WIDTH
 from workbench.quantiles import SLO
 

@@ -1,20 +1,15 @@
-"""Which results a chart shows, under which names, and in what colour, dash and shape."""
+"""Which results a chart shows, and under which names."""
 
-import json
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 from workbench.errors import InvalidInput
-from workbench.plots.theme import DASHES, PALETTE, SHAPES, WIDTH
 from workbench.quantiles import SLO
 from workbench.queueing.predictions import Prediction
 from workbench.run import Run
 from workbench.validation import as_tuple, of_kind
-
-if TYPE_CHECKING:
-    import altair as alt
 
 Runs = Run | Iterable[Run] | Mapping[str, Run]
 Result = Run | Prediction
@@ -109,56 +104,3 @@ def make_unique(name: str, taken: Container[str]) -> str:
     """Return the name, numbered when it is taken already."""
     numbered = (f"{name} #{number}" for number in count(2))
     return next(candidate for candidate in chain([name], numbered) if candidate not in taken)
-
-
-def colour(names: Sequence[str], field: str = "run") -> "alt.Color":
-    """Return the colour channel of a field, by default of `run`."""
-    import altair as alt
-
-    return alt.Color.from_dict({**colour_settings(names), "field": field})
-
-
-def dash(names: Sequence[str]) -> dict[str, str]:
-    """Return the calculation of the field `dash`; drawn without a scale, it stays off legends."""
-    dashes = _repeat(DASHES, len(names))
-    return {"dash": f"{json.dumps(dashes)}[indexof({json.dumps(list(names))}, datum.run)]"}
-
-
-def shape(names: Sequence[str]) -> "alt.Shape":
-    """Return the point shape channel of the field `run`."""
-    import altair as alt
-
-    return alt.Shape.from_dict(shape_settings(names))
-
-
-def panels(field: str, values: Sequence[str]) -> "alt.Row":
-    """Return the facet of one panel a value, in this order, each with the value as its head."""
-    import altair as alt
-
-    header = alt.Header(orient="top", labelAnchor="start")
-    return alt.Row(f"{field}:N", title=None, sort=list(values), header=header)
-
-
-def colour_settings(names: Sequence[str]) -> dict[str, Any]:
-    """Return the colour channel of the field `run` as Vega-Lite writes it."""
-    return _channel(names, PALETTE)
-
-
-def shape_settings(names: Sequence[str]) -> dict[str, Any]:
-    """Return the point shape channel of the field `run` likewise."""
-    return _channel(names, SHAPES)
-
-
-def _channel(names: Sequence[str], marks: Sequence[Any]) -> dict[str, Any]:
-    width = 84 + 7 * max(len(name) for name in names)  # a rough measure of a symbol and its label
-    return {
-        "field": "run",
-        "type": "nominal",
-        "scale": {"domain": list(names), "range": _repeat(marks, len(names))},
-        "title": None,
-        "legend": {"orient": "top", "columns": max(1, WIDTH // width)},
-    }
-
-
-def _repeat(values: Sequence[Any], times: int) -> list[Any]:
-    return [values[number % len(values)] for number in range(times)]

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from workbench.errors import InvalidInput
 from workbench.formatting import duration
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
+from workbench.plots.channels import colour, dash, shape
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, dash, make_unique, shape, split_labels
+from workbench.plots.series import make_unique, split_labels
 from workbench.validation import as_tuple, of_kind
 
 if TYPE_CHECKING:

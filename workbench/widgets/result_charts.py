@@ -2,8 +2,8 @@
 
 import html
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from workbench.comparison import Comparison
 from workbench.deployment.hybrid import Hybrid
 from workbench.plots.batches import plot_batch_sizes
 from workbench.plots.costs import plot_cost_by_item
@@ -13,40 +13,43 @@ from workbench.plots.places import plot_answers_by_place
 from workbench.plots.scaling import plot_scaling
 from workbench.run import Run
 
+if TYPE_CHECKING:
+    from workbench.comparison import Comparison
+
 _NO_COST_HTML = (
     "<p>No cost is shown, since the price of this machine is 0 USD an hour: set it under "
     "<em>Inference type</em> for the next run.</p>"
 )
 
 
-def describe_notes(comparison: Comparison) -> str:
+def describe_notes(comparison: "Comparison") -> str:
     """Return what a reader has to know of the figures, as HTML."""
     warnings = "".join(f"<p>{html.escape(warning)}</p>" for warning in comparison.warnings)
     unpriced = not any(bill.total for bill in comparison.costs.values())
     return warnings + _NO_COST_HTML * unpriced
 
 
-def _cost(comparison: Comparison) -> Figure | None:
+def _cost(comparison: "Comparison") -> Figure | None:
     priced = any(bill.total for bill in comparison.costs.values())
     return plot_cost_by_item(comparison.costs) if priced else None
 
 
-def _over_time(comparison: Comparison) -> Figure | None:
+def _over_time(comparison: "Comparison") -> Figure | None:
     runs = list(comparison.runs.values())
     return plot_latency_over_time(runs) if runs else None
 
 
-def _batch_sizes(comparison: Comparison) -> Figure | None:
+def _batch_sizes(comparison: "Comparison") -> Figure | None:
     runs = list(comparison.runs.values())
     return plot_batch_sizes(runs) if runs else None
 
 
-def _places(comparison: Comparison) -> Figure | None:
+def _places(comparison: "Comparison") -> Figure | None:
     routed = [run for run in comparison.runs.values() if len(run.record.places) > 1]
     return plot_answers_by_place(routed) if routed else None
 
 
-def _scaling(comparison: Comparison) -> Figure | None:
+def _scaling(comparison: "Comparison") -> Figure | None:
     """Return load and instances of the latest run whose fleet changed its size or had help."""
     latest = [run for run in comparison.runs.values() if _is_scaled(run)][-1:]
     return plot_scaling(latest[0]) if latest else None
@@ -58,7 +61,7 @@ def _is_scaled(run: Run) -> bool:
     return bool(known) and (record.scaling is not None or isinstance(record.deployment, Hybrid))
 
 
-CHARTS: Mapping[str, Callable[[Comparison], Figure | None]] = {
+CHARTS: Mapping[str, Callable[["Comparison"], Figure | None]] = {
     "latency": lambda comparison: comparison.figure,
     "over time": _over_time,
     "places": _places,

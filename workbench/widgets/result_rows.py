@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from workbench.comparison import Comparison
 from workbench.formatting import Table, dollars, duration, figure, percent, percent_with_sign
 from workbench.run import Run
 from workbench.run.verdict import WORDS, Verdict
+
+if TYPE_CHECKING:
+    from workbench.comparison import Comparison
 
 Row = Mapping[str, Any]
 
@@ -53,7 +55,7 @@ class Cell:
     hint: str = ""
 
 
-def tabulate(comparison: Comparison, baseline: str = "") -> tuple[list[str], list[list[Cell]]]:
+def tabulate(comparison: "Comparison", baseline: str = "") -> tuple[list[str], list[list[Cell]]]:
     """Return which of `COLUMNS` have figures, and a row of cells for each result.
 
     Args:
@@ -68,7 +70,7 @@ def tabulate(comparison: Comparison, baseline: str = "") -> tuple[list[str], lis
     return shown, [[_cell(key, row, base) for key in shown] for row in rows]
 
 
-def results_table(comparison: Comparison, notes: Mapping[str, str], baseline: str = "") -> Table:
+def results_table(comparison: "Comparison", notes: Mapping[str, str], baseline: str = "") -> Table:
     """Return the rows as a table that needs no kernel, notes by name last.
 
     >>> from workbench.comparison import compare
@@ -85,7 +87,7 @@ def results_table(comparison: Comparison, notes: Mapping[str, str], baseline: st
     return Table(titles, lines, describe_shared(comparison))
 
 
-def describe_shared(comparison: Comparison) -> str:
+def describe_shared(comparison: "Comparison") -> str:
     """Return what all results have in common: their labels' same part, and traffic."""
     traffic = {_traffic(each) for each in comparison.results.values()} - {""}
     words = comparison.table().caption
@@ -96,7 +98,7 @@ def _note(notes: Mapping[str, str], name: str) -> list[str]:
     return [notes.get(name, "")] if notes else []
 
 
-def _complete(row: dict[str, Any], comparison: Comparison) -> dict[str, Any]:
+def _complete(row: dict[str, Any], comparison: "Comparison") -> dict[str, Any]:
     return row | {"traffic": _traffic(comparison.results[row["run"]])}
 
 

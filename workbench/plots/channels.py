@@ -1,0 +1,63 @@
+"""Colour, dash and shape of the series of a chart, and a panel for each."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from workbench.plots.theme import DASHES, PALETTE, SHAPES, WIDTH
+
+if TYPE_CHECKING:
+    import altair as alt
+
+
+def colour(names: Sequence[str], field: str = "run") -> "alt.Color":
+    """Return the colour channel of a field, by default of `run`."""
+    import altair as alt
+
+    return alt.Color.from_dict({**colour_settings(names), "field": field})
+
+
+def dash(names: Sequence[str]) -> dict[str, str]:
+    """Return the calculation of the field `dash`; drawn without a scale, it stays off legends."""
+    dashes = _repeat(DASHES, len(names))
+    return {"dash": f"{json.dumps(dashes)}[indexof({json.dumps(list(names))}, datum.run)]"}
+
+
+def shape(names: Sequence[str]) -> "alt.Shape":
+    """Return the point shape channel of the field `run`."""
+    import altair as alt
+
+    return alt.Shape.from_dict(shape_settings(names))
+
+
+def panels(field: str, values: Sequence[str]) -> "alt.Row":
+    """Return the facet of one panel a value, in this order, each with the value as its head."""
+    import altair as alt
+
+    header = alt.Header(orient="top", labelAnchor="start")
+    return alt.Row(f"{field}:N", title=None, sort=list(values), header=header)
+
+
+def colour_settings(names: Sequence[str]) -> dict[str, Any]:
+    """Return the colour channel of the field `run` as Vega-Lite writes it."""
+    return _channel(names, PALETTE)
+
+
+def shape_settings(names: Sequence[str]) -> dict[str, Any]:
+    """Return the point shape channel of the field `run` likewise."""
+    return _channel(names, SHAPES)
+
+
+def _channel(names: Sequence[str], marks: Sequence[Any]) -> dict[str, Any]:
+    width = 84 + 7 * max(len(name) for name in names)  # a rough measure of a symbol and its label
+    return {
+        "field": "run",
+        "type": "nominal",
+        "scale": {"domain": list(names), "range": _repeat(marks, len(names))},
+        "title": None,
+        "legend": {"orient": "top", "columns": max(1, WIDTH // width)},
+    }
+
+
+def _repeat(values: Sequence[Any], times: int) -> list[Any]:
+    return [values[number % len(values)] for number in range(times)]
