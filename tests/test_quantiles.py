@@ -20,7 +20,7 @@ from workbench.quantiles import (
     select_quantile,
     select_weighted_quantile,
 )
-from workbench.widgets.run_panel import LiveProgress
+from workbench.widgets.live_progress import LiveProgress
 
 LEVELS = [0.01, 0.07, 0.5, 0.57, 0.9, 0.95, 0.99, 0.999, 0.9999]
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from workbench.errors import Stopped, StorageError
-from workbench.widgets.run_panel import LiveProgress
+from workbench.widgets.live_progress import LiveProgress
 from workbench.widgets.run_queue import RunQueue
 from workbench.widgets.run_works import take_turn
 from workbench.widgets.target_picker import OnAWS, ThisMachine

@@ -5,6 +5,7 @@ from workbench.widgets.app_view import App
 from workbench.widgets.chart_view import ChartView, chart_grid
 from workbench.widgets.decision_view import DecisionView
 from workbench.widgets.deployment_picker import DeploymentPicker
+from workbench.widgets.live_progress import LiveProgress
 from workbench.widgets.monitor_view import MonitorView, Observation, observe
 from workbench.widgets.notebook import frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
@@ -13,7 +14,7 @@ from workbench.widgets.policy_picker import PolicyPicker
 from workbench.widgets.registry_view import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.router_picker import RouterPicker
-from workbench.widgets.run_panel import LiveProgress, RunPanel
+from workbench.widgets.run_panel import RunPanel
 from workbench.widgets.saved_runs import RunsView
 from workbench.widgets.scaling_picker import ScalingPicker
 from workbench.widgets.selection_view import SelectionView

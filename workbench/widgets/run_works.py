@@ -12,7 +12,8 @@ from workbench.formatting import duration
 from workbench.measuring.load import Rows
 from workbench.prediction import find_obstacle
 from workbench.scaling.base import ScalingPolicy
-from workbench.widgets.run_panel import LiveProgress, Result, Work
+from workbench.widgets.live_progress import LiveProgress
+from workbench.widgets.run_panel import Result, Work
 from workbench.widgets.run_queue import RunQueue, Turn
 from workbench.widgets.target_picker import (
     BeforeClose,

@@ -10,8 +10,8 @@ import traitlets
 
 from workbench.errors import Stopped, WorkbenchError
 from workbench.widgets.form import button
+from workbench.widgets.live_progress import FLUSH_INTERVAL, LiveProgress
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
-from workbench.widgets.run_panel import FLUSH_INTERVAL, LiveProgress
 from workbench.widgets.saved_output import SavedOutput
 
 Found = TypeVar("Found")
