@@ -17,7 +17,7 @@ from workbench.scaling import ScaleToZero
 from workbench.simulator import simulate
 from workbench.traffic.map import poisson_process
 from workbench.traffic.trace import Trace
-from workbench.widgets import App, DeploymentPicker, app_view
+from workbench.widgets import App, DeploymentPicker, PlanView
 from workbench.widgets.deployment_picker import describe_price
 from workbench.widgets.parameters import TunableParameters
 
@@ -152,7 +152,7 @@ def test_the_picker_holds_it_and_tells_the_price():
 
 def test_the_app_plans_with_it_beside_the_cloud(registry, monkeypatch):
     asked = []
-    monkeypatch.setattr(app_view.PlanView, "offer", lambda *given: asked.append(given[-1]))
+    monkeypatch.setattr(PlanView, "offer", lambda *given: asked.append(given[-1]))
     shown = App(registry)
     shown.more.buttons["Plan"].value = True
 

@@ -29,7 +29,6 @@ from workbench.widgets.form import show
 from workbench.widgets.lazy_tabs import LazyTabs
 from workbench.widgets.monitor_view import MonitorView
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
-from workbench.widgets.plan_view import PlanView
 from workbench.widgets.policy_picker import PolicyPicker
 from workbench.widgets.presets import DEFAULT_GROUP, Preset
 from workbench.widgets.profile_picker import ProfilePicker
@@ -52,6 +51,7 @@ from workbench.widgets.whatif import WhatIf
 
 if TYPE_CHECKING:
     from workbench.selection.selections import Selection
+    from workbench.widgets.plan_view import PlanView
     from workbench.widgets.selection_view import SelectionView
 
 _WAIT_TIMEOUT = 3.0  # seconds for a reading that is under way
@@ -301,7 +301,9 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         ]
         self.keep("".join(view.kept for view in views if view is not None))
 
-    def _show_plan(self) -> PlanView:
+    def _show_plan(self) -> "PlanView":
+        from workbench.widgets.plan_view import PlanView
+
         view = PlanView(on_apply=self._apply_plan)
         view.observe(self._save_views, "kept")
         self._update_plan(view)
@@ -367,7 +369,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         source = self.model.value, self.traffic.value, self.slo.value
         self.decision.offer(*source, self._options(), today=today)
 
-    def _update_plan(self, view: PlanView) -> None:
+    def _update_plan(self, view: "PlanView") -> None:
         if reason := self._search_obstacle(self.model, self.traffic, self.slo, self.simulation):
             view.withdraw(reason)
             return
