@@ -33,7 +33,6 @@ from workbench.widgets.policy_picker import PolicyPicker
 from workbench.widgets.presets import DEFAULT_GROUP, Preset
 from workbench.widgets.profile_picker import ProfilePicker
 from workbench.widgets.registry_view import RegistryView
-from workbench.widgets.results import Results
 from workbench.widgets.router_picker import RouterPicker
 from workbench.widgets.run_panel import RunPanel
 from workbench.widgets.run_works import describe_length, find_obstacles, works
@@ -75,6 +74,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self, registry: Registry, where: str = "wb.Registry()", preset: Preset | None = None
     ) -> None:
         from workbench.widgets.decision_view import DecisionView
+        from workbench.widgets.results import Results
 
         preset = preset or Preset(question="")
         self._registry_code = where
