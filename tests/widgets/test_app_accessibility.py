@@ -82,7 +82,7 @@ def test_axe_finds_nothing_serious_in_either_theme_and_a_narrow_window_cuts_noth
 
     shown.get_by_label("Max size", exact=True).fill("4")
     button(shown, "Simulate").click()
-    expect(shown.locator(".wb-results .wb-chart-view svg.marks")).to_have_count(3)
+    expect(Seen(shown).charts).to_have_count(3)
 
     for theme in THEMES:
         command(shown, "apputils:change-theme", theme=theme)
@@ -107,7 +107,7 @@ def test_every_part_is_reached_and_used_by_keyboard_alone(shown):
     shown.keyboard.type("150")
     tab_to("Simulate")
     shown.keyboard.press("Enter")
-    expect(shown.locator(".wb-results .wb-chart-view svg.marks")).to_have_count(3)
+    expect(Seen(shown).charts).to_have_count(3)
     tab_to("Note of")
     shown.keyboard.type("by hand")
     button(shown, "Decision").focus()
@@ -129,7 +129,7 @@ def test_a_saved_notebook_shows_the_last_result_without_a_kernel(shown, lab):
     expect(kept).to_be_attached()
     expect(kept).to_be_hidden()
     button(shown, "Simulate").click()
-    expect(shown.locator(".wb-results .wb-chart-view svg.marks")).to_have_count(3)
+    expect(Seen(shown).charts).to_have_count(3)
     shown.get_by_label("Note of").fill("the last one")
     shown.get_by_label("Note of").press("Tab")
     expect(kept.locator("img")).to_have_count(3)
