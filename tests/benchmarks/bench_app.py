@@ -22,6 +22,7 @@ from playwright.sync_api import expect
 
 from tests.benchmarks.bench_whatif import ROOT, in_a_browser
 from tests.browser import command
+from tests.widgets.test_app_browser import Seen
 
 APPS = int(os.environ.get("BENCH_APPS", "9"))
 PAIRS = int(os.environ.get("BENCH_PAIRS", "5"))
@@ -80,7 +81,7 @@ WATCH = """() => {
     if (now && now !== before) window.seen.figures.push(performance.now());
     before = now;
     if (app.textContent.includes("Drawing the charts.")) window.seen.drawing ??= performance.now();
-    const charts = [...app.querySelectorAll(".wb-results svg.marks")];
+    const charts = [...app.querySelectorAll(".wb-charts svg.marks")];
     const ready = charts.length >= 3 && charts.every((svg) => svg.clientWidth);
     if (window.seen.drawing && ready && /Finished:/.test(app.textContent)) {
       window.seen.drawn = performance.now();
@@ -114,6 +115,7 @@ told(run)"""
 SET = f"""app.model.group.label = "digits-mlp-small"
 app.traffic.set("poisson", rate={RATE}, duration={SECONDS:g}, seed=1)
 app.policy["max_size"].value = 1"""
+WARM_UP = "app.decision.wait()  # which would disturb the runs\ntold(made.run())"
 
 
 @pytest.fixture(scope="session")
@@ -176,8 +178,8 @@ def test_first_picture(open_notebook):
 
 
 def test_watched(open_notebook):
-    page = open_notebook(MADE, "app = wb.app(registry); app", SET, "told(made.run())")
-    expect(page.locator(".jp-Cell").nth(3)).to_contain_text("figures")  # a warm-up
+    page = open_notebook(MADE, "app = wb.app(registry); app", SET, WARM_UP)
+    expect(page.locator(".jp-Cell").nth(3)).to_contain_text("figures")
     both = []
     for pair in range(PAIRS):
         ways = (watched, unwatched) if pair % 2 else (unwatched, watched)
@@ -199,7 +201,7 @@ def test_watched(open_notebook):
 def watched(page):
     """A run that the app shows: its figures, and when the page showed them."""
     run(page, "app.results.clear()")
-    expect(page.locator(".wb-results svg.marks")).to_have_count(0)
+    expect(page.locator(".wb-charts svg.marks")).to_have_count(0)
     page.evaluate(WATCH)
     button(page, "Run").click()
     page.wait_for_function("() => window.seen.drawn", timeout=1000 * (SECONDS + 120))
@@ -219,18 +221,18 @@ def unwatched(page):
 def test_saved(open_notebook, lab):
     page = open_notebook("import workbench as wb", "app = wb.app(); app")
     expect(button(page, "Simulate")).to_be_enabled()
+    Seen(page).unfold()
     for count in range(RESULTS):
         page.get_by_label("Max size", exact=True).fill(str(count + 1))
         button(page, "Simulate").click()
-        expect(page.locator(".wb-runs").first).to_contain_text(
-            "no batching" if count == 0 else f"up to {count + 1},"
-        )
+        name = "no batching" if count == 0 else f"up to {count + 1},"
+        expect(page.get_by_label("Name of").last).to_have_value(re.compile(name))
         expect(page.locator(".wb-panel .wb-status")).to_contain_text("Simulated:")
     print(f"\n  notebook, {RESULTS} results in an app (goal: under 1 MB): {size(page, lab):.2f} MB")
     for _ in range(RESULTS - 1):
         shown = run(page, "app = wb.app(); app")
         shown.locator(".wb button").get_by_text("Simulate", exact=True).click()
-        expect(shown.locator(".wb-results svg.marks")).to_have_count(3)
+        expect(shown.locator(".wb-charts svg.marks")).to_have_count(3)
     print(f"  ... and {RESULTS - 1} apps more with a result each: {size(page, lab):.2f} MB")
 
 

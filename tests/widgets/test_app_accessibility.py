@@ -81,6 +81,7 @@ def test_axe_finds_nothing_serious_in_either_theme_and_a_narrow_window_cuts_noth
             assert serious(shown) == "[]"
 
     shown.get_by_label("Max size", exact=True).fill("4")
+    button(shown, "Decision").click()
     button(shown, "Simulate").click()
     expect(Seen(shown).charts).to_have_count(3)
 
@@ -113,6 +114,7 @@ def test_every_part_is_reached_and_used_by_keyboard_alone(shown):
     button(shown, "Decision").focus()
     tab_to("Registry")
     shown.keyboard.press("Space")
+    expect(shown.get_by_label("Version", exact=True)).to_be_visible()
     tab_to("Version")
     tab_to("Reason")
     shown.keyboard.type("too slow")
@@ -155,6 +157,7 @@ def test_a_saved_notebook_shows_the_last_result_without_a_kernel(shown, lab):
 def test_scaling_is_labelled_and_readable_in_either_theme_and_in_a_narrow_window(shown):
     choose = partial(shown.get_by_label, exact=True)
     choose("Where").select_option("Real-time")
+    shown.locator(".wb-fold > button", has_text="Scaling").click()
     for label, words in (
         ("Overflow", "Lambda"),
         ("Spill", "Hedge"),
@@ -169,10 +172,10 @@ def test_scaling_is_labelled_and_readable_in_either_theme_and_in_a_narrow_window
         expect(shown.locator("#jupyterlab-splash")).to_have_count(0)
         assert serious(shown) == "[]"
     choose("Most").fill("9")
-    expect(shown.get_by_text("The fleet's size: target tracking.")).to_be_visible()
+    expect(shown.get_by_text("The fleet's size: target tracking.").first).to_be_visible()
     choose("Scaled by").select_option("Predictive")
     expect(shown.get_by_role("slider", name="Quantile")).to_be_visible()
-    expect(shown.get_by_text("By prices alone:")).to_be_visible()
+    expect(shown.get_by_text("By prices alone:").first).to_be_visible()
     assert serious(shown) == "[]"
     for width in (1280, 800):
         shown.set_viewport_size({"width": width, "height": 1800})

@@ -25,7 +25,7 @@ def shown(share_notebook, registry):
     where = f"app = wb.app(wb.Registry({str(registry.path)!r})); app"
     page = share_notebook("import workbench as wb", where)
     page.set_viewport_size(SIZES[0])
-    expect(button(page, "Use the winner")).to_be_enabled()
+    expect(page.locator(".wb-decision .wb-status")).to_contain_text("Decided in")
     return page
 
 

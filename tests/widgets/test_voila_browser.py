@@ -83,7 +83,7 @@ def test_a_visitor_simulates_the_preset_by_keyboard_alone(classroom, page):
         "digits-mlp-small"
     )
     expect(app.charts).to_have_count(4)
-    assert app.charts.evaluate_all(DRAWN)
+    assert app.charts.evaluate_all("all => all.every(svg => svg.clientWidth > 300)")
     assert page.title() == "Inference Workbench"
 
 
