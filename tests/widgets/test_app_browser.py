@@ -23,6 +23,7 @@ class Seen:
         self.page = page
         self.run = page.locator(".wb button", has_text=re.compile("^Run$"))
         self.simulate = page.locator(".wb button", has_text=re.compile("^Simulate$"))
+        self.confirm = page.locator(".wb button", has_text=re.compile("^Confirm$"))
         self.stop = page.locator(".wb button", has_text=re.compile("^Stop$"))
         self.status = page.locator(".wb-panel .wb-status")
         self.charts = page.locator(".wb-charts svg.marks")  # of results

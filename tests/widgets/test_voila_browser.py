@@ -118,6 +118,7 @@ def test_a_closed_tab_ends_its_kernel_and_the_finished_rows_are_on_disk(classroo
     app.enter("Duration (s)", 600)  # first: ten days of the other rate would be refused
     app.enter("Rate (1/s)", 100)
     app.run.click()
+    app.confirm.click()
     expect(app.status).to_have_text(KEPT)
     folder = KEPT.search(app.status.inner_text())[1]
     page.wait_for_function("() => /^[3-9]\\d\\d of/m.test(document.body.innerText)")

@@ -107,7 +107,7 @@ def _measure_in_turn(
 
     def progress(done: int, total: int) -> None:
         waiting = turn.count(before=False) if turn else 0
-        others = f" {waiting} more wait for their turn." if waiting else ""
+        others = f" Waiting behind it: {waiting}." if waiting else ""
         live.doing = f"Running; rows are kept in {folder}.{others}"
         live.progress(done, total)
 
