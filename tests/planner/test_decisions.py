@@ -106,6 +106,31 @@ def test_where_nothing_meets_the_target_the_sentence_says_so_and_names_the_neare
     assert decision.winner.verdict.word == "missed"
 
 
+@pytest.mark.parametrize("budget", [0.05, 1.0])
+def test_with_a_budget_the_sentence_is_about_the_budget_and_not_the_target(budget):
+    decision = summarize_plan(plan(TIMES, TRACE, wb.SLO(latency=0.06), OPTIONS, budget))
+
+    assert any(row.verdict.word == "met" for row in decision.rows)
+    assert "Nothing meets" not in decision.sentence
+    assert "below the target" not in decision.sentence
+    if decision.feasible:
+        assert "the fastest within $1.00 a million" in decision.sentence
+    else:
+        cost = decision.plan.best.cost_per_million
+        assert decision.sentence.startswith("Nothing keeps to $0.05 a million: ")
+        assert f"exceeds it least (${cost:.2f})" in decision.sentence
+
+
+def test_what_breaks_a_limit_of_its_platform_is_invalid_and_no_near_miss_of_the_target():
+    heavy = replace(OPTIONS, kinds=["lambda"], row_bytes=2e7)
+    decision = decide(TIMES, TRACE, TARGET, heavy, today=wb.Lambda(1769, max_concurrency=9))
+
+    assert {row.verdict.word for row in decision.rows} == {"invalid"}
+    assert decision.sentence.startswith("Nothing keeps to the limits of its platform: ")
+    assert decision.winner.verdict.reason in decision.sentence
+    assert decision.today.verdict.reason in decision.today_sentence
+
+
 def test_too_few_requests_leave_the_verdict_open():
     decision = decide(TIMES, wb.poisson(rate=2, duration=30, seed=1), TARGET, OPTIONS)
 

@@ -94,6 +94,11 @@ class DecisionRow:
         return f"{self.configuration.place}, {self.configuration.batching_label}"
 
     @property
+    def name(self) -> str:
+        """The same, the policy in brackets."""
+        return f"{self.configuration.place} ({self.configuration.batching_label})"
+
+    @property
     def possible(self) -> bool:
         """Whether there is a latency and a cost to show."""
         return math.isfinite(self.latency) and math.isfinite(self.cost_per_month)
@@ -151,25 +156,40 @@ class Decision:
     @property
     def sentence(self) -> str:
         """The winner, dollars a month, how far it is from the target, and the runner-up's fault."""
-        best, limit = self.winner, self.slo.latency
-        name = f"{best.configuration.place} ({best.configuration.batching_label})"
-        reached = f"p{100 * self.slo.quantile:g} {duration(best.latency)}"
-        month = f"{dollars(best.cost_per_month)} a month"
-        if not self.feasible:
-            far = (
-                f"{reached}, {percent(best.latency / limit - 1)} above it" if best.possible else ""
-            )
-            words = f"Nothing meets {self.slo.label}: {name} misses it least ({far}) at {month}"
-        else:
-            below = f"{percent(1 - best.latency / limit)} below the target of {duration(limit)}"
-            words = f"Take {name}: {month}, {reached}, {below}"
-            if not self.plan.has_headroom:
-                words += (
-                    f" and so without the headroom of {percent(self.plan.task.options.headroom)}"
-                )
-        if best.verdict.word == "cannot tell":
-            words += f", {best.verdict.reason[:1].lower()}{best.verdict.reason[1:].rstrip('.')}"
+        words = self._describe_winner() if self.feasible else self._describe_nearest()
+        verdict = self.winner.verdict
+        if verdict.word == "cannot tell":
+            words += f", {verdict.reason[:1].lower()}{verdict.reason[1:].rstrip('.')}"
         return f"{words}{self._describe_runner_up()}."
+
+    def _describe_winner(self) -> str:
+        best, task = self.winner, self.plan.task
+        words = f"Take {best.name}: {dollars(best.cost_per_month)} a month, {self._reached}"
+        if task.budget is not None:
+            return f"{words}, the fastest within {_price(task.budget)}"
+        below = percent(1 - best.latency / self.slo.latency)
+        words += f", {below} below the target of {duration(self.slo.latency)}"
+        if self.plan.has_headroom:
+            return words
+        return f"{words} and so without the headroom of {percent(task.options.headroom)}"
+
+    def _describe_nearest(self) -> str:
+        """Return what comes next to what nothing keeps to: limits, the budget or the target."""
+        best, budget = self.winner, self.plan.task.budget
+        if best.verdict.word == "invalid":
+            reason = best.verdict.reason.rstrip(".")
+            return f"Nothing keeps to the limits of its platform: of {best.name}, {reason}"
+        month = f"at {dollars(best.cost_per_month)} a month"
+        if budget is not None:
+            most = f"exceeds it least ({dollars(self.plan.best.cost_per_million)})"
+            return f"Nothing keeps to {_price(budget)}: {best.name} {most} {month}"
+        far = f"{self._reached}, {percent(best.latency / self.slo.latency - 1)} above it"
+        most = f" ({far})" if best.possible else ""
+        return f"Nothing meets {self.slo.label}: {best.name} misses it least{most} {month}"
+
+    @property
+    def _reached(self) -> str:
+        return f"p{100 * self.slo.quantile:g} {duration(self.winner.latency)}"
 
     def _describe_runner_up(self) -> str:
         second = self.runner_up
@@ -187,6 +207,8 @@ class Decision:
         if own.winner:
             return "Today's choice is the winner."
         words = f"Today's choice, {own.label}, {_VERBS[own.verdict.word]}"
+        if own.verdict.word == "invalid":
+            return f"{words}: {own.verdict.reason.rstrip('.')}."
         if not own.possible:
             return f"{words}: {own.reason}."
         more = (
@@ -329,16 +351,14 @@ def _configuration(today: Today) -> Configuration:
 
 
 def _row(made: Plan, candidate: Candidate, *, winner: bool = False) -> DecisionRow:
-    task = made.task
-    verdict = judge_share(candidate.attainment, len(task.trace), task.slo.quantile)
-    broken = task.find_broken_limits(candidate.deployment, getattr(candidate.policy, "max_size", 1))
+    verdict = judge_share(candidate.attainment, len(made.task.trace), made.slo.quantile)
     return DecisionRow(
         kind=candidate.kind,
         configuration=candidate.configuration,
         cost_per_month=candidate.cost_per_month,
         latency=candidate.latency,
         attainment=candidate.attainment,
-        verdict=Verdict("invalid", broken) if broken else verdict,
+        verdict=Verdict("invalid", candidate.broken) if candidate.broken else verdict,
         reason=candidate.reason,
         unseen=candidate.unseen,
         winner=winner,
@@ -387,3 +407,7 @@ def _find_candidate(table: CandidateTable, place: int, batching: str) -> Configu
     rows = (table.place == place).nonzero()[0]
     configurations = (table.configuration(int(row)) for row in rows)
     return next((each for each in configurations if each.batching_label == batching), None)
+
+
+def _price(dollars_a_million: float) -> str:
+    return f"{dollars(dollars_a_million)} a million"

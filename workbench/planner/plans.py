@@ -56,6 +56,7 @@ class Candidate:
         engine: "simulator" or "exact model": which says so.
         predicted: seconds by the exact model, whatever the engine; a lower bound for fleets.
         reason: a sentence.
+        broken: which limits of the platform its calls break, in words; "" where they keep to all.
         unseen: on how many other days it keeps to the target; None: it was not tried on any.
         out_of_sample: how it does on traffic that nothing was chosen on, where it was tried.
         worst_minute: share of the requests within the target in the worst minute that has some.
@@ -73,6 +74,7 @@ class Candidate:
     engine: str
     predicted: float
     reason: str
+    broken: str = ""
     unseen: Reliability | None = None
     out_of_sample: OutOfSample | None = None
     worst_minute: float = math.nan
@@ -163,6 +165,7 @@ class Plan:
             engine=SIMULATOR,
             predicted=float(table.predicted[row]),
             reason=self._reasons.explain(table, finalist),
+            broken=metrics.broken,
             unseen=table.judged.get(configuration),
             out_of_sample=table.out_of_sample.get(configuration),
         )

@@ -10,7 +10,6 @@ from workbench.plots.channels import colour_settings, shape_settings
 from workbench.plots.figure import Figure
 from workbench.plots.plans import MAX_TARGET_RATIO, cost_settings
 from workbench.plots.theme import INK
-from workbench.pricing.cost import MONTH
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,9 +44,7 @@ def decision_points(decision: "Decision") -> "pl.DataFrame":
     kinds = frame["kind"].to_list()
     alone = pl.col("today") & (pl.int_range(pl.len()) >= len(decision.plan.fields))
     rows = frame.with_columns(on=pl.when(alone).then(pl.lit("today")).otherwise(pl.lit("type")))
-    month = decision.plan.task.trace.rate * MONTH / 1e6
     front = decision.front.with_columns(
-        cost_per_month=pl.col("cost_per_million") * month,
         verdict=pl.lit(""),
         front=pl.lit(value=True),
         winner=pl.lit(value=False),
