@@ -12,7 +12,7 @@ from workbench.batching.timer import BatchPolicy
 from workbench.comparison import compare
 from workbench.deployment import Local
 from workbench.errors import InvalidInput, StorageError
-from workbench.formatting import Table, dollars
+from workbench.formatting import NO_FORMULA, Table, dollars
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.pricing.cost import Cost
 from workbench.pricing.usage import Usage
@@ -22,6 +22,7 @@ from workbench.report.runs import report_html, write_report
 from workbench.run import Run, load_run
 from workbench.run_cost import cost
 
+CAPTION = f'<caption class="{NO_FORMULA}">'
 HOSTILE = "<script>alert('x')</script>&\"quoted\""
 LOADING = re.compile(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//|@import|url\(\s*["']?\s*http""")
 
@@ -206,14 +207,14 @@ def test_the_answer_comes_first_and_the_provenance_last(page, costs):
         "<p>Take &quot;up to 8, 25 ms&quot;: it meets p95 ≤ 100 ms, the only one that surely does",
         f'<p class="amount">{dollars(costs[1].per_month)} a month (measured: this machine)</p>',
         "<h3>Share of requests answered within a latency</h3>",
-        "<caption>Target p95 ≤ 100 ms",
+        f"{CAPTION}Target p95 ≤ 100 ms",
         "<h2>Details</h2>",
-        "<caption>Figures of each run",
-        "<caption>What was billed",
-        "<caption>Service times",
+        f"{CAPTION}Figures of each run",
+        f"{CAPTION}What was billed",
+        f"{CAPTION}Service times",
         "<h2>Where this comes from</h2>",
-        "<caption>What differs",
-        "<caption>Can the figures be relied on?",
+        f"{CAPTION}What differs",
+        f"{CAPTION}Can the figures be relied on?",
         "How the figures are defined",
         "All facts of no batching",
     ]
@@ -223,7 +224,7 @@ def test_the_answer_comes_first_and_the_provenance_last(page, costs):
 
 
 def test_the_verdict_and_the_price_of_each_run_stand_in_one_row(page, costs):
-    table = page.split("<caption>Target")[1].split("</table>")[0]
+    table = page.split(f"{CAPTION}Target")[1].split("</table>")[0]
     rows = [re.findall("<t[dh][^>]*>(.*?)</t", row) for row in table.split("<tr>")[2:]]
 
     assert [row[:2] for row in rows] == [["no batching", "missed"], ["up to 8, 25 ms", "met"]]
@@ -265,6 +266,13 @@ def test_of_runs_that_meet_the_target_the_cheapest_is_recommended():
 
     assert name == "cheap"
     assert 'Take "cheap": it meets p95 ≤ 100 ms, the cheapest of 2 that do' in sentence
+
+
+def test_of_runs_without_prices_the_fastest_is_recommended():
+    sentence, name = recommend(compare({"slow": run_of(0.03), "fast": run_of(0.01)}))
+
+    assert name == "fast"
+    assert "the fastest of 2 that do" in sentence
 
 
 def test_where_no_run_surely_meets_the_target_the_nearest_is_named():
@@ -407,6 +415,8 @@ def test_every_table_has_a_caption_and_scopes_and_every_chart_a_text(page):
     assert (
         len(elements.named("table")) == len(elements.named("caption")) == page.count("<table><cap")
     )
+    regions = [each["aria-label"] for each in elements.named("div") if each.get("role") == "region"]
+    assert len(set(regions)) == len(regions) == len(elements.named("table"))
     assert all(each.get("scope") in ("col", "row") for each in elements.named("th"))
     charts = elements.named("svg")
     assert len(charts) == 5

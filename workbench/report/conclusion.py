@@ -121,7 +121,7 @@ def recommend(comparison: "Comparison") -> tuple[str, str]:
     """Return a sentence on which run to take, and the name of the run it is about.
 
     Of those that surely meet their targets it is the cheapest a month, or, where no price is
-    known, the one with the most requests in time; where none surely does, the nearest. Of runs
+    known, the fastest at its target's percentile; where none surely does, the nearest. Of runs
     without a target the sentence says what they show, and names none of several.
 
     >>> run = Run.from_arrays(scheduled=range(400), finished=[k + 0.5 for k in range(400)])
@@ -144,7 +144,8 @@ def _pick(comparison: "Comparison", runs: Mapping[str, Run], met: list[str]) -> 
     """Recommend one of the runs that meet their targets."""
     prices = {name: comparison.costs[name].per_month for name in met if name in comparison.costs}
     priced = len(prices) == len(met) and all(map(math.isfinite, prices.values()))
-    best = min(met, key=lambda name: (prices[name] if priced else 0.0, -runs[name].attainment()))
+    late = {name: run.quantile(run.slo.quantile) for name, run in runs.items() if run.slo}
+    best = min(met, key=lambda name: (prices[name] if priced else 0.0, late[name]))
     why = "the cheapest" if priced and len(set(prices.values())) > 1 else "the fastest"
     others = f", {why} of {len(met)} that do" if len(met) > 1 else ", the only one that surely does"
     target = _target(runs)

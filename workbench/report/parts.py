@@ -77,7 +77,7 @@ def fold(summary: str, *parts: str) -> str:
 
 def widen(content: str) -> str:
     """Return a table that scrolls within itself where the page is too narrow for it."""
-    caption = re.search(r"<caption>(.*?)</caption>", content, re.DOTALL)
+    caption = re.search(r"<caption[^>]*>(.*?)</caption>", content, re.DOTALL)
     label = caption[1] if caption else "A table"
     return f'<div class="wide" role="region" aria-label="{label}" tabindex="0">{content}</div>'
 
