@@ -1,5 +1,6 @@
 """Two visitors' runs on one machine: one after the other, and each is told."""
 
+import fcntl
 import os
 import threading
 
@@ -44,6 +45,18 @@ def test_who_died_in_the_queue_is_not_waited_for(tmp_path):
 
     with RunQueue(tmp_path).turn(threading.Event(), lambda _: pytest.fail("It waited.")):
         assert not ticket.exists()
+
+
+def test_a_ticket_that_goes_while_it_is_looked_at_is_nobody_s(tmp_path, monkeypatch):
+    ticket, lock = tmp_path / "00000000000000000001-1", fcntl.flock
+    ticket.touch()
+
+    def leave(*given):
+        ticket.unlink(missing_ok=True)
+        return lock(*given)
+
+    monkeypatch.setattr(fcntl, "flock", leave)
+    assert RunQueue(tmp_path).tickets() == []
 
 
 def test_waiting_ends_at_a_stop_and_leaves_nothing(tmp_path):

@@ -81,7 +81,10 @@ def _is_locked(path: Path) -> bool:
     except BlockingIOError:
         return True
     else:
-        if time.time() - path.stat().st_mtime > 1:  # a new one may not have its lock yet
+        kept = os.fstat(descriptor)  # its owner may have taken it away meanwhile
+        if not kept.st_nlink:
+            return False
+        if time.time() - kept.st_mtime > 1:  # a new one may not have its lock yet
             path.unlink(missing_ok=True)
             return False
         return True
