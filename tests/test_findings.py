@@ -153,6 +153,15 @@ def test_a_quantile_that_does_not_fall_is_no_gain():
     assert findings.compare_latency(both(run("alone", same), run("batched", same))).holds is False
 
 
+def test_a_quantile_among_failed_requests_is_no_gain():
+    failed = np.where(np.arange(1000) < 900, 0.01, np.nan)
+
+    found = findings.compare_latency(both(run("alone", failed), run("batched", failed)))
+
+    assert found.holds is False
+    assert "nan" not in str(found)
+
+
 def test_too_few_requests_tell_nothing_of_a_quantile():
     few = np.full(150, 0.04)
 
@@ -197,6 +206,17 @@ def test_a_queue_outlives_a_burst_where_requests_after_it_are_late(left_over, ho
     assert found.holds is holds
     assert pytest.approx(100 * left_over / calm.sum(), rel=0.05) in figures(found)
     assert {1, 8} <= set(figures(found))
+
+
+def test_what_is_late_by_rounding_alone_is_in_time_between_bursts():
+    due = np.sort(np.concatenate([ALL_DAY, 500 + np.arange(100) / 10]))
+    barely = np.full(1100, 0.1 + 2e-13)
+    pair = both(*(run(name, barely, scheduled=due) for name in "ab"))
+
+    found = findings.outlast_bursts(pair, Trace(due, 1000.0), capacity=2.0)
+
+    assert found.holds is False
+    assert 100 not in figures(found)[:2]
 
 
 def test_without_bursts_nothing_can_outlive_them():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, duration, percent
-from workbench.quantiles import has_enough_samples, longest_within, samples_needed
+from workbench.quantiles import SLO, has_enough_samples, longest_within, samples_needed
 from workbench.run.verdict import Verdict, find_flaw
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def compare_latency(comparison: "Comparison", q: float = 0.95) -> Conclusion:
         f'"{name}": {flaw}' for name, run in comparison.runs.items() if (flaw := find_flaw(run))
     ]:
         return Conclusion(f"{text}; {'; '.join(flaws)}.", None)
-    if high < low * _NOTICED:
+    if high < low * _NOTICED or math.isinf(low):
         return Conclusion(f"{text}: the second gains nothing.", holds=False)
     verdicts = "; ".join(f"{n}: {v}" for n, r in comparison.runs.items() if (v := r.verdict))
     more = f" Target {before.slo.label}: {verdicts}." if before.slo else ""
@@ -113,7 +113,7 @@ def outlast_bursts(comparison: "Comparison", trace: "Trace", capacity: float) ->
     requests a second; late is what misses the run's target.
 
     Raises:
-        InvalidInput: There are not two runs.
+        InvalidInput: There are not two runs, or one of them has no target.
     """
     (first, before), (second, after) = _two_of(comparison)
     window = trace.duration / 40
@@ -126,7 +126,7 @@ def outlast_bursts(comparison: "Comparison", trace: "Trace", capacity: float) ->
         if calm.all() or not calm.any():
             text = f"{percent(bursts.mean())} of the time was a burst: there is nothing to compare."
             return Conclusion(text, None)
-        late = run.latencies > (run.slo.latency if run.slo else 0.0)
+        late = run.latencies > longest_within(_target_of(run).latency)
         shares.append(float(late[calm].mean()))
         size = rows["batch_size"].to_numpy()
         sizes.append((float(size[calm].mean()), float(size[~calm].mean())))
@@ -243,11 +243,17 @@ def compare_window(
 
 
 def _share_in(run: "Run", start: float, stop: float) -> float:
-    due = run.frame["scheduled"].sort().to_numpy()
+    due, limit = run.frame["scheduled"].sort().to_numpy(), longest_within(_target_of(run).latency)
     within = (due >= start) & (due < stop)
-    if run.slo is None or not within.any():
-        raise InvalidInput(f"{run.label} has no target, or nothing due from {start} to {stop} s.")
-    return float((run.latencies[within] <= longest_within(run.slo.latency)).mean())
+    if not within.any():
+        raise InvalidInput(f"{run.label} has nothing due from {start} to {stop} s.")
+    return float((run.latencies[within] <= limit).mean())
+
+
+def _target_of(run: "Run") -> SLO:
+    if run.slo is None:
+        raise InvalidInput(f"{run.label} has no target: give it one, run.amend(slo=...).")
+    return run.slo
 
 
 def count_verdicts(comparison: "Comparison") -> Conclusion:
