@@ -83,9 +83,11 @@ def percent(share: float) -> str:
 
     >>> percent(0.12345), percent(0.9499), percent(0.99876), percent(0.999999), percent(1)
     ('12.3 %', '94.9 %', '99.87 %', '99.99 %', '100 %')
+    >>> percent(-1 / 3), percent(math.inf)
+    ('-33.3 %', '∞ %')
     """
     if not 0 < share < math.inf:
-        return f"{100 * share:g} %"
+        return f"{figure(100 * share)} %"
     digits = 3 if share < 0.99 else 4
     places = digits - 1 - math.floor(math.log10(100 * share))
     return f"{figure(math.floor(100 * share * 10**places + 1e-6) / 10**places, digits)} %"

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.formatting import duration, percent
+from workbench.formatting import duration, figure, percent
 from workbench.run.verdict import judge_share
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ class Reasons:
         if self.problem.meets_target(winner):
             return f"meets the target, if {self._barely(winner.latency)}; nothing leaves more"
         if self.problem.budget is None:
-            over = 100 * (winner.latency / self.problem.slo.latency - 1)
-            return f"nothing meets the target; this misses it least, by {over:.3g} %"
-        over = 100 * (winner.cost / self.problem.budget - 1)
-        return f"nothing keeps to the budget; this exceeds it least, by {over:.3g} %"
+            over = percent(winner.latency / self.problem.slo.latency - 1)
+            return f"nothing meets the target; this misses it least, by {over}"
+        over = percent(winner.cost / self.problem.budget - 1)
+        return f"nothing keeps to the budget; this exceeds it least, by {over}"
 
     def _barely(self, latency: float) -> str:
         """Return how much of the target is left, in words."""
@@ -124,6 +124,10 @@ class Reasons:
         return f"p{100 * self.problem.slo.quantile:g}"
 
 
+SAME = 1.0001
+"""A ratio to the winner's figure below which nobody would tell the two apart."""
+
+
 def divide(value: float, by: float) -> float:
     """Return a ratio; of what costs nothing to what costs nothing it is 1."""
     if by:
@@ -132,10 +136,16 @@ def divide(value: float, by: float) -> float:
 
 
 def format_ratio(value: float, of: float, what: str) -> str:
-    """Return how much a figure is above the winner's, in words."""
+    """Return how much a figure is above the winner's, in words.
+
+    >>> [format_ratio(value, 1.0, "cost") for value in (1.0, 1.05, 10_100)]
+    ['the same cost as the winner', "5 % above the winner's cost", "10,100 times the winner's cost"]
+    """
     ratio = divide(value, of)
     if ratio == math.inf:
         return f"above the winner's {what}, which is 0"
+    if ratio < SAME:
+        return f"the same {what} as the winner"
     if ratio < 1.1:
-        return f"{100 * (ratio - 1):.2g} % above the winner's {what}"
-    return f"{ratio:.3g} times the winner's {what}"
+        return f"{figure(100 * (ratio - 1), 2)} % above the winner's {what}"
+    return f"{figure(ratio)} times the winner's {what}"

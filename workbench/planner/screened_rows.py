@@ -8,7 +8,7 @@ import numpy as np
 
 from workbench.deployment.base import is_by_job
 from workbench.formatting import duration, percent
-from workbench.planner.reasons import format_ratio
+from workbench.planner.reasons import SAME, format_ratio
 
 if TYPE_CHECKING:
     import polars as pl
@@ -138,7 +138,7 @@ def _format_seconds_column(seconds: pl.Expr) -> pl.Expr:
 
 
 def _format_ratio_column(value: pl.Expr, of: float, what: str, least: str) -> pl.Expr:
-    """Return what `_format_ratio` does, of a column."""
+    """Return what `format_ratio` does, of a column."""
     import polars as pl
 
     if not of:
@@ -154,4 +154,5 @@ def _format_ratio_column(value: pl.Expr, of: float, what: str, least: str) -> pl
     much = pl.format(
         "{}{} times the winner's {}", pl.lit(least), _round_column(ratio, 3), pl.lit(what)
     )
-    return pl.when(ratio < 1.1).then(little).otherwise(much)
+    same = pl.lit(f"{least}the same {what} as the winner")
+    return pl.when(ratio < SAME).then(same).when(ratio < 1.1).then(little).otherwise(much)
