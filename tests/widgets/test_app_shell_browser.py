@@ -17,6 +17,7 @@ CUT = """() => [...document.querySelectorAll('.wb :is(label, button, select)')]
     .map(each => each.outerHTML)"""
 WITHOUT_HELP = """() => [...document.querySelectorAll('.wb :is(button, input, select)')]
     .filter(each => each.offsetParent && !each.title).map(each => each.outerHTML)"""
+TO_THE_TOP = "document.querySelector('.wb-app').closest('.jp-Cell').scrollIntoView()"
 
 
 @pytest.fixture
@@ -63,7 +64,8 @@ def test_the_answer_is_there_in_either_theme_and_size(shown):
         expect(shown.locator("#jupyterlab-splash")).to_have_count(0)
         for size in SIZES:
             shown.set_viewport_size(size)
-            chart = shown.locator(".wb-decision svg, .wb-decision canvas").first
+            shown.evaluate(TO_THE_TOP)  # the test before pressed what is below
+            chart = shown.locator(".wb-decision svg.marks")
             expect(chart).to_be_in_viewport()
             name = f"decision-{theme.split()[-1].lower()}-{size['width']}.png"
             shown.screenshot(path=PICTURES / name)
