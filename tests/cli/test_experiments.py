@@ -13,7 +13,9 @@ from workbench.cli import main
 from workbench.cli.arguments import Parser
 from workbench.cli.commands import make_parser
 from workbench.cli.option_names import name_options
+from workbench.cli.plan import options_from
 from workbench.cli.sweep import list_combinations
+from workbench.planner import Options
 from workbench.run import Run, load_run
 
 FAST = "digits-mlp-small"
@@ -224,9 +226,9 @@ def test_a_part_of_a_trace_is_taken(capsys):
 def test_traffic_is_drawn_and_written_as_code_draws_it():
     words = ["--rate", "50", "--burst", "8", "--duration", "1min", "--seed", "3"]
 
-    assert main(["traces", *words, "--out", "it.parquet"]) == 0
+    assert main(["traces", *words, "--out", "new/it.parquet"]) == 0
     drawn = wb.bursty(rate=50, burst=8, dwell=(4, 1), duration=60, seed=3)
-    assert wb.from_parquet("it.parquet") == drawn
+    assert wb.from_parquet("new/it.parquet") == drawn
 
 
 @pytest.mark.parametrize(
@@ -238,6 +240,7 @@ def test_traffic_is_drawn_and_written_as_code_draws_it():
         (["--rate", "5", "--start", "1s"], "--start goes with --trace"),
         (["log.csv", "--burst", "5"], "--burst is of traffic that is drawn"),
         (["log.csv"], "pass --column with the one of the times: a, b"),
+        (["log.csv", "--count-period", "0"], "--count-period must be"),
     ],
 )
 def test_a_trace_that_cannot_be_had_is_refused(capsys, words, said):
@@ -257,6 +260,7 @@ def test_a_trace_that_cannot_be_had_is_refused(capsys, words, said):
         ("Options(unknown=1) stays", "Options(unknown=1) stays"),
         ("the rate of rate limits", "the rate of rate limits"),
         ("do it with sort=True.", "do it with --sort."),
+        ("say which, as in needs={'task': 'digits'}.", "say which, as in --need task=digits."),
         ("or workbench.aws(role=...) or $ROLE", "or --role or $ROLE"),
         ("drawn from poisson(rate=50, boot=1)", "drawn from poisson(rate=50, boot=1)"),
     ],
@@ -267,6 +271,17 @@ def test_a_message_names_options_as_they_are_written_here(text, shown):
     known = dict.fromkeys(["max_concurrency", "scaled", "boot", "rate", "sort", "role"])
     known = Namespace(**known)
     assert name_options(text, known) == shown
+
+
+def test_a_plan_is_given_what_is_0():
+    """A headroom of 0, or a start that takes no time, is not what goes without saying."""
+    words = ["plan", FAST, "--headroom", "0", "--unseen-draws", "0", "--boot", "0", "--scaled"]
+    parser = make_parser("plan", Parser, "")
+
+    found = options_from(parser.parse_args(words))
+
+    assert (found.headroom, found.unseen_draws, found.boot, found.scaled) == (0, 0, 0, True)
+    assert options_from(parser.parse_args(["plan", FAST])) == Options()
 
 
 def test_the_option_that_was_given_is_named(capsys):

@@ -97,7 +97,7 @@ def _plan(arguments: Arguments) -> int:
 def options_from(arguments: Arguments) -> Options:
     """Return what a plan may choose from, as far as the arguments say so."""
     given = {name: getattr(arguments, name) for name in _list_choices() if name != "kinds"}
-    choices = {name: value for name, value in given.items() if value not in (None, False)}
+    choices = {name: value for name, value in given.items() if value is not None}
     if arguments.on:
         choices["kinds"] = [_KINDS[each] for each in arguments.on]
     return Options(**choices)
