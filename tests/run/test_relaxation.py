@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workbench import BatchPolicy, Local, Serverless, bursty, flash_crowd, poisson
-from workbench.deployment import RealTime
+from workbench.deployment import Async, RealTime
 from workbench.errors import TooFewSamples
 from workbench.run import Run
 from workbench.run.relaxation import infer_work
@@ -103,3 +103,12 @@ def test_cold_starts_may_be_of_the_start_alone():
 
     warm = run.frame.filter(~run.frame["cold"])["latency"].quantile(0.9)
     assert low < warm < run.quantile(0.9) <= high
+
+
+def test_a_fleet_that_begins_with_nothing_has_no_long_run():
+    trace = poisson(rate=20, duration=10, seed=1)
+    run = run_of(trace, deployment=Async(instance_type="ml.m5.large", count=0))
+
+    assert run.answered == 0
+    assert math.isinf(run.relaxation.seconds)
+    assert run.verdict is None or run.verdict.word != "met"

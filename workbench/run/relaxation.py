@@ -46,7 +46,8 @@ def find_relaxation(
     """
     span = _span(arrivals)
     servers = 1 if platform is None else platform.servers
-    load = float(work.sum()) / (servers * span) if span else 1.0
+    capacity = servers * span  # 0: one instant, or a fleet that begins with nothing
+    load = float(work.sum()) / capacity if capacity else 1.0
     if isinstance(platform, JobPlatform):
         return Relaxation(platform.period or math.inf, load)
     if load >= 1:
