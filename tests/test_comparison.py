@@ -7,12 +7,18 @@ import re
 import numpy as np
 import pytest
 
+from workbench.batching.timer import BatchPolicy
 from workbench.comparison import Comparison, compare
 from workbench.deployment import Local, RealTime
 from workbench.errors import InvalidInput
+from workbench.formatting import duration
 from workbench.pricing.sheet import PriceSheet
+from workbench.report.conclusion import conclude
 from workbench.run import SLO, Run
 from workbench.run_cost import cost
+from workbench.service_times import ServiceTimes
+from workbench.simulator import simulate
+from workbench.traffic.patterns import bursty
 
 TARGET = SLO(latency=0.1)
 
@@ -192,3 +198,22 @@ def test_nothing_to_compare_is_refused():
 
 def test_a_comparison_can_be_made_of_runs_and_costs(slow):
     assert Comparison({"one": slow}, {}).frame["run"].to_list() == ["one"]
+
+
+def test_what_comes_from_repetitions_says_so():
+    """A burst that a short trace has by chance is not what the run shows in the long run."""
+    trace = bursty(rate=40, burst=6, duration=10, seed=1)
+    times = ServiceTimes.affine(0.02, 0.0, largest=1)
+    run = simulate(trace, BatchPolicy(1), Local(), times, seed=1, slo=TARGET)
+    found = run.replications_for(0.95)
+    row = compare(run).frame.row(0, named=True)
+
+    assert row["p95_repetitions"] == found.count
+    assert f"in {found.count} repetitions" in compare(run).table().text()
+    few = simulate(trace.clip(0, 1), BatchPolicy(1), Local(), times, seed=1, slo=TARGET)
+    assert few.verdict.word != "cannot tell"
+    for one in (run, few):
+        said = conclude(one)
+        assert duration(one.replications_for(0.95).quantile(0.95)) in said
+        assert "repetitions" in said
+        assert f"{len(one)} requests" not in said

@@ -35,6 +35,7 @@ _COLUMN_TYPES = {
     "p95_low": "Float64",
     "p95_high": "Float64",
     "p95_missing": "Float64",
+    "p95_repetitions": "Int64",
     "p99": "Float64",
     "target": "String",
     "attainment": "Float64",
@@ -108,7 +109,8 @@ class Comparison:
         """One row a run: latencies in seconds, shares, US dollars a million answered requests.
 
         `p95_low` and `p95_high` are its 95 % interval, `p95_missing` how many requests more one
-        would take (infinite where none are enough), `verdict` is what it says of its own target
+        would take (infinite where none are enough), `p95_repetitions` how many of a simulation it
+        comes from, where not from this run alone; `verdict` is what it says of its own target
         ("met", "missed", "cannot tell", "invalid"), `verdict_reason` why, and `requests_needed`
         how many could tell; `spilled` is the share that the overflow of a hybrid answered.
         `against` names the measured run that the columns `..._error` are about, ratios less 1.
@@ -173,6 +175,7 @@ class Comparison:
         run, bill = self.results[name], self.costs.get(name)
         summary = _summary(run)
         low, high = _interval(run, 0.95)
+        repeated = run.replications_for(0.95) if isinstance(run, Run) else None
         verdict = run.verdict
         row = {
             **dict.fromkeys(_COLUMN_TYPES),
@@ -183,6 +186,7 @@ class Comparison:
             "p95_missing": run.count_missing(0.95)
             if low is None and isinstance(run, Run)
             else None,
+            "p95_repetitions": repeated and repeated.count,
             "target": run.slo and run.slo.label,
             "verdict": verdict and verdict.word,
             "verdict_reason": verdict and verdict.reason,
@@ -212,7 +216,7 @@ def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
         needed = row["requests_needed"]
         figures["verdict"] = str(Verdict(row["verdict"], row["verdict_reason"], needed))
     figures["answers a second"] = format_cell(row["throughput"])
-    figures["mean batch size"] = f"{row['mean_batch_size']:.3g}"
+    figures["mean batch size"] = format_cell(row["mean_batch_size"])
     known = {key: row[key] for key in _OPTIONAL if row[key] is not None}
     if not row["cold_starts"]:
         known.pop("cold_starts", None)
@@ -240,7 +244,8 @@ def _span(row: Mapping[str, Any]) -> str:
     """Return the interval of p95, or what it would take."""
     low, high, missing = row["p95_low"], row["p95_high"], row["p95_missing"]
     if low is not None and high is not None:
-        return span(low, high)
+        repeated = row["p95_repetitions"]
+        return span(low, high) + (f" in {repeated:,} repetitions" if repeated else "")
     if missing is None:
         return "-"
     more = f"{round_up(missing):,} requests more" if math.isfinite(missing) else "no long run"

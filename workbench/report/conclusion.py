@@ -34,7 +34,8 @@ _ALONE = {
 class Estimate:
     """A quantile of a run's latencies with its interval, both ends NaN where it has none.
 
-    `missing` is how many requests more an interval would take, infinite where none are enough.
+    `missing` is how many requests more an interval would take, infinite where none are enough;
+    `repetitions` of a simulation are what value and interval come from, 0 where it is one run.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Estimate:
     low: float
     high: float
     missing: float = 0
+    repetitions: int = 0
 
     def differs_from(self, other: "Estimate") -> bool:
         """Return whether both intervals are known and do not meet."""
@@ -57,7 +59,8 @@ class Estimate:
         """The value, its interval in brackets."""
         if math.isinf(self.value):
             return "infinite"
-        interval = f" ({span(self.low, self.high)})" if self.is_known else ""
+        repeated = f" in {self.repetitions:,} repetitions" if self.repetitions else ""
+        interval = f" ({span(self.low, self.high)}{repeated})" if self.is_known else ""
         return duration(self.value) + interval
 
     @property
@@ -194,13 +197,14 @@ def estimates_of(members: Mapping[str, Run], q: float) -> list[Estimate]:
 
 
 def _estimate(name: str, run: Run, q: float) -> Estimate:
+    if repeated := run.replications_for(q):
+        low, high = repeated.interval(q)
+        return Estimate(name, repeated.quantile(q), low, high, repetitions=repeated.count)
     own = run.quantile(q)
     try:
-        interval = run.interval(q)
+        return Estimate(name, own, *run.interval(q))
     except TooFewSamples:
         return Estimate(name, own, math.nan, math.nan, run.count_missing(q))
-    repeated = run.replications_for(q)
-    return Estimate(name, own if repeated is None else repeated.quantile(q), *interval)
 
 
 def _flaw_sentences(members: Mapping[str, Run]) -> list[str]:
@@ -227,7 +231,9 @@ def _compare(members: Mapping[str, Run], priced: Mapping[str, Cost], slo: SLO | 
         return "There are too few requests for a percentile."
     what = f"p{100 * q:g}"
     if len(estimates) == 1:
-        return f"{what} is {estimates[0].text} over {len(members[estimates[0].name]):,} requests."
+        (only,) = estimates
+        over = "" if only.repetitions else f" over {len(members[only.name]):,} requests"
+        return f"{what} is {only.text}{over}."
     if len(estimates) == 2:
         return _compare_two(what, *estimates, members=members) + _price(priced, estimates)
     return _compare_several(what, estimates)
