@@ -1,6 +1,7 @@
 """The decision: its rows against the plan's, its sentences against its rows."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -159,3 +160,15 @@ def test_a_type_that_cannot_do_the_work_has_a_row_with_the_reason(made):
     assert set(rows) == set(kinds)
     assert not rows["real-time"].possible
     assert "unstable" in rows["real-time"].reason
+
+
+def test_what_a_month_costs_decides_and_explains_however_short_the_trace():
+    """A fleet waits for its last answers: that weighs much in seconds, and nothing in a month."""
+    decision = decide(TIMES, wb.poisson(rate=60, duration=2, seed=1), TARGET, OPTIONS)
+    months = {row.kind: row.cost_per_month for row in decision.rows if row.latency <= 0.27}
+
+    assert decision.winner.cost_per_month == min(months.values())
+    for row in decision.rows[1:]:
+        if found := re.fullmatch(r"(\S+) times the winner's cost", row.reason):
+            ratio = row.cost_per_month / decision.winner.cost_per_month
+            assert float(found[1].replace(",", "")) == pytest.approx(ratio, rel=0.01)

@@ -202,11 +202,11 @@ class Plan:
         With a budget, how much slower than the fastest.
         """
         met = [
-            self.task.aim(finalist.figures)
+            self.task.weigh(finalist.figures)
             for _, finalist in self._ranking
             if self.task.meets_constraint(finalist.figures)
         ]
-        winner = self.task.aim(self._winner)
+        winner = self.task.weigh(self._winner)
         return divide(winner, min(met)) - 1 if met else 0.0
 
     @cached_property

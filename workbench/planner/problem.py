@@ -115,6 +115,19 @@ class PlanningProblem:
         """Return what is to be low: dollars per million, with a budget seconds."""
         return metrics.cost if self.budget is None else metrics.latency
 
+    def price(self, metrics: CandidateMetrics) -> float:
+        """Return dollars per million requests of a month, which is what plans show.
+
+        Without boot and the wait for last answers, which weigh much in a trace of seconds. A
+        budget, and what was not simulated, is about the trace itself.
+        """
+        shown = self.budget is None and np.isfinite(metrics.month)
+        return metrics.month / self.millions_a_month if shown else metrics.cost
+
+    def weigh(self, metrics: CandidateMetrics) -> float:
+        """Return what decides between candidates that were simulated: as `aim`, but of a month."""
+        return self.price(metrics) if self.budget is None else metrics.latency
+
     def figure_to_limit(self, metrics: CandidateMetrics) -> float:
         """Return what must keep to the limit: seconds, with a budget dollars per million."""
         return metrics.latency if self.budget is None else metrics.cost
@@ -306,7 +319,7 @@ class PlanningProblem:
         """
         met = self.meets_constraint(metrics)
         by_cost = (self.budget is None) == met
-        first, second = metrics.cost, metrics.latency
+        first, second = self.price(metrics), metrics.latency
         key = (bool(metrics.broken), not met)
         return (*key, first, second) if by_cost else (*key, second, first)
 

@@ -48,7 +48,7 @@ class Reasons:
         if not self.problem.meets_constraint(metrics):
             return self._miss(metrics)
         what = "cost" if self.problem.budget is None else "latency"
-        against, aim = self.problem.aim(metrics), self.problem.aim(winner)
+        against, aim = self.problem.weigh(metrics), self.problem.weigh(winner)
         if judged is not None and not judged.holds(self.problem.options.unseen_share):
             return f"{self._keeps} on {judged.label} other days only"
         if against < aim:
