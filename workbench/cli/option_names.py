@@ -30,6 +30,7 @@ _CALL = re.compile(rf"\b(?:workbench\.|wb\.)?(?:[A-Z]\w*\(({_ANY})\)|[a-z]\w*\((
 _PAIR = re.compile(r"\b(\w+)=(\S*)")
 _SET = re.compile(r"\b(\w+)=(\.\.\.|True\b|'[\w-]+'|(?=[\s.,;:]|$))")
 _PROFILE_AGAIN = ("wb.profile(model, fresh=True)", "workbench profile MODEL --again")
+_NEED = re.compile(r"\bneeds=\{'(\w+)': '([^']*)'\}")
 _COMMAND = re.compile(rf"\b({'|'.join(COMMANDS)})\(\)")
 _NAME = re.compile(r"(?<![-\w./])[a-z]\w*\b(?![(/])")
 _OTHERWISE = {"latency": "slo", "kinds": "on"}
@@ -73,6 +74,6 @@ def name_options(text: str, arguments: Namespace) -> str:
         said = match.start() == 0 or "_" in match[0]  # not "rate" within a sentence
         return option(found) if found and said else match[0]
 
-    text = text.replace(*_PROFILE_AGAIN)
+    text = _NEED.sub(r"--need \1=\2", text.replace(*_PROFILE_AGAIN))
     text = _COMMAND.sub(r"workbench \1", _SET.sub(rewrite_set, _CALL.sub(rewrite_call, text)))
     return _NAME.sub(rewrite_name, text)

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from workbench.cli.arguments import add_registry_path, registry_of
 from workbench.cli.deployments import KIND_OPTIONS, add_deployment, add_scaling, deployment_of
 from workbench.cli.files import check_folder, write_table
-from workbench.cli.option_names import option_of
+from workbench.cli.option_names import name_options, option_of
 from workbench.cli.options import CHECK, FILES, POLICY, SLO, TRAFFIC, add_model, add_options
 from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cli.planned_scaling import PlannedScaling
@@ -124,7 +124,7 @@ def _show(
     named = {_describe(each, varied): one for each, one in zip(combinations, found, strict=True)}
     for name, each in named.items():
         if each.error:
-            announce(f"workbench: {name}: {each.error}")
+            announce(f"workbench: {name}: {name_options(each.error, arguments)}")
     results = {name: each.result for name, each in named.items() if each.result is not None}
     if not results:
         raise WorkbenchError("None of the experiments could be carried out.")

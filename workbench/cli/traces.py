@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.files import check_new
+from workbench.cli.files import check_new, translate_write_errors
 from workbench.cli.options import FILES, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.traffic import is_traffic_given, read_traffic
@@ -39,7 +39,7 @@ def _traces(arguments: Arguments) -> int:
         return _list(arguments)
     path = _check_out(arguments.out)
     trace = read_traffic(arguments)
-    written = None if path is None else str(_WRITERS[path.suffix](trace, path))
+    written = None if path is None else _write(trace, path)
     figures = trace.describe()
     if arguments.json:
         print_json({"name": trace.name, **figures}, written=written)
@@ -48,6 +48,12 @@ def _traces(arguments: Arguments) -> int:
     if written:
         print_text(arguments, f"\nTrace: {written}\nNext: workbench simulate --trace {written}")
     return 0
+
+
+def _write(trace: Trace, path: Path) -> str:
+    with translate_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return str(_WRITERS[path.suffix](trace, path))
 
 
 def _list(arguments: Arguments) -> int:

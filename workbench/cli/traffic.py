@@ -98,6 +98,7 @@ def _spread_counts(arguments: Arguments, how: dict[str, Any]) -> Trace:
             f"{arguments.trace} is read as counts between blanks: say with --count-period how long "
             "each counted, as 1s."
         )
+    positive("count_period", arguments.count_period, "seconds")
     if how:
         raise InvalidInput(f"Counts are not read with {_options(how)}: leave that out.")
     return from_counts(arguments.trace, period=arguments.count_period, seed=arguments.seed)

@@ -65,7 +65,7 @@ def _execute(notebook: Any, values: Mapping[str, object], name: str) -> Any:  # 
             values,
             progress_bar=False,
             kernel_manager_class=_own_kernel(),
-            extra_arguments=["--log-level=ERROR", f"--IPKernelApp.exec_lines={_KEEP_CHARTS}"],
+            extra_arguments=["--log-level=CRITICAL", f"--IPKernelApp.exec_lines={_KEEP_CHARTS}"],
         )
     except PapermillExecutionError as error:
         raise WorkbenchError(

@@ -409,8 +409,8 @@ def _arrivals(values: ArrayLike) -> Floats:
         row = int(falls.argmax()) + 1
         raise InvalidInput(
             f"arrivals must be sorted, but row {row + 1} (counted from 1) at {times[row]:.9g} s "
-            f"comes before row {row} at {times[row - 1]:.9g} s. Sort them first, or have "
-            "from_timestamps, from_csv or from_parquet do it with sort=True."
+            f"comes before row {row} at {times[row - 1]:.9g} s. Sort them first, or "
+            "have it done with sort=True."
         )
     return times
 
