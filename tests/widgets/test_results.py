@@ -1,5 +1,7 @@
 """The results: rows of a table with what can be done to them, and charts."""
 
+import json
+import math
 import re
 from dataclasses import replace
 
@@ -93,6 +95,16 @@ def test_figures_that_none_has_have_no_column_and_what_is_unknown_sorts_as_such(
     assert column(results, "Requests", "value") == [None, 400]
     assert column(results, "Known by") == ["predicted", "unknown"]
     assert all(each["hint"] for each in results.table.columns)
+
+
+def test_a_percentile_among_failed_requests_is_infinite_and_no_share_of_another(results):
+    for latency in (math.nan, 0.004, math.nan):
+        results.add(made_run(latency=latency))
+
+    assert column(results, "p95") == ["∞", "4 ms", "∞"]
+    assert column(results, "p95", "value") == [None, pytest.approx(0.004), None]
+    assert set(column(results, "p95", "change")) == {""}
+    json.dumps(results.table.rows, allow_nan=False)
 
 
 def test_the_verdict_is_that_of_the_result_with_its_reason(results):

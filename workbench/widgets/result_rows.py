@@ -1,5 +1,6 @@
 """Results as rows of a table: their main figures, and how far each is off a baseline's."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,9 @@ def _cell(key: str, row: Row, base: Row) -> Cell:
     if key == "verdict":
         verdict = Verdict(value, row["verdict_reason"], row["requests_needed"])
         return Cell(str(verdict), WORDS.index(value), hint=verdict.reason)
-    change = ""
-    if column.compared and base.get(key) and row["run"] != base["run"]:
-        change = percent_with_sign(value / base[key] - 1)
+    if isinstance(value, float) and not math.isfinite(value):  # so many failed; JSON has none
+        return Cell(column.text(value))
+    change, before = "", base.get(key)
+    if column.compared and before and math.isfinite(before) and row["run"] != base["run"]:
+        change = percent_with_sign(value / before - 1)
     return Cell(column.text(value), value, change)
