@@ -78,7 +78,7 @@ class SettingCurve:
         """The value at which a million requests cost least; of several, the fastest.
 
         Raises:
-            InvalidInput: No request was answered at any.
+            InvalidInput: At none were enough requests answered for a time and a cost.
         """
         return int(best_row(self.frame, "cheapest")["value"])
 
@@ -87,7 +87,7 @@ class SettingCurve:
         """The value with the lowest p99, or time of a call where that is unknown.
 
         Raises:
-            InvalidInput: No request was answered at any.
+            InvalidInput: At none were enough requests answered for a time and a cost.
         """
         return int(best_row(self.frame, "fastest")["value"])
 

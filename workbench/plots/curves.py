@@ -12,6 +12,7 @@ from workbench.quantiles import SLO
 if TYPE_CHECKING:
     import polars as pl
 
+_TOO_FEW = "At no value were enough requests answered for a time and a cost."
 _CALL, _LATENCY, _COST = "time of a call", "p99 latency", "cost of a million"
 
 
@@ -79,14 +80,14 @@ def best_row(frame: "pl.DataFrame", by: str) -> dict[str, Any]:
     """Return the row of a curve that is "cheapest", or "fastest" by p99, or by its mean if unknown.
 
     Raises:
-        InvalidInput: No request was answered at any value.
+        InvalidInput: At no value were enough requests answered for a time and a cost.
     """
     import polars as pl
 
     time = pl.coalesce("p99", "call")
     known = frame.filter(time.is_finite(), pl.col("per_million").is_finite())
     if known.is_empty():
-        raise InvalidInput("No request was answered at any value: see `frame`.")
+        raise InvalidInput(f"{_TOO_FEW} See `frame`.")
     order = (pl.col("per_million"), time) if by == "cheapest" else (time, pl.col("per_million"))
     return known.sort(*order).row(0, named=True)
 
@@ -96,7 +97,7 @@ def _describe(frame: "pl.DataFrame") -> str:
     try:
         best = {by.capitalize(): best_row(frame, by) for by in ("cheapest", "fastest")}
     except InvalidInput:
-        return "No request was answered at any value."
+        return _TOO_FEW
     words = [
         f"{by}: {row['value']} ({duration(row['call'])} a call, "
         f"{dollars(row['per_million'])} a million)."
