@@ -226,12 +226,12 @@ class Run(Percentiles):
             q,
             confidence=confidence,
             worth=self.worth,
-            extra=self._cold_share,
+            extra=self.cold_share,
             ordered=self._sorted_latencies,
         )
 
     @property
-    def _cold_share(self) -> float:
+    def cold_share(self) -> float:
         """The share of requests that waited for a cold start, where known: else that met one."""
         cold = self.frame["cold"].to_numpy()
         if has_column(self.frame, "init"):

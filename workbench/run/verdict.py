@@ -119,10 +119,20 @@ def _judge_run(run: "Run", slo: SLO) -> Verdict:
     reason = f"{_in_time(share)} {where}"
     if low > limit or high <= limit:
         return Verdict("missed" if low > limit else "met", reason)
-    below, above = run.cdf([low, high])
-    reach = max(q - float(below), float(above) - q)
-    needed = _count_needed(share, q, reach, len(run))
+    below, above = map(float, run.cdf([low, high]))
+    least = q * (1 - _doubtful_share(run, q))  # of the requests in time, where cold ones are not
+    if least < share < q:
+        why = "Cold starts may be of the beginning alone, and without them it may be met."
+        return Verdict("cannot tell", f"{reason} {why}")
+    nearest, reach = (q, above - q) if share >= q else (least, least - below)
+    needed = _count_needed(share, nearest, reach, len(run))
     return Verdict("cannot tell", f"{reason} The target lies between.", needed)
+
+
+def _doubtful_share(run: "Run", q: float) -> float:
+    """Return the share of requests that the interval holds with and without: see `Run.interval`."""
+    repeated = run.replications_for(q)
+    return run.cold_share if repeated is None else repeated.cold
 
 
 def _judge_prediction(prediction: Predicted, slo: SLO) -> Verdict:
