@@ -33,6 +33,7 @@ def test_the_value_is_the_plan_and_winner_reason_and_near_misses_are_shown(found
     assert f"{found.label}." in view.found.value
     assert "meets the target at the least cost" in view.found.value
     assert html.escape(found.near_misses["reason"][0]) in view.found.value
+    assert f"${found.near_misses['cost_per_month'][0]:,.2f}</td>" in view.found.value
     assert 'alt="Latency (p95) against cost' in view.chart.value
     assert (view.bar.value, view.bar.max) == (1, 1)
     assert view.status.text.startswith("Decided in")

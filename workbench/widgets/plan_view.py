@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import ipywidgets
 
-from workbench.formatting import Table, duration
+from workbench.formatting import Table, dollars, duration
 from workbench.planner.options import Options
 from workbench.planner.plans import Candidate, Plan
 from workbench.planner.search import plan
@@ -88,7 +88,8 @@ def plan_tables(found: Plan) -> str:
     """Return a plan's winner and reason, near misses, and the best of each type, as HTML."""
     quantile = f"p{100 * found.slo.quantile:g}"
     near = _rows(found.near_misses.head(_MAX_NEAR_MISSES))
-    columns = ["type", "deployment and policy", quantile, "$ per million", "other days", "why"]
+    columns = ["type", "deployment and policy", quantile, "$ a month", "$ a million"]
+    columns += ["other days", "why"]
     word = "Winner" if found.feasible else "Nothing meets the target; the nearest"
     winner = f"<p><strong>{word}</strong>: {html.escape(found.label)}.</p>"
     misses = frame_table(Table(columns, near, "Near misses")) if near else ""
@@ -98,11 +99,15 @@ def plan_tables(found: Plan) -> str:
 
 def _rows(candidates: "pl.DataFrame") -> list[list[object]]:
     chosen = candidates.select(
-        "kind", "deployment", "policy", "latency", "cost_per_million", "unseen", "reason"
+        *("kind", "deployment", "policy", "latency", "cost_per_month", "cost_per_million"),
+        *("unseen", "reason"),
     )
     return [
-        [kind, f"{place}, {policy}", duration(latency), cost, unseen or "not tried", reason]
-        for kind, place, policy, latency, cost, unseen, reason in chosen.iter_rows()
+        [
+            *(kind, f"{place}, {policy}", duration(latency)),
+            *(dollars(month), dollars(million), unseen or "not tried", reason),
+        ]
+        for kind, place, policy, latency, month, million, unseen, reason in chosen.iter_rows()
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets
 
 from workbench.errors import InvalidInput
-from workbench.formatting import Table, duration
+from workbench.formatting import Table, dollars, duration
 from workbench.planner.options import Options
 from workbench.quantiles import SLO
 from workbench.registry.api import Registry
@@ -265,7 +265,7 @@ def selection_tables(found: Selection) -> str:
     words = "".join(f"<li>{html.escape(flip.sentence)}</li>" for flip in found.flips)
     changes = f"<p>What would change it:</p><ul>{words}</ul>" if words else ""
     titles = ["model", "where", "state", "accuracy", "in time and right"]
-    titles += [f"p{100 * found.question.slo.quantile:g}", "$ per million", "why"]
+    titles += [f"p{100 * found.question.slo.quantile:g}", "$ a month", "$ a million", "why"]
     table = Table(titles, _rows(found), "Candidates, the winner first")
     return f"<p><strong>{html.escape(found.sentence)}</strong></p>{frame_table(table)}{changes}"
 
@@ -273,15 +273,15 @@ def selection_tables(found: Selection) -> str:
 def _rows(found: Selection) -> list[list[object]]:
     shown = found.table.head(_MAX_ROWS).select(
         *("candidate", "inference_type", "deployment", "state", "accuracy", "effective_accuracy"),
-        *("latency", "cost_per_million", "sentence"),
+        *("latency", "cost_per_month", "cost_per_million", "sentence"),
     )
     return [
         [
             *(model, where or kind or "any", state),
             *("unknown" if share is None else f"{share:.3f}" for share in (accuracy, in_time)),
             "unknown" if latency is None else duration(latency),
-            "unknown" if cost is None else cost,
+            *("unknown" if cost is None else dollars(cost) for cost in costs),
             why,
         ]
-        for model, kind, where, state, accuracy, in_time, latency, cost, why in shown.iter_rows()
+        for model, kind, where, state, accuracy, in_time, latency, *costs, why in shown.iter_rows()
     ]
