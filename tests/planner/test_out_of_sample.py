@@ -70,6 +70,14 @@ def test_without_draws_and_hours_nothing_is_said_out_of_sample():
     assert found.frame["out_of_sample"].null_count() == found.frame.height
 
 
+def test_what_misses_the_target_is_not_said_to_be_judged_out_of_sample():
+    missed = plan(TIMES, day(1), SLO(latency=0.008), replace(ONE, unseen_draws=1))
+
+    assert not missed.feasible
+    assert not any("Out of sample" in note for note in missed.notes)
+    assert any("Out of sample" in note for note in plan(TIMES, day(1), TARGET, ONE).notes)
+
+
 def test_a_winner_near_the_target_says_that_it_is_within_its_uncertainty():
     policy = replace(ONE, max_waits=[0.079], headroom=0.0, unseen_draws=0)
     trace = poisson(rate=60, duration=60, seed=1)

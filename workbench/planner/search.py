@@ -120,6 +120,7 @@ def plan(
         judge_out_of_sample(problem, tables)
         watch.lap("try on other days")
     notes = (*filter(None, [busy, spared, note]), *warnings, *_collect_warnings(problem))
+    notes += tuple(_describe_days(problem, judged=any(each.out_of_sample for each in tables)))
     return Plan(task=problem, fields=tables, spent=watch.seconds, notes=notes, model=model)
 
 
@@ -225,10 +226,10 @@ def _collect_warnings(problem: PlanningProblem) -> list[str]:
         )
     if len(np.unique(problem.trace.rows)) > 1:
         notes.append("Requests differ in rows: the exact model takes each to carry the mean.")
-    return [*notes, *_describe_days(problem)]
+    return notes
 
 
-def _describe_days(problem: PlanningProblem) -> Iterator[str]:
+def _describe_days(problem: PlanningProblem, *, judged: bool) -> Iterator[str]:
     """Yield what picks were tried and judged on, in sentences."""
     days, held = problem.days, problem.holdout
     if days is not None and not days.source:
@@ -243,6 +244,6 @@ def _describe_days(problem: PlanningProblem) -> Iterator[str]:
             f"Chosen on the first {duration(problem.trace.duration)} of the trace, which the costs "
             f"are of, and judged out of sample on {held.label}."
         )
-    elif days is not None and days.source:
+    elif judged:
         draws = problem.options.unseen_draws
         yield f"Out of sample: {draws} such days more, which nothing was chosen on."
