@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import command
+from tests.widgets.test_whatif_browser import Seen
 
 MADE = """
 import workbench as wb
@@ -46,7 +47,7 @@ def run_cell(page, number):
 
 @pytest.fixture
 def page(share_notebook):
-    page = share_notebook(MADE, "figures[1]", "print(picked)", "views[2].figure = None")
+    page = share_notebook(MADE, "figures[1]", "print(picked)")
     expect(page.locator(".wb-chart-view svg.marks").first).to_be_visible()
     return page
 
@@ -83,7 +84,7 @@ def test_a_click_on_a_point_gives_its_row_to_python(page):
 
 
 def test_a_new_figure_takes_the_place_of_the_former(page):
-    run_cell(page, 3)
+    Seen(page).run("views[2].figure = None")
 
     expect(page.locator(".wb-chart-view svg.marks")).to_have_count(2)
 
