@@ -20,7 +20,7 @@ from tests.widgets.test_live_browser import KEPT
 from workbench.run import Run, load_run
 
 SCRIPT = Path(sys.executable).with_name("workbench")
-DRAWN = "all => all.every(img => img.complete && img.naturalWidth > 300)"
+DRAWN = "all => all.every(svg => svg.width.baseVal.value > 300)"
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_a_visitor_simulates_the_preset_by_keyboard_alone(classroom, page):
         "digits-mlp-small"
     )
     expect(app.charts).to_have_count(4)
-    assert app.charts.evaluate_all("all => all.every(svg => svg.clientWidth > 300)")
+    assert app.charts.evaluate_all(DRAWN)
     assert page.title() == "Inference Workbench"
 
 
@@ -152,7 +152,8 @@ def test_a_report_shows_its_charts_with_the_network_cut_off(page, environment, t
     page.goto((tmp_path / "report.html").as_uri())
 
     expect(page.get_by_role("heading", name="Mine")).to_be_visible()
-    charts = page.get_by_role("main").get_by_role("img")
+    charts = page.locator("main figure svg")
+    expect(charts.first).to_be_visible()
     assert charts.count() >= 3
     assert charts.evaluate_all(DRAWN)
     assert page.get_by_text("wb.load_run").count() == 0
