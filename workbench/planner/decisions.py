@@ -211,6 +211,8 @@ class Decision:
             return f"{words}: {own.verdict.reason.rstrip('.')}."
         if not own.possible:
             return f"{words}: {own.reason}."
+        if not own.cost_per_month:
+            return f"{words}; it has no price to compare with."
         more = (
             f"{dollars(abs(self.difference))} a month {'less' if self.difference >= 0 else 'more'}"
         )

@@ -114,7 +114,7 @@ class Reasons:
             return f"{self._name} {duration(metrics.latency)}, {self._barely(metrics.latency)}"
         if self.problem.budget is None:
             return (
-                f"{self._name} {duration(metrics.latency)} above the target of "
+                f"{self._name} {duration(metrics.latency)}, above the target of "
                 f"{duration(self.problem.slo.latency)}"
             )
         return f"${metrics.cost:.4g} per million above the budget of ${self.problem.budget:.4g}"

@@ -85,7 +85,7 @@ def _explain(problem: PlanningProblem, winner: CandidateMetrics, *, bound: bool)
     latency, cost = pl.col("latency"), pl.col("cost_per_million")
     least = "at least " if bound else ""
     slow = pl.format(
-        "{} {}{} above the target of {}",
+        "{} {}{}, above the target of {}",
         pl.lit(f"p{100 * problem.slo.quantile:g}"),
         pl.lit(least),
         _format_seconds_column(latency),

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     import altair as alt
 
 
-def colour(names: Sequence[str], field: str = "run") -> "alt.Color":
-    """Return the colour channel of a field, by default of `run`."""
+def colour(names: Sequence[str], field: str = "run", shown: Sequence[str] = ()) -> "alt.Color":
+    """Return the colour channel of a field, by default of `run`; the legend has those `shown`."""
     import altair as alt
 
-    return alt.Color.from_dict({**colour_settings(names), "field": field})
+    return alt.Color.from_dict({**colour_settings(names, shown), "field": field})
 
 
 def dash(names: Sequence[str]) -> dict[str, str]:
@@ -23,11 +23,11 @@ def dash(names: Sequence[str]) -> dict[str, str]:
     return {"dash": f"{json.dumps(dashes)}[indexof({json.dumps(list(names))}, datum.run)]"}
 
 
-def shape(names: Sequence[str]) -> "alt.Shape":
+def shape(names: Sequence[str], shown: Sequence[str] = ()) -> "alt.Shape":
     """Return the point shape channel of the field `run`."""
     import altair as alt
 
-    return alt.Shape.from_dict(shape_settings(names))
+    return alt.Shape.from_dict(shape_settings(names, shown))
 
 
 def panels(field: str, values: Sequence[str]) -> "alt.Row":
@@ -38,24 +38,30 @@ def panels(field: str, values: Sequence[str]) -> "alt.Row":
     return alt.Row(f"{field}:N", title=None, sort=list(values), header=header)
 
 
-def colour_settings(names: Sequence[str]) -> dict[str, Any]:
+def colour_settings(names: Sequence[str], shown: Sequence[str] = ()) -> dict[str, Any]:
     """Return the colour channel of the field `run` as Vega-Lite writes it."""
-    return _channel(names, PALETTE)
+    return _channel(names, PALETTE, shown)
 
 
-def shape_settings(names: Sequence[str]) -> dict[str, Any]:
+def shape_settings(names: Sequence[str], shown: Sequence[str] = ()) -> dict[str, Any]:
     """Return the point shape channel of the field `run` likewise."""
-    return _channel(names, SHAPES)
+    return _channel(names, SHAPES, shown)
 
 
-def _channel(names: Sequence[str], marks: Sequence[Any]) -> dict[str, Any]:
+def _channel(
+    names: Sequence[str], marks: Sequence[Any], shown: Sequence[str]
+) -> dict[str, Any]:
     width = 84 + 7 * max(len(name) for name in names)  # a rough measure of a symbol and its label
     return {
         "field": "run",
         "type": "nominal",
         "scale": {"domain": list(names), "range": _repeat(marks, len(names))},
         "title": None,
-        "legend": {"orient": "top", "columns": max(1, WIDTH // width)},
+        "legend": {
+            "orient": "top",
+            "columns": max(1, WIDTH // width),
+            **({"values": list(shown)} if shown else {}),
+        },
     }
 
 

@@ -110,7 +110,9 @@ def _layers(
     """Return target, front, points, and the frames of winner and today's choice."""
     import polars as pl
 
-    kinds = list(dict.fromkeys(decision.frame["kind"]))
+    searched = [table.kind for table in decision.plan.fields]  # coloured as by plot_break_even
+    kinds = list(dict.fromkeys([*searched, *decision.frame["kind"]]))
+    shown = [kind for kind in kinds if kind in set(data["run"])]
     quantile = f"p{100 * decision.slo.quantile:g}"
     x = axis.settings() | {"title": f"{quantile} l{axis.settings()['title'][1:]}"}
     y = cost_settings("month", near["cost_per_month"].to_list())
@@ -118,7 +120,7 @@ def _layers(
     y["scale"] |= {"clamp": True, "domain": [low / 1.6, 2 * high]}  # room for words
     place = {"x": x, "y": y}
     tooltip = [{"field": name, "title": title} for name, title in _TOOLTIP.items()]
-    by_kind = place | {"color": colour_settings(kinds), "tooltip": tooltip}
+    by_kind = place | {"color": colour_settings(kinds, shown), "tooltip": tooltip}
     front = near.filter(on="front")
     types = data.filter(on="type").reverse()  # the best is drawn over the others
     return [
@@ -127,7 +129,7 @@ def _layers(
         _layer(
             types,
             {"type": "point", "filled": True, "size": 150, "opacity": 1},
-            by_kind | {"shape": shape_settings(kinds)},
+            by_kind | {"shape": shape_settings(kinds, shown)},
         ),
         _layer(front, {"type": "point", "filled": True, "size": 25, "opacity": 1}, by_kind),
         *_frames(data.filter(pl.col("on") != "front"), axis, place | {"tooltip": tooltip}),

@@ -225,7 +225,8 @@ def plot_break_even(
     known = data.drop_nulls("cost_per_million").rename({"kind": "run"})
     if known.is_empty():
         raise InvalidInput("No inference type meets the target at any of the rates.")
-    kinds, marks = list(dict.fromkeys(known["run"])), break_even_points(data)
+    kinds, marks = list(dict.fromkeys(data["kind"])), break_even_points(data)
+    shown = [kind for kind in kinds if kind in set(known["run"])]
     rates = data["rate"].to_list()
     rate = alt.X(
         "rate:Q",
@@ -234,13 +235,13 @@ def plot_break_even(
         axis=alt.Axis(format=",~r", values=log_ticks(min(rates), max(rates))),
     )
     tooltip = ["run:N", "rate:Q", "deployment:N", "policy:N", "latency:Q", f"cost_per_{per}:Q"]
-    base = alt.Chart(known).transform_calculate(**dash(kinds)).encode(color=colour(kinds))
+    base = alt.Chart(known).transform_calculate(**dash(kinds)).encode(color=colour(kinds, shown=shown))
     crossing = alt.Chart(marks)
     layers = [
         crossing.mark_rule(style="target"),
         base.mark_line(strokeWidth=2.5).encode(strokeDash=alt.StrokeDash("dash:N", scale=None)),
         base.mark_point(filled=True, size=60, opacity=1).encode(
-            shape=shape(kinds), tooltip=tooltip
+            shape=shape(kinds, shown), tooltip=tooltip
         ),
         crossing.mark_point(size=240, color=INK, strokeWidth=2.5),
     ]
@@ -248,7 +249,7 @@ def plot_break_even(
     flat = [layers[0].encode(x=rate), *(each.encode(x=rate, y=cost) for each in layers[1:])]
     sentences = [_find_crossing(row) for row in marks.iter_rows(named=True)]
     sentences = sentences or [f"The cheapest throughout: {data.filter('cheapest')['kind'][0]}."]
-    never = [kind for kind in dict.fromkeys(data["kind"]) if kind not in kinds]
+    never = [kind for kind in kinds if kind not in shown]
     sentences += [f"Never meets the target: {', '.join(never)}."] if never else []
     return Figure(
         data=data,

@@ -155,13 +155,14 @@ class Registry:
         self.path = as_path(path) if path is not None else home() / "registry"
         self.artifacts = self.path / "artifacts"
         self._clock = clock or _now
-        self._progress = progress or _announce
+        self._progress = progress or _say_nothing  # of ready-made models their record tells it
         self._timeout = not_negative("timeout", timeout, "seconds")
         self._prepare()
         if path is None and self.writable:
             from workbench.registry import zoo  # trains models, which few processes need
 
             zoo.build(self, show=show_progress if progress is None else None, progress=progress)
+        self._progress = progress or _announce
 
     def with_timeout(self, timeout: float) -> "Registry":
         """Return the same registry, with other seconds to wait for another process."""
@@ -845,6 +846,10 @@ def _user() -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _say_nothing(line: str) -> None:
+    pass
 
 
 def _announce(line: str) -> None:

@@ -5,7 +5,7 @@ const MIMETYPE = "application/vnd.vegalite.v5+json";
 const OPTIONS = { metadata: { [MIMETYPE]: { embed_options: { renderer: "svg" } } } };
 const USUAL = 720; // the width that legends and line breaks of a specification are made for
 const WIDEST = 960;
-const MENU = 40; // to the right of the chart
+const MENU = 50; // and Vega's padding, to the right of the chart
 const INK = "#797979"; // plots.theme: readable on any ground
 const MOST_KEPT = 400_000; // characters of a drawing that is kept
 

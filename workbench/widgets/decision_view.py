@@ -22,7 +22,7 @@ from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
 from workbench.widgets.chart_view import ChartView, Datum
-from workbench.widgets.form import choice
+from workbench.widgets.form import choice, progress_bar
 from workbench.widgets.last_decision import ShownDecision, keep_shown, key_of, recall_shown
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 from workbench.widgets.saved_output import SavedOutput
@@ -100,7 +100,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self._finished = threading.Event()
         self._finished.set()
         self.sentence, self.caption, self.table = (ipywidgets.HTML() for _ in range(3))
-        self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="240px", display="none"))
+        self.bar = progress_bar("240px")
         self.status = Status()
         self.chart = ChartView(on_pick=self._pick, with_title=False, height=_HEIGHT)
         self.shown = ipywidgets.ToggleButtons(
@@ -119,6 +119,8 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         )
         about = "The best of each inference type, and what is chosen today"
         self.rows = choice("Or another", [], None, about)
+        self.rows.style.description_width = "auto"
+        self.rows.layout = ipywidgets.Layout(flex="1 1 0", min_width="240px")
         self.use_button = ipywidgets.Button(
             description="Use this", tooltip="Fill the form with what is selected beside it"
         )
@@ -288,12 +290,13 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         check()
         more = f"<p>{html.escape(found.today_sentence)}</p>" if found.today_sentence else ""
         sentence = f'<p class="wb-sentence">{html.escape(found.sentence)}</p>{more}'
-        table = frame_table(found.table(), "Decision")
+        table = frame_table(replace(found.table(), caption="Simulated."), "Decision")
         self._costs, self.sentence.value = None, sentence
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in found.notes)
         words = "As a table, and what it takes for granted"
         self.table.value = f"<details><summary>{words}</summary>{table}{notes}</details>"
-        self.rows.options = [(_describe(row), row) for row in found.rows]
+        self.rows.options = [(_describe(row), row) for row in found.rows if not row.winner]
+        self.rows.value = next((row for _, row in self.rows.options), None)  # the runner-up
         self._found.layout.display = None
         if self.shown.value == _BY_COST:
             self._draw(figure)

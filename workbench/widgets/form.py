@@ -65,6 +65,11 @@ def button(label: str, about: str, style: str = "") -> ipywidgets.Button:
     return ipywidgets.Button(description=label, tooltip=about, button_style=style)
 
 
+def progress_bar(width: str) -> ipywidgets.IntProgress:
+    """Return a bar that is hidden until something is under way."""
+    return ipywidgets.IntProgress(layout=ipywidgets.Layout(width=width, display="none"))
+
+
 def show(control: Control, *, shown: bool) -> None:
     """Show or hide a control."""
     control.layout.display = None if shown else "none"

@@ -9,7 +9,7 @@ import traitlets
 from workbench.errors import WorkbenchError
 from workbench.measuring.profile_cache import recall_profile
 from workbench.registry.model import Model
-from workbench.widgets.form import button
+from workbench.widgets.form import button, progress_bar, show
 from workbench.widgets.notebook import run_in_background
 from workbench.widgets.pickers import Picker
 
@@ -45,7 +45,7 @@ class ProfilePicker(Picker):
             "Measure again", "Measure how long batches take, for when the machine was busy before."
         )
         self.measure_button.on_click(lambda _: self.measure())
-        self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="120px"))
+        self.bar = progress_bar("120px")
         super().__init__("Service times", {}, ipywidgets.HBox([self.measure_button, self.bar]))
 
     def offer(self, model: Model | None) -> None:
@@ -82,6 +82,7 @@ class ProfilePicker(Picker):
     def _switch(self, *, running: bool) -> None:
         self.measure_button.disabled = running
         self.bar.value = 0
+        show(self.bar, shown=running)
         self.set_trait("running", running)
 
     def _make(self) -> "Profile | None":

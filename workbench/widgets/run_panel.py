@@ -17,7 +17,7 @@ from workbench.plots.theme import PALETTE
 from workbench.queueing.predictions import Prediction
 from workbench.run import Run
 from workbench.widgets.chart_view import ChartView
-from workbench.widgets.form import show
+from workbench.widgets.form import progress_bar, show
 from workbench.widgets.live_progress import FLUSH_INTERVAL, LiveProgress
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 
@@ -78,7 +78,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self._points_shown = 0  # in the live chart
         self._pending_way = ""  # the way that waits for a confirmation
         show(self.confirm_button, shown=False)
-        self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="160px"))
+        self.bar = progress_bar("160px")
         self.figures = ipywidgets.HTML()
         self.shares = ipywidgets.HTML()
         self.chart = ChartView()
@@ -223,6 +223,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     def _switch(self, *, running: bool) -> None:
         """Enable some buttons, then disable the others, whose focus goes to the first of those."""
         self.set_trait("running", running)
+        show(self.bar, shown=running)
         if running:
             self.stop_button.disabled = False
             self._enable()

@@ -9,7 +9,7 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import Stopped, WorkbenchError
-from workbench.widgets.form import button
+from workbench.widgets.form import button, progress_bar, show
 from workbench.widgets.live_progress import FLUSH_INTERVAL, LiveProgress
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 from workbench.widgets.saved_output import SavedOutput
@@ -61,7 +61,7 @@ class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[
         self.stop_button = button("Stop", "End the search; what was found before stays.")
         self.apply_button = button(apply, "Have the controls hold what was found.")
         self.stop_button.disabled = self.apply_button.disabled = True
-        self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="160px"))
+        self.bar = progress_bar("160px")
         self.figures = ipywidgets.HTML()
         self.status = Status()
         self.find_button.on_click(lambda _: self.start())
@@ -104,7 +104,7 @@ class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[
         if self.running or search is None:
             return
         self._live = LiveProgress(self._clock)
-        self.set_trait("running", True)  # noqa: FBT003 - a trait's value
+        self._switch(running=True)
         self.stop_button.disabled = False
         self.find_button.disabled = self.apply_button.disabled = True
         self.status.say(self._doing)
@@ -166,8 +166,12 @@ class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[
         except Exception as failure:  # noqa: BLE001 - whatever failed has to be said, not lost
             error = f"{type(failure).__name__}: {failure}"
         self.set_trait("error", error)
-        self.set_trait("running", False)  # noqa: FBT003 - a trait's value
+        self._switch(running=False)
         self._ready(words or error, wrong=bool(error))
+
+    def _switch(self, *, running: bool) -> None:
+        self.set_trait("running", running)
+        show(self.bar, shown=running)
 
     def _ready(self, words: str, *, wrong: bool = False) -> None:
         """Enable what can be pressed, then disable Stop, and say this."""
