@@ -146,6 +146,13 @@ def test_nearly_all_is_not_all():
     assert table["answered in time"] == "99.99 %"
 
 
+def test_a_warning_of_all_runs_names_none():
+    runs = [made([0.02] * 20, label=label).amend(warnings=["It is slow."]) for label in "ab"]
+
+    assert compare(runs).warnings[0] == "It is slow."
+    assert [w for w in compare(runs).warnings if w.endswith("It is slow.")] == ["It is slow."]
+
+
 def test_warnings_name_their_run_and_notes_come_once():
     runs = [made([0.02] * 20, label=label, deployment=Local()) for label in ("m, a", "m, b")]
     runs[1] = runs[1].amend(warnings=["The load was late."])

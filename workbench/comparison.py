@@ -135,8 +135,15 @@ class Comparison:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader has to know of each run, and of each cost once."""
-        warnings = [f"{name}: {w}" for name, run in self.results.items() for w in _warnings(run)]
+        """What a reader has to know of runs and costs, each once, after the runs it is about."""
+        about: dict[str, list[str]] = {}
+        for name, run in self.results.items():
+            for warning in _warnings(run):
+                about.setdefault(warning, []).append(name)
+        warnings = [
+            warning if len(names) == len(self.results) else f"{'; '.join(names)}: {warning}"
+            for warning, names in about.items()
+        ]
         today = datetime.now(UTC).date()
         notes = [note for each in self.costs.values() for note in (*each.notes, each.stale(today))]
         return (*warnings, *dict.fromkeys(note for note in notes if note))
@@ -206,7 +213,7 @@ def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
         "failed": format_cell(row["failed"]),
         "p50": _milliseconds(row["p50"]),
         "p95": _milliseconds(row["p95"]),
-        "p95, 95 % interval": _span(row),
+        "p95 in the long run": _span(row),
         "p99": _milliseconds(row["p99"]),
     }
     if row["target"]:

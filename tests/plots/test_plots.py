@@ -276,8 +276,11 @@ def test_names_given_stay_beside_a_reference():
     assert plots.latency_errors({"mine": one}, other)["run"].unique().to_list() == ["mine"]
 
 
-def test_a_single_run_keeps_its_label():
-    assert list(name_results(run_of([1], label="mlp:1, local"))) == ["mlp:1, local"]
+def test_runs_alike_are_called_by_the_last_of_their_label_and_captioned_by_the_rest():
+    runs = [run_of([1], label="mlp:1, local, up to 8, 25 ms")] * 2
+
+    assert list(name_results(runs)) == ["up to 8, 25 ms", "up to 8, 25 ms #2"]
+    assert caption(name_results(runs[:1])).startswith("mlp:1, local. ")
 
 
 def test_runs_of_several_origins_are_told_apart_by_them():

@@ -325,7 +325,7 @@ def test_the_figures_are_a_csv_file_too(results):
     results.add(made_run())
 
     head, row = results.table.csv.splitlines()
-    assert dict(zip(head.split(","), row.split(","), strict=False))["run"] == '"mlp:1'
+    assert dict(zip(head.split(","), row.split(","), strict=False))["run"] == "no batching"
 
 
 def test_every_figure_of_the_table_is_one_of_the_comparison(results):

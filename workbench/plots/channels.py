@@ -48,9 +48,7 @@ def shape_settings(names: Sequence[str], shown: Sequence[str] = ()) -> dict[str,
     return _channel(names, SHAPES, shown)
 
 
-def _channel(
-    names: Sequence[str], marks: Sequence[Any], shown: Sequence[str]
-) -> dict[str, Any]:
+def _channel(names: Sequence[str], marks: Sequence[Any], shown: Sequence[str]) -> dict[str, Any]:
     width = 84 + 7 * max(len(name) for name in names)  # a rough measure of a symbol and its label
     return {
         "field": "run",

@@ -235,7 +235,8 @@ def plot_break_even(
         axis=alt.Axis(format=",~r", values=log_ticks(min(rates), max(rates))),
     )
     tooltip = ["run:N", "rate:Q", "deployment:N", "policy:N", "latency:Q", f"cost_per_{per}:Q"]
-    base = alt.Chart(known).transform_calculate(**dash(kinds)).encode(color=colour(kinds, shown=shown))
+    base = alt.Chart(known).transform_calculate(**dash(kinds))
+    base = base.encode(color=colour(kinds, shown=shown))
     crossing = alt.Chart(marks)
     layers = [
         crossing.mark_rule(style="target"),

@@ -23,7 +23,8 @@ def name_results(
 ) -> dict[str, AnyResult]:
     """Return results by names that tell them apart: what their labels and origins do not share.
 
-    Whoever passes a dictionary has named them.
+    Where that is nothing, it is the last of what a label lists, mostly the policy. Whoever passes
+    a dictionary has named them.
 
     Raises:
         InvalidInput: There is no run, or one without requests.
@@ -44,7 +45,7 @@ def name_results(
     if isinstance(runs, Mapping):
         return {str(of_kind("The name of a run", name, str)): runs[name] for name in runs}
     names: dict[str, AnyResult] = {}
-    labels, _ = split_labels(_parts(listed))
+    labels, _ = _split(listed)
     for run, label in zip(listed, labels, strict=True):
         names[make_unique(label, names)] = run
     return names
@@ -52,7 +53,7 @@ def name_results(
 
 def caption(runs: Mapping[str, Result]) -> str:
     """Return what the runs' labels share, and their origins."""
-    _, shared = split_labels(_parts(list(runs.values())))
+    _, shared = _split(list(runs.values()))
     origins = ", ".join(dict.fromkeys(run.origin for run in runs.values()))
     return ". ".join(filter(None, (shared, origins[:1].upper() + origins[1:]))) + "."
 
@@ -61,6 +62,14 @@ def common_slo(runs: Mapping[str, Result]) -> SLO | None:
     """Return the target of the runs, None when they have none or not the same."""
     targets = {run.slo for run in runs.values()}
     return targets.pop() if len(targets) == 1 else None
+
+
+def _split(runs: Sequence[Result]) -> tuple[list[str], str]:
+    """Return a short name of each run, and what their labels share."""
+    parts = _parts(runs)
+    if any(each != parts[0] for each in parts):
+        return split_labels(parts)
+    return [parts[0][-1]] * len(runs), ", ".join(parts[0][:-1])
 
 
 def _parts(runs: Sequence[Result]) -> Labels:

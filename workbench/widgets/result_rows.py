@@ -28,7 +28,6 @@ class Column:
 COLUMNS = {
     "verdict": Column("Verdict", "Whether the target is met, as far as can be known", str),
     "origin": Column("Known by", "Predicted, simulated or measured, and where", str),
-    "traffic": Column("Traffic", "What came", str),
     "p50": Column("p50", "Half of the requests are answered within this", duration, compared=True),
     "p95": Column("p95", "95 % of the requests are answered within", duration, compared=True),
     "p99": Column("p99", "99 % of the requests are answered within", duration, compared=True),
@@ -42,6 +41,7 @@ COLUMNS = {
     "mean_batch_size": Column("Batch", "Requests in a batch, on average", figure),
     "spilled": Column("Spilled", "Share answered by the overflow", percent),
     "accuracy": Column("Right", "Share of rows predicted right", percent),
+    "traffic": Column("Traffic", "What came", str),
 }
 """The table's columns in order; those without any figure are left out."""
 
