@@ -53,6 +53,12 @@ def test_what_is_far_slower_than_the_target_is_named_below_the_title(decision):
     assert all(kind in plots.plot_decision(decision).subtitle[-1] for kind in slow)
 
 
+def test_where_all_is_far_slower_nothing_stands_at_the_edge(decision):
+    strict = wb.decide(TIMES, TRACE, wb.SLO(latency=1e-4), OPTIONS)
+
+    assert "At the right edge" not in plots.plot_decision(strict).subtitle[-1]
+
+
 def test_what_has_no_price_is_named_and_not_drawn():
     decision = decide(TIMES, TRACE, wb.SLO(latency=0.3), OPTIONS, today=wb.Local(workers=2))
     figure = plots.plot_decision(decision)

@@ -76,7 +76,7 @@ def plot_cost_by_item(costs: Mapping[str, Cost]) -> Figure:
         pl.col("per_million").map_elements(dollars, return_dtype=pl.String).alias("label")
     )
     longest = max(len(name) for name in names)
-    width = WIDTH - 80 - 7 * longest  # what the names leave
+    width = WIDTH - 140 - 7 * longest  # what names and figures leave
     base = alt.Chart(shown, width=max(300, width), height=alt.Step(24)).encode(
         x=alt.X(
             "per_million:Q",

@@ -117,7 +117,8 @@ def _layers(
     x = axis.settings() | {"title": f"{quantile} l{axis.settings()['title'][1:]}"}
     y = cost_settings("month", near["cost_per_month"].to_list())
     low, high = y["scale"]["domain"]
-    y["scale"] |= {"clamp": True, "domain": [low / 1.6, 2 * high]}  # room for words
+    room = max(1.6, (high / low) ** 0.15)  # for words
+    y["scale"] |= {"clamp": True, "domain": [low / room, 2 * high]}
     place = {"x": x, "y": y}
     tooltip = [{"field": name, "title": title} for name, title in _TOOLTIP.items()]
     by_kind = place | {"color": colour_settings(kinds, shown), "tooltip": tooltip}
@@ -180,6 +181,7 @@ def _describe(decision: "Decision", data: "pl.DataFrame") -> str:
 
     limit = MAX_TARGET_RATIO * decision.slo.latency
     far = data.filter((pl.col("latency") > limit) & (pl.col("on") != "front"))
+    far = far.clear() if data["latency"].min() > limit else far  # then the axis holds them all
     words = [
         "Simulated; on the line nothing is both faster and cheaper, the small points by formula."
     ]

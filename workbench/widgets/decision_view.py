@@ -22,7 +22,7 @@ from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
 from workbench.widgets.chart_view import ChartView, Datum
-from workbench.widgets.form import choice, progress_bar
+from workbench.widgets.form import choice, name_fields, progress_bar
 from workbench.widgets.last_decision import ShownDecision, keep_shown, key_of, recall_shown
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 from workbench.widgets.saved_output import SavedOutput
@@ -292,7 +292,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         sentence = f'<p class="wb-sentence">{html.escape(found.sentence)}</p>{more}'
         table = frame_table(replace(found.table(), caption="Simulated."), "Decision")
         self._costs, self.sentence.value = None, sentence
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in found.notes)
+        notes = "".join(f"<p>{html.escape(name_fields(note))}</p>" for note in found.notes)
         words = "As a table, and what it takes for granted"
         self.table.value = f"<details><summary>{words}</summary>{table}{notes}</details>"
         self.rows.options = [(_describe(row), row) for row in found.rows if not row.winner]

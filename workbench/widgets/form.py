@@ -65,6 +65,25 @@ def button(label: str, about: str, style: str = "") -> ipywidgets.Button:
     return ipywidgets.Button(description=label, tooltip=about, button_style=style)
 
 
+_FIELDS = {
+    "give cold_start=, in seconds": "set it under Simulation",
+    "give boot=, in seconds": "set it under Simulation",
+    "give Options(cold_start=...), in seconds": "set it under Simulation",
+    "wb.profile(model, fresh=True)": "the button under Service times",
+}
+
+
+def name_fields(note: str) -> str:
+    """Return a note with the fields of the app in the place of what is written in code.
+
+    >>> name_fields("New instances start without delay: give cold_start=, in seconds.")
+    'New instances start without delay: set it under Simulation.'
+    """
+    for code, field in _FIELDS.items():
+        note = note.replace(code, field)
+    return note
+
+
 def progress_bar(width: str) -> ipywidgets.IntProgress:
     """Return a bar that is hidden until something is under way."""
     return ipywidgets.IntProgress(layout=ipywidgets.Layout(width=width, display="none"))

@@ -16,6 +16,7 @@ from workbench.plots.plans import plot_plan
 from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
+from workbench.widgets.form import name_fields
 from workbench.widgets.search_view import SearchView, wide_chart
 from workbench.widgets.tables import frame_table
 
@@ -71,7 +72,7 @@ class PlanView(SearchView[Plan]):
 
     def describe(self, found: Plan) -> str:
         """Return what planning took, and what to know of it."""
-        return " ".join([found.effort, *found.notes])
+        return name_fields(" ".join([found.effort, *found.notes]))
 
     def describe_taken(self, found: Plan) -> str:
         """Return the winner, and what of it no picker holds."""

@@ -12,6 +12,7 @@ from workbench.plots.latency import plot_latency_over_time
 from workbench.plots.places import plot_answers_by_place
 from workbench.plots.scaling import plot_scaling
 from workbench.run import Run
+from workbench.widgets.form import name_fields
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -24,7 +25,9 @@ _NO_COST_HTML = (
 
 def describe_notes(comparison: "Comparison") -> str:
     """Return what a reader has to know of the figures, as HTML."""
-    warnings = "".join(f"<p>{html.escape(warning)}</p>" for warning in comparison.warnings)
+    warnings = "".join(
+        f"<p>{html.escape(name_fields(warning))}</p>" for warning in comparison.warnings
+    )
     unpriced = not any(bill.total for bill in comparison.costs.values())
     return warnings + _NO_COST_HTML * unpriced
 

@@ -17,7 +17,7 @@ from workbench.plots.theme import PALETTE
 from workbench.queueing.predictions import Prediction
 from workbench.run import Run
 from workbench.widgets.chart_view import ChartView
-from workbench.widgets.form import progress_bar, show
+from workbench.widgets.form import name_fields, progress_bar, show
 from workbench.widgets.live_progress import FLUSH_INTERVAL, LiveProgress
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 
@@ -308,7 +308,11 @@ def _notes(result: Result) -> list[str]:
     kept = result.record.kept if isinstance(result, Run) else None
     carried = result.record.past_errors if isinstance(result, Run) else result.past_errors
     past = [f"{str(carried)[:1].upper()}{str(carried)[1:]}."] if carried else []
-    return [*result.warnings, *past, *([f"Kept: wb.load_run({kept!r})."] if kept else [])]
+    return [
+        *map(name_fields, result.warnings),
+        *past,
+        *([f"Kept: wb.load_run({kept!r})."] if kept else []),
+    ]
 
 
 def _head(result: Result, *, stopped: bool) -> str:
