@@ -147,7 +147,7 @@ def jupyter_below(home):
 @pytest.fixture(scope="session")
 def ahead():
     """What a kernel does before it takes its first cell."""
-    return "__import__('workbench.widgets').widgets.app"
+    return "__import__('workbench.widgets').widgets.App"
 
 
 @pytest.fixture(scope="session")

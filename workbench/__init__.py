@@ -4,7 +4,7 @@ This module is the table of contents: every public name, resolved on first use, 
 the workbench loads nothing heavy.
 """
 
-from importlib import import_module
+from workbench.contents import resolve_late
 
 _CONTENTS = {
     # what is to be run: a model, how long its batches take
@@ -88,18 +88,4 @@ _CONTENTS = {
     "errors": ["WorkbenchError"],
 }
 
-_HOME = {name: module for module, names in _CONTENTS.items() for name in names}
-
-__all__ = sorted(_HOME)  # noqa: PLE0605 - a list of the names above, sorted
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'workbench' has no attribute {name!r}")
-    value = getattr(import_module(f"workbench.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = resolve_late(__name__, _CONTENTS)

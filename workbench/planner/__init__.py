@@ -16,40 +16,20 @@ elsewhere than where they were measured follow the rule of `workbench.deployment
 `replan` decides again for each window of a trace, `rebatch` size and wait alone.
 """
 
-from workbench.planner.break_even import crossings
-from workbench.planner.buffer_search import rebatch
-from workbench.planner.candidates import (
-    CandidateMetrics,
-    CandidateTable,
-    Configuration,
-    SimulatedCandidate,
-)
-from workbench.planner.decisions import Decision, DecisionRow, decide
-from workbench.planner.instance_capacity import CapacityTable, capacities, find_capacity
-from workbench.planner.options import Options
-from workbench.planner.plans import Candidate, Plan
-from workbench.planner.problem import PlanningProblem
-from workbench.planner.revision import Replan, replan
-from workbench.planner.search import plan
+from workbench.contents import resolve_late
 
-__all__ = [
-    "Candidate",
-    "CandidateMetrics",
-    "CandidateTable",
-    "CapacityTable",
-    "Configuration",
-    "Decision",
-    "DecisionRow",
-    "Options",
-    "Plan",
-    "PlanningProblem",
-    "Replan",
-    "SimulatedCandidate",
-    "capacities",
-    "crossings",
-    "decide",
-    "find_capacity",
-    "plan",
-    "rebatch",
-    "replan",
-]
+__getattr__, __dir__, __all__ = resolve_late(
+    __name__,
+    {
+        "break_even": ["crossings"],
+        "buffer_search": ["rebatch"],
+        "candidates": ["CandidateMetrics", "CandidateTable", "Configuration", "SimulatedCandidate"],
+        "decisions": ["Decision", "DecisionRow", "decide"],
+        "instance_capacity": ["CapacityTable", "capacities", "find_capacity"],
+        "options": ["Options"],
+        "plans": ["Candidate", "Plan"],
+        "problem": ["PlanningProblem"],
+        "revision": ["Replan", "replan"],
+        "search": ["plan"],
+    },
+)

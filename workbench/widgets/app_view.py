@@ -8,31 +8,25 @@ import ipywidgets
 
 from workbench.batching.timer import BatchPolicy
 from workbench.cloud.aws import Cloud, aws
-from workbench.cloud.deploy import DeployedModel
 from workbench.deployment.base import Deployment
 from workbench.deployment.hybrid import Hybrid
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.planner.candidates import Configuration
 from workbench.planner.options import Options
-from workbench.planner.plans import Candidate, Plan
 from workbench.pricing.cost import HOUR, total
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
-from workbench.run import Run
 from workbench.scaling.base import ScalingPolicy
-from workbench.scaling.capacity import InstanceCapacity
 from workbench.widgets.app_shell import TABS, lay_out
 from workbench.widgets.code import code_of, decision_code, parts_code
 from workbench.widgets.deployment_picker import DeploymentPicker
 from workbench.widgets.form import show
 from workbench.widgets.lazy_tabs import LazyTabs
-from workbench.widgets.monitor_view import MonitorView
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.policy_picker import PolicyPicker
 from workbench.widgets.presets import DEFAULT_GROUP, Preset
 from workbench.widgets.profile_picker import ProfilePicker
-from workbench.widgets.registry_view import RegistryView
 from workbench.widgets.router_picker import RouterPicker
 from workbench.widgets.run_panel import RunPanel
 from workbench.widgets.run_works import describe_length, find_obstacles, works
@@ -49,8 +43,14 @@ from workbench.widgets.traffic_picker import TrafficPicker
 from workbench.widgets.whatif import WhatIf
 
 if TYPE_CHECKING:
+    from workbench.cloud.deploy import DeployedModel
+    from workbench.planner.plans import Candidate, Plan
+    from workbench.run import Run
+    from workbench.scaling.capacity import InstanceCapacity
     from workbench.selection.selections import Selection
+    from workbench.widgets.monitor_view import MonitorView
     from workbench.widgets.plan_view import PlanView
+    from workbench.widgets.registry_view import RegistryView
     from workbench.widgets.selection_view import SelectionView
 
 _WAIT_TIMEOUT = 3.0  # seconds for a reading that is under way
@@ -140,7 +140,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self._offer_models()
         self.model.observe(self._offer_models, "value")
         self.profile.observe(self._update_after_run, "running")
-        self.decision.observe(lambda _: self.profile.offer(self.model.value), "value")
+        for part in (self.model, self.decision):  # a first reading waits for the first picture
+            part.observe(lambda _: self.profile.offer(self.model.value), "value")
         self._offer_scaling()
         for part in (self.deployment, self.traffic):
             part.observe(self._offer_scaling, "value")
@@ -175,7 +176,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         return Experiment(ensemble, trace=self.traffic.value, slo=self.slo.value)
 
     @property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> "tuple[Run, ...]":
         """The runs in the results, the latest last."""
         return tuple(self.results.runs)
 
@@ -231,13 +232,12 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """Have the router's list hold the other models of the chosen one's task."""
         models = [] if self.model.value is None else self._registry.models()
         self.router.offer(self.model.value, models)
-        self.profile.offer(self.model.value)
 
     def _offer_scaling(self, _change: object = None) -> None:
         """Have the scaling be of the fleet that is chosen; nothing scales anything else."""
         self.scaling.offer(self.deployment.value, self.traffic.value)
 
-    def _find_capacity(self) -> InstanceCapacity:
+    def _find_capacity(self) -> "InstanceCapacity":
         """Return what one instance of the chosen fleet can do within the target."""
         from workbench.planner.instance_capacity import find_capacity
 
@@ -315,12 +315,14 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         if "Monitor" in self.more.parts:
             self._show_seconds(self.more["Monitor"])
 
-    def _show_seconds(self, view: MonitorView) -> None:
+    def _show_seconds(self, view: "MonitorView") -> None:
         measured = [run for run in self.runs if run.origin.startswith("measured")]
         if self._deployed is not None and measured:
             view.show_run(measured[-1])
 
-    def _show_monitor(self) -> MonitorView:
+    def _show_monitor(self) -> "MonitorView":
+        from workbench.widgets.monitor_view import MonitorView
+
         view = MonitorView(self._cloud)
         self._show_seconds(view)
         view.observe(self._save_views, "kept")
@@ -328,7 +330,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
             view.offer(self._deployed)
         return view
 
-    def _set_deployed(self, deployed: DeployedModel) -> None:
+    def _set_deployed(self, deployed: "DeployedModel") -> None:
         """Have the monitor read of the endpoint of a run."""
         if not deployed.is_endpoint:  # a function is no endpoint
             return
@@ -364,6 +366,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         asked = self.model, self.traffic, self.slo, self.simulation
         if reason := self._search_obstacle(*asked, self.deployment, self.policy):
             self.decision.withdraw(reason)
+            self.profile.offer(self.model.value)
             return
         today = self.deployment.value, self.policy.value
         source = self.model.value, self.traffic.value, self.slo.value
@@ -414,12 +417,12 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self._deploy(chosen.deployment, None)
         self.policy.set(chosen.policy)
 
-    def _apply_decision(self, chosen: Configuration | Candidate) -> None:
+    def _apply_decision(self, chosen: "Configuration | Candidate") -> None:
         """Have the pickers hold what a point of the picture stands for."""
         self._deploy(chosen.deployment, chosen.scaling)
         self.policy.set(chosen.policy)
 
-    def _apply_plan(self, plan: Plan) -> None:
+    def _apply_plan(self, plan: "Plan") -> None:
         """Have the pickers hold what a plan chose."""
         self._apply_decision(plan.best)
 
@@ -428,13 +431,15 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.deployment.set(_base_of(deployment))
         self.scaling.set(deployment, scaling)
 
-    def _show_saved_run(self, run: Run) -> None:
+    def _show_saved_run(self, run: "Run") -> None:
         """Show a kept run, unless it is among the results."""
         if run.record.kept not in [each.record.kept or "" for each in self.runs]:
             self.results.add(run)
 
-    def _show_registry(self, registry: Registry) -> RegistryView:
+    def _show_registry(self, registry: Registry) -> "RegistryView":
         chosen = self.model.value
+        from workbench.widgets.registry_view import RegistryView
+
         view = RegistryView(registry, chosen.group if chosen else "")
         view.observe(lambda _: self.model.refresh(), "value")
         return view

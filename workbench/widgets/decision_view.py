@@ -1,5 +1,7 @@
 """The answer first: which inference type, what it costs a month, and the picture of both."""
 
+from __future__ import annotations
+
 import html
 import threading
 from collections.abc import Callable
@@ -12,11 +14,7 @@ import traitlets
 
 from workbench.errors import WorkbenchError
 from workbench.formatting import dollars
-from workbench.planner.candidates import Configuration
-from workbench.planner.decisions import Decision, DecisionRow, Today, decide
 from workbench.planner.options import Options
-from workbench.planner.service_sources import Measured, load_profile
-from workbench.plots.decision import plot_decision
 from workbench.plots.figure import Figure
 from workbench.quantiles import SLO
 from workbench.registry.model import Model
@@ -30,6 +28,10 @@ from workbench.widgets.tables import frame_table
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from workbench.planner.candidates import Configuration
+    from workbench.planner.decisions import Decision, DecisionRow, Today
+    from workbench.planner.service_sources import Measured
 
 CODE = """decision = wb.decide(model, trace, slo, today=(deployment, policy))
 plot_decision(decision)  # of workbench.plots"""
@@ -59,7 +61,7 @@ class _DecisionRequest:
         parts = self.source.sha256, self.trace.digest, self.slo, self.options, self.today
         return key_of(parts)
 
-    def shorten(self) -> "_DecisionRequest":
+    def shorten(self) -> _DecisionRequest:
         """Return what a first look answers: fewer simulations, of the first requests only."""
         options = replace(
             self.options, unseen_draws=0, finalists=min(self.options.finalists, _FIRST_FINALISTS)
@@ -71,6 +73,8 @@ class _DecisionRequest:
 
     def answer(self, progress: Callable[[int, int], None]) -> Decision:
         """Return the decision."""
+        from workbench.planner.decisions import decide
+
         return decide(
             self.source, self.trace, self.slo, self.options, today=self.today, progress=progress
         )
@@ -86,7 +90,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         on_apply: Called with the `Configuration` that is to be taken over; None: no buttons.
     """
 
-    value = traitlets.Instance(Decision, allow_none=True, read_only=True)
+    value = traitlets.Any(None, allow_none=True, read_only=True)
     error = traitlets.Unicode("", read_only=True)
     running = traitlets.Bool(default_value=False, read_only=True)
     code = CODE
@@ -206,7 +210,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
             except Exception as failure:  # noqa: BLE001 - a thread's failure reaches nobody
                 self._fail(failure)
 
-    def _next_step(self) -> "Callable[[_Check], None] | None":
+    def _next_step(self) -> Callable[[_Check], None] | None:
         if self._wanted is not None and self._wanted is not self._answered:
             self._answered = self._wanted
             return partial(self._decide, self._wanted)
@@ -214,7 +218,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
             return partial(self._break_even, self.value)
         return None
 
-    def _decide(self, asked: _DecisionRequest, check: "_Check") -> None:
+    def _decide(self, asked: _DecisionRequest, check: _Check) -> None:
         """Show the last decision or a first look, then the whole decision."""
         self.status.say("Deciding.")
         last = self._recall(asked)
@@ -247,7 +251,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
             spec=self.chart.spec,
         )
 
-    def _measure(self, asked: _DecisionRequest, check: "_Check") -> None:
+    def _measure(self, asked: _DecisionRequest, check: _Check) -> None:
         """Have the profile of a model, with a bar while it is measured."""
 
         def progress(done: int, total: int) -> None:
@@ -258,12 +262,14 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
 
         try:
             if isinstance(asked.source, Model):
+                from workbench.planner.service_sources import load_profile
+
                 options, _ = asked.options.spare(asked.source)
                 load_profile(asked.source, asked.trace, options, progress)
         finally:
             self.bar.layout.display = "none"
 
-    def _break_even(self, found: Decision, check: "_Check") -> None:
+    def _break_even(self, found: Decision, check: _Check) -> None:
         """Show what each type costs as traffic grows: a first look, then rate by rate."""
         from workbench.planner.break_even import break_even
 
@@ -284,8 +290,10 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self._costs = costs
         self.status.say("Each rate is planned for as the present one.")
 
-    def _present(self, found: Decision, check: "_Check") -> None:
+    def _present(self, found: Decision, check: _Check) -> None:
         """Show a decision, unless another question came meanwhile."""
+        from workbench.plots.decision import plot_decision
+
         figure = plot_decision(found)
         check()
         more = f"<p>{html.escape(found.today_sentence)}</p>" if found.today_sentence else ""
@@ -308,7 +316,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self.chart.figure = figure
         self.caption.value = f'<p class="wb-caption">{html.escape(figure.subtitle[-1])}</p>'
 
-    def _draw_costs(self, costs: "pl.DataFrame") -> None:
+    def _draw_costs(self, costs: pl.DataFrame) -> None:
         from workbench.plots.plans import plot_break_even
 
         figure = plot_break_even(costs, per="month")
@@ -317,6 +325,8 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
 
     def _switch(self, _change: object = None) -> None:
         """Draw the view that is asked for, once it is known."""
+        from workbench.plots.decision import plot_decision
+
         if self.value is None:
             return
         if self.shown.value == _BY_COST:

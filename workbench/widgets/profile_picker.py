@@ -89,6 +89,8 @@ class ProfilePicker(Picker):
         return None if self._model is None else recall_profile(self._model)
 
     def _describe(self, value: "Profile | None") -> str:
+        if self._model is None:
+            return "read with the first decision."
         if value is None:
             return "not measured yet, which is done once and takes some seconds."
         quality = value.quality

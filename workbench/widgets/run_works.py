@@ -3,9 +3,8 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from workbench.cloud.deploy import DeployedModel
 from workbench.experiment import Experiment
 from workbench.files import home
 from workbench.formatting import duration
@@ -23,11 +22,14 @@ from workbench.widgets.target_picker import (
     choose_run_folder,
 )
 
+if TYPE_CHECKING:
+    from workbench.cloud.deploy import DeployedModel
+
 
 def works(
     experiment: Experiment,
     target: Target | None,
-    on_deployed: Callable[[DeployedModel], None] | None = None,
+    on_deployed: Callable[["DeployedModel"], None] | None = None,
     before_close: BeforeClose = lambda: None,
     scaling: ScalingPolicy | None = None,
     **simulation: Any,  # noqa: ANN401 - of simulate
@@ -66,7 +68,7 @@ def _load_profile(experiment: Experiment, live: LiveProgress) -> Any:  # noqa: A
 def _measure(
     experiment: Experiment,
     target: Target,
-    on_deployed: Callable[[DeployedModel], None] | None,
+    on_deployed: Callable[["DeployedModel"], None] | None,
     before_close: BeforeClose,
     live: LiveProgress,
     **scaled: Any,  # noqa: ANN401 - of run

@@ -12,7 +12,6 @@ from workbench.deployment.platforms import FleetPlatform
 from workbench.deployment.spill import SPILL_RULES, SpillRule
 from workbench.errors import WorkbenchError
 from workbench.formatting import dollars, percent
-from workbench.planner.instance_capacity import price_instance
 from workbench.pricing.cost import HOUR, total
 from workbench.pricing.usage import Usage
 from workbench.scaling import SCALING_POLICIES, InstanceCapacity, Schedule, TargetTracking
@@ -256,6 +255,8 @@ class ScalingPicker(Picker):
 
     def _plan(self, base: Deployment, overflow: Deployment | None) -> ScalingPolicy:
         """Return the policy that plans by what one instance can do."""
+        from workbench.planner.instance_capacity import price_instance
+
         held = self.planned.values
         capacity = price_instance(base, held["rate"])
         same: dict[str, Any] = {"capacity": capacity, "interval": held["interval"]}
