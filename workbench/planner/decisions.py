@@ -164,7 +164,7 @@ class Decision:
 
     def _describe_winner(self) -> str:
         best, task = self.winner, self.plan.task
-        words = f"Take {best.name}: {dollars(best.cost_per_month)} a month, {self._reached}"
+        words = f"Take {best.name}: {dollars(best.cost_per_month)} a month, {self._outcome}"
         if task.budget is not None:
             return f"{words}, the fastest within {_price(task.budget)}"
         below = percent(1 - best.latency / self.slo.latency)
@@ -183,12 +183,12 @@ class Decision:
         if budget is not None:
             most = f"exceeds it least ({dollars(self.plan.best.cost_per_million)})"
             return f"Nothing keeps to {_price(budget)}: {best.name} {most} {month}"
-        far = f"{self._reached}, {percent(best.latency / self.slo.latency - 1)} above it"
+        far = f"{self._outcome}, {percent(best.latency / self.slo.latency - 1)} above it"
         most = f" ({far})" if best.possible else ""
         return f"Nothing meets {self.slo.label}: {best.name} misses it least{most} {month}"
 
     @property
-    def _reached(self) -> str:
+    def _outcome(self) -> str:
         return f"p{100 * self.slo.quantile:g} {duration(self.winner.latency)}"
 
     def _describe_runner_up(self) -> str:
