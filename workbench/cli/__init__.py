@@ -28,16 +28,32 @@ def main(argv: Sequence[str] | None = None) -> int:
             status: int = arguments.command(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return _EXIT_BROKEN_PIPE
     except KeyboardInterrupt:
         return announce("workbench: interrupted.", EXIT_INTERRUPTED)
     except WorkbenchError as error:
-        if "--traceback" in words or os.environ.get("WORKBENCH_TRACEBACK"):
+        if _is_traceback_wanted(words):
             raise
         line = name_options(" ".join(str(error).split()), arguments)
         return announce(f"workbench: {line}", _EXIT_ERROR)
+    except OSError as error:  # a full disk, or a folder of ours that may not be written
+        if _is_traceback_wanted(words):
+            raise
+        if not error.filename:  # it is the output that cannot be written
+            _drop_output()
+        what = error.filename or "The output"
+        return announce(f"workbench: {what}: {error.strerror}.", _EXIT_ERROR)
     return status
+
+
+def _is_traceback_wanted(words: Sequence[str]) -> bool:
+    return "--traceback" in words or bool(os.environ.get("WORKBENCH_TRACEBACK"))
+
+
+def _drop_output() -> None:
+    """Send what is still to be written nowhere, or Python complains of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _announce_warning(message: Warning | str, *_: Any, **__: Any) -> None:  # noqa: ANN401

@@ -344,7 +344,8 @@ def summarize_plan(made: Plan, *, today: Today | None = None) -> Decision:
 def _configuration(today: Today) -> Configuration:
     """Return deployment, policy and scaling of what is there today."""
     parts = (today, BatchPolicy()) if isinstance(today, Deployment) else as_tuple("today", today)
-    if not (2 <= len(parts) <= 3 and isinstance(parts[0], Deployment)):
+    known = 2 <= len(parts) <= 3 and isinstance(parts[0], Deployment)
+    if not (known and hasattr(parts[1], "batcher")):
         raise InvalidInput(
             f"today must be a deployment, or a deployment and a policy, got {today!r}: write "
             "today=(wb.RealTime(...), wb.BatchPolicy(...))."
