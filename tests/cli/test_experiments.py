@@ -339,3 +339,19 @@ def test_every_option_has_its_help_in_words_of_the_shell():
         and (not action.help or re.search(r"\bNone\b|\bTrue\b|`", action.help))
     ]
     assert not offences, "\n".join(offences)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "a/runs"), "a/runs: No space left on device."),
+        (PermissionError(13, "Permission denied", "b"), "b: Permission denied."),
+    ],
+)
+def test_what_cannot_be_written_is_said_in_a_line(capsys, monkeypatch, error, said):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr("workbench.cli.runs._list", refuse)
+    assert main(["runs"]) == 2
+    assert capsys.readouterr().err == f"workbench: {said}\n"

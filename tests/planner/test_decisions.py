@@ -91,7 +91,7 @@ def test_what_cannot_be_simulated_today_is_a_note_and_the_decision_stands(made):
     assert decision.today is not None or "today's choice" in decision.notes[-1].lower()
 
 
-@pytest.mark.parametrize("today", ["lambda", (wb.BatchPolicy(),), 3])
+@pytest.mark.parametrize("today", ["lambda", (wb.BatchPolicy(),), 3, (wb.Local(), None)])
 def test_what_is_no_deployment_is_refused(today):
     with pytest.raises(InvalidInput, match="today must be"):
         decide(TIMES, TRACE, TARGET, OPTIONS, today=today)
