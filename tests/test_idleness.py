@@ -87,7 +87,7 @@ def test_what_is_advised_is_the_cheapest_within_the_cold_calls_that_may_be():
 
     strict, lenient = (idle_report(trace, SERVERLESS, accept=a) for a in (0.01, share))
     assert strict.advice.startswith("Set min = 1: $26.2")
-    assert lenient.advice.startswith(f"Set min = 0: $0.0180 a month, and {100 * share:.3g} % of")
+    assert lenient.advice.startswith(f"Set min = 0: $0.018 a month, and {100 * share:.3g} % of")
     assert "min = 1 is $26.2" in lenient.advice
     assert strict.frame["advised"].sum() == 1
 

@@ -238,7 +238,7 @@ def test_processes_that_start_at_once_train_once(tmp_path):
         process.stdin.flush()
 
     printed = "".join(process.communicate()[0] for process in processes)
-    assert printed.count("Training 1 ready-made models") == 1
+    assert printed.count("Training ready-made models, once: 1 of 1") == 1
     assert printed.count("1\n") == 2
 
 
@@ -247,7 +247,7 @@ def test_the_default_registry_trains_on_first_use_and_says_so(tmp_path, monkeypa
     monkeypatch.setattr(zoo, "NAMES", ("diabetes-ridge",))
 
     assert Registry()["diabetes-ridge"].path.is_relative_to(tmp_path / "registry")
-    assert "Training 1 ready-made models" in capsys.readouterr().err
+    assert "Training ready-made models, once: 1 of 1" in capsys.readouterr().err
     said = []
     Registry(progress=said.append)
     assert said == []

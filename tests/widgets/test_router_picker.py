@@ -90,7 +90,7 @@ def test_the_app_simulates_an_ensemble_and_shows_its_code(registry):
 
     assert app.panel.error == ""
     assert set(run.record.places) == {"digits-mlp-wide", "digits-logistic"}
-    assert 'alt="Who answered' in app.results.charts["places"].value
+    assert app.results.charts["places"].figure.title.startswith("Who answered")
     names = {}
     exec(app.code.replace("wb.Registry()", "REGISTRY"), names | {"REGISTRY": registry}, names)  # noqa: S102 - ours
     assert names["experiment"] == app.experiment

@@ -276,7 +276,7 @@ def test_a_tracked_fleet_is_simulated_and_shown_with_its_instances(app):
     run = app.panel.wait(120)
     assert app.panel.error == ""
     assert run.record.scaling["kind"] == "target tracking"
-    assert "Load and instances over time" in app.results.charts["scaling"].value
+    assert app.results.charts["scaling"].figure.title == "Load and instances over time"
 
 
 @pytest.mark.usefixtures("at_home")
@@ -290,7 +290,7 @@ def test_a_hybrid_is_simulated_and_shown_with_the_shares_of_its_places(app):
     assert app.panel.error == ""
     assert run.record.places == ("base", "overflow")
     for chart in ("scaling", "places"):
-        assert "overflow" in app.results.charts[chart].value
+        assert "overflow" in str(app.results.charts[chart].figure.spec())
     assert app.code.endswith("experiment.simulate(boot=2.0, scaling=scaling)")
 
 
