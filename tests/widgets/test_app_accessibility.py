@@ -18,6 +18,7 @@ FOCUSED = """() => {
     return (labels?.length ? labels[0].textContent : textContent || ariaLabel || "").trim();
 }"""
 WIDER = """() => [...document.querySelectorAll('.wb button, .wb input, .wb select, .wb .wb-status')]
+    .filter(each => !each.closest('[role=region]'))  // a table scrolls in a frame of its own
     .filter(each => each.offsetParent && each.getBoundingClientRect().right > innerWidth)
     .map(each => each.outerHTML)"""
 PICTURES = Path(__file__).parents[2] / ".screenshots"
