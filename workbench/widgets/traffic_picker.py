@@ -8,6 +8,7 @@ import ipywidgets
 import numpy as np
 
 from workbench.errors import InvalidInput
+from workbench.formatting import duration
 from workbench.traffic.patterns import bursty, constant, diurnal, flash_crowd, poisson
 from workbench.traffic.replay import from_csv, from_jsonl, from_parquet
 from workbench.traffic.trace import Trace
@@ -233,7 +234,7 @@ class TrafficPicker(Picker):
         return self.form.refuse(error, "low_stay" if error.startswith("dwell") else "")
 
     def _describe(self, value: Trace) -> str:
-        return f"{len(value):,} requests in {value.duration:g} s, {value.rate:.4g} per second"
+        return f"{len(value):,} requests in {duration(value.duration)}, {value.rate:.4g} per second"
 
 
 _WINDOWS = 120
