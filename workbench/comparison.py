@@ -156,12 +156,13 @@ class Comparison:
         return Table(["", *self.results], rows, caption(dict(self.results)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rows and the warnings as JSON values; what is infinite becomes None."""
+        """Return rows, what runs share and warnings as JSON values; what is infinite is None."""
         rows = [
             {key: None if _is_non_finite(value) else value for key, value in row.items()}
             for row in self.frame.rows(named=True)
         ]
-        return {"runs": rows, "warnings": list(self.warnings)}
+        shared = caption(dict(self.results))
+        return {"runs": rows, "shared": shared, "warnings": list(self.warnings)}
 
     def __repr__(self) -> str:
         return f"<Comparison: {'; '.join(self.results)}>"
