@@ -238,7 +238,7 @@ def test_processes_that_start_at_once_train_once(tmp_path):
         process.stdin.flush()
 
     printed = "".join(process.communicate()[0] for process in processes)
-    assert printed.count("Training ready-made models, once: 1 of 1") == 1
+    assert printed.count("Training 1 ready-made models") == 1
     assert printed.count("1\n") == 2
 
 
