@@ -61,7 +61,7 @@ def train(checkout):
         began, before = time.perf_counter(), os.times()
         environment = os.environ | {"WORKBENCH_HOME": home, "PYTHONPATH": checkout}
         command = [sys.executable, "-c", TRAINED]
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+        subprocess.run(command, env=environment, cwd=home, check=True, capture_output=True)
         after = os.times()
     used = sum(after[2:4]) - sum(before[2:4])
     return time.perf_counter() - began, used
