@@ -43,12 +43,6 @@ SCOPE = "20130524/us-east-1/s3/aws4_request"
 
 
 @pytest.fixture(scope="module")
-def cloud():
-    with LocalCloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture(scope="module")
 def s3(cloud):
     with closing(cloud.client("s3")) as s3:
         s3.create_bucket(Bucket="bucket")

@@ -13,16 +13,9 @@ import pytest
 
 from tests.graphs import linear
 from tests.hosted import ROWS, archived
-from workbench.localcloud import LocalCloud
 
 AWS = Path(__file__).parents[2] / ".venv" / "aws" / "bin" / "aws"
 pytestmark = pytest.mark.skipif(not AWS.exists(), reason="no AWS command line: make aws")
-
-
-@pytest.fixture(scope="module")
-def cloud():
-    with LocalCloud() as cloud:
-        yield cloud
 
 
 @pytest.fixture(scope="module")

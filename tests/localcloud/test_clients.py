@@ -12,16 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.wire import ask
-from workbench.localcloud import LocalCloud
 
 ROWS = map(json.loads, Path(__file__).with_name("client_requests.jsonl").read_text().splitlines())
 CLIENTS = {name: list(rows) for name, rows in groupby(ROWS, key=lambda row: row["client"])}
-
-
-@pytest.fixture(scope="module")
-def cloud():
-    with LocalCloud() as cloud:
-        yield cloud
 
 
 def send(cloud, bucket, row):

@@ -2,16 +2,6 @@
 
 from contextlib import closing
 
-import pytest
-
-from workbench.localcloud import LocalCloud
-
-
-@pytest.fixture(scope="module")
-def cloud():
-    with LocalCloud() as cloud:
-        yield cloud
-
 
 def test_the_role_of_the_cloud_exists_and_may_do_everything(cloud):
     with closing(cloud.client("iam")) as iam:

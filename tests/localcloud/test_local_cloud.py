@@ -27,12 +27,6 @@ from workbench.localcloud.core.store import Store
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def cloud():
-    with LocalCloud() as cloud:
-        yield cloud
-
-
 @contextmanager
 def client(cloud, service):
     with closing(cloud.client(service)) as client:

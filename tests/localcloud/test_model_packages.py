@@ -8,7 +8,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests import wire
-from workbench.localcloud import LocalCloud
 from workbench.localcloud.core import validation
 
 _numbers = count()
@@ -19,12 +18,6 @@ CONTAINERS = {
     "SupportedResponseMIMETypes": ["application/x-npy"],
 }
 CYCLE = {"Stage": "Staging", "StageStatus": "Approved", "StageDescription": "soon"}
-
-
-@pytest.fixture(scope="module")
-def cloud():
-    with LocalCloud() as cloud:
-        yield cloud
 
 
 @pytest.fixture(scope="module")
