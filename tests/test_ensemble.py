@@ -13,7 +13,7 @@ from workbench.deployment import Deployment, RoutedDeployment
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput
 from workbench.prediction_errors import find_measured
-from workbench.report.runs import settings_html
+from workbench.report.runs import report_html
 from workbench.routing.base import SingleAnswerRouter
 from workbench.run import COLUMNS, load_record
 from workbench.run.columns import build_frame
@@ -246,7 +246,7 @@ def test_a_simulation_is_compared_with_a_run_by_the_same_router(routed_run):
 
 
 def test_a_report_says_which_models_were_chosen_from(routed_run):
-    html = settings_html(routed_run)
+    html = report_html(routed_run)
 
     assert "digits-mlp-small:1 (sha256" in html
     assert "kind first" in html

@@ -14,7 +14,7 @@ from workbench.formatting import dollars
 from workbench.plots.batches import plot_batch_sizes
 from workbench.plots.costs import plot_cost_by_item
 from workbench.plots.latency import plot_latency_ecdf, plot_latency_over_time
-from workbench.plots.series import Results, Runs, name_results
+from workbench.plots.series import Results, name_results
 from workbench.plots.service import Profiles, plot_service_times
 from workbench.pricing.cost import Cost
 from workbench.report.conclusion import Costs, costs_by_name, list_findings, recommend
@@ -143,11 +143,6 @@ def answer_of(comparison: "Comparison") -> Recommendation:
         f"{dollars(month)} a month ({comparison.runs[best].origin})" if month > 0 else "",
         [each for each in found if each != sentence],
     )
-
-
-def settings_html(runs: Runs) -> str:
-    """Return tables of what the runs were made with: what differs, and what all share."""
-    return "".join(map(tabulate, settings_of(name_results(runs))))
 
 
 def provenance_html(comparison: "Comparison") -> str:
