@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -9,55 +10,6 @@ import pytest
 from nbclient import NotebookClient
 
 BATCHING = "03-adaptive-batching.ipynb"
-QUICK = {
-    "00-quickstart.ipynb": {"requests": 300},
-    BATCHING: {"requests": 20_000, "duration": 300.0},
-    "01-platforms.ipynb": {"model_name": "digits-mlp-large", "requests": 40, "duration": 90.0},
-    "04-hybrid-scaling.ipynb": {"rate": 10.0, "duration": 2400.0, "hours": 0.5},
-    "05-model-selection.ipynb": {"requests": 60, "seeds": 1, "images": 2_000, "sent": 150},
-}
-# What each notebook's findings must say, computed again at its end without `workbench.findings`.
-AGAIN = {
-    "00-quickstart.ipynb": """
-ordered = [sorted(run.latencies.tolist()) for run in (unbatched, batched)]
-again = [f"{duration(each[math.ceil(0.95 * len(each)) - 1])} with" for each in ordered]
-again += [
-    f"{dollars(1e6 * hourly_price / 3600 * run.frame['finished'].max() / len(run))} with"
-    for run in (unbatched, batched)
-]
-expected = math.exp(-600 * len(simulated) / simulated.frame["scheduled"].max())
-again += [f"{percent(simulated.frame['cold'].mean())} of", f"= {percent(expected)}"]
-""",
-    "01-platforms.ipynb": """
-rows = table.frame.filter(pl.col("verdict") == "met").sort("per_million")
-again = [f'{len(rows)} surely meet the target; the cheapest of these is "{rows["run"][0]}"'
-    if len(rows) else f"None of {len(table.frame)} surely meets the target"]
-due = simulated[2].frame.filter(pl.col("scheduled").is_between(start, stop, closed="left"))
-again += [percent((due["latency"] <= slo.latency).mean()) + f' with "{names[2]}"']
-again += [f"{word}: " for word in real.frame["verdict"].unique()]
-""",
-    BATCHING: """
-rows = policies.filter(pl.col("verdict") == "met").sort("per_million")
-again = [f'the cheapest of these is "{rows["policy"][0]}" at {dollars(rows["per_million"][0])}']
-again += [percent(shares["in 32s"][1]), percent(errors["exact"].max())]
-again += [duration(chosen["NYS 3"]["latency"][1])]
-""",
-    "04-hybrid-scaling.ipynb": """
-met = [name for name in ours if (runs[name].latencies <= latency).mean() >= 0.99]
-first = min(met, key=lambda name: wb.cost(runs[name]).total)
-share = wb.cost(runs[first]).total / wb.cost(runs["MArk described"]).total
-again = [f'"{first}" costs {dollars(wb.cost(runs[first]).total)}', f'{percent(share)} of "MArk d']
-again += [percent((runs[best].frame["place"] == 1).mean()) + " of the requests"]
-""",
-    "05-model-selection.ipynb": """
-again = [percent((cells["time"] / cells["rebuilt"]).max())]
-best = max(runs, key=lambda name: measured.filter(run=name)["effective"][0])
-again += [f'"{best}" has the highest share']
-again += [f"{name} {percent(share)}" for name, share in late.items()]
-cheapest = min((row.cost for row in found.rows if not row.misses), default=0)
-again += [dollars(cheapest)] if found.feasible else [found.sentence]
-""",
-}
 AGAIN_FROM = """
 import json, math
 import polars as pl
@@ -67,6 +19,11 @@ TITLES = "Finding. ", "Not so here. ", "Cannot tell. "
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAPS = ROOT.parent / "shared" / "data" / "batch_maps.csv"
+
+
+def read_checks(path):
+    """Read what the tests know of a notebook: quick parameters, and what it must find."""
+    return tomllib.loads((ROOT / "tests" / "notebooks" / f"{path.stem}.toml").read_text())
 
 
 def with_parameters(notebook, values):
@@ -89,7 +46,7 @@ def _execute(workbench_home, jupyter_env, monkeypatch):
         if again:
             code = f"{AGAIN_FROM}{again}print(json.dumps(again))"
             notebook.cells.append(nbformat.v4.new_code_cell(code))
-        with_parameters(notebook, QUICK.get(path.name, {}) | values)
+        with_parameters(notebook, read_checks(path)["quick"] | values)
         client = NotebookClient(
             notebook,
             kernel_name="python3",
@@ -116,15 +73,16 @@ def findings_of(notebook):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_runs_and_its_findings_say_what_its_figures_do(path, execute, tmp_path):
-    notebook = execute(path, tmp_path, again=AGAIN[path.name])
+    expected = read_checks(path)["findings"]
+    notebook = execute(path, tmp_path, again=expected["again"])
 
     assert any(cell.get("outputs") for cell in notebook.cells)
     assert "widgets" not in notebook.metadata
     found = " ".join(findings_of(notebook))
     again = json.loads(printed_by(notebook).splitlines()[-1])
     assert [part for part in again if part not in found] == []
-    if path.name == BATCHING:
-        assert "3 of the 48 published arrival processes: NYS 3, " in printed_by(notebook)
+    for text in expected.get("printed", ()):
+        assert text in printed_by(notebook)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
