@@ -70,10 +70,10 @@ class ProfilePicker(Picker):
         except WorkbenchError as error:
             failed = str(error)
         finally:
-            self._switch(running=False)
             self._read()
-        if failed:
-            self.status.say(failed, wrong=True)
+            if failed:
+                self.status.say(failed, wrong=True)
+            self._switch(running=False)  # last: who waits for it reads what is said above
 
     def _show_progress(self, done: int, total: int) -> None:
         self.bar.max, self.bar.value = total, done
