@@ -1,5 +1,6 @@
 """The answer first, in JupyterLab: read, hover, click, keys, break-even."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ view = DecisionView(on_apply=taken.append)
 view.offer(times, trace, wb.SLO(latency=0.3), options, today=today)
 view"""
 SENTENCE = ".wb .wb-sentence"
+DONE = re.compile("Decided in|Taken over|Each rate")
 PICTURES = Path(__file__).parents[2] / ".screenshots"
 
 
@@ -26,6 +28,8 @@ PICTURES = Path(__file__).parents[2] / ".screenshots"
 def page(share_notebook):
     page = share_notebook(MADE)
     expect(page.locator(".wb-chart-view svg.marks")).to_be_visible()
+    expect(page.locator(".wb-status")).to_have_text(DONE)  # the first look is drawn over
+    expect(page.locator(".wb-chart-view[aria-busy=false] svg.marks")).to_be_visible()
     return page
 
 

@@ -60,7 +60,9 @@ function render({ model, el }) {
   const frame = document.createElement("div");
   frame.className = "wb-chart-view";
   el.append(frame);
-  let shown = null, turn = 0, drawn = "", waiting = 0;
+  let shown = null, turn = 0, drawn = "", waiting = 0, pending = 0;
+
+  const count = (more) => frame.setAttribute("aria-busy", (pending += more) > 0);
 
   const put = (node, renderer) => {
     shown?.dispose();
@@ -76,7 +78,7 @@ function render({ model, el }) {
     model.set("picture", drawing.length > MOST_KEPT ? "" : drawing);
     model.save_changes();
   };
-  const draw = async () => {
+  const redraw = async () => {
     const spec = model.get("spec"), width = Math.min(frame.clientWidth, WIDEST) - MENU;
     const wanted = JSON.stringify([width, document.body.dataset.jpThemeLight, spec]);
     if (wanted === drawn || (spec.config && width <= 0)) return;
@@ -95,9 +97,19 @@ function render({ model, el }) {
       if (mine === turn) askForImage(problem);
     }
   };
+  const draw = async () => {
+    count(1);
+    await redraw();
+    count(-1);
+  };
   const later = () => {
     clearTimeout(waiting);
-    waiting = setTimeout(draw, 100);
+    if (!waiting) count(1);
+    waiting = setTimeout(() => {
+      waiting = 0;
+      draw();
+      count(-1);
+    }, 100);
   };
   const receive = ({ image }) => {
     const copy = document.createElement("div");
