@@ -4,6 +4,7 @@ The README's pictures of the app are those that the last test leaves in .screens
 """
 
 import pytest
+from playwright.sync_api import TimeoutError as TookTooLong
 from playwright.sync_api import expect
 
 from tests.browser import command
@@ -44,16 +45,36 @@ def test_the_winner_is_taken_by_keyboard_alone(shown):
     expect(shown.get_by_text("Ready.")).to_be_visible()
 
 
+def wait_until_none(page, wrong):
+    """Wait until a page's script finds nothing wrong; fail with what it finds."""
+    try:
+        page.wait_for_function(f"({wrong})().length === 0", timeout=20_000)
+    except TookTooLong:
+        assert page.evaluate(wrong) == []
+
+
 def test_nothing_is_cut_and_all_is_helped_and_named_in_every_tab_of_either_size(shown):
     Seen(shown).unfold()
     for size in SIZES:
         shown.set_viewport_size(size)
         for part in TABS:
             button(shown, part).click()
-            shown.wait_for_function(f"({CUT})().length === 0")
-            shown.wait_for_function(f"({WITHOUT_HELP})().length === 0")
+            wait_until_none(shown, CUT)
+            wait_until_none(shown, WITHOUT_HELP)
             assert shown.locator(".wb [title=null]").count() == 0
     button(shown, "Decision").click()
+    Seen(shown).unfold()  # the same press folds them
+
+
+@pytest.mark.parametrize("label", ["Where", "Policy", "Traffic"])
+def test_no_label_is_cut_whatever_is_chosen(shown, label):
+    Seen(shown).unfold()
+    choices = shown.get_by_label(label, exact=True)
+    first = choices.input_value()
+    for name in [*choices.locator("option").all_inner_texts(), first]:
+        choices.select_option(name)
+        wait_until_none(shown, CUT)
+        wait_until_none(shown, WITHOUT_HELP)
     Seen(shown).unfold()  # the same press folds them
 
 

@@ -86,7 +86,7 @@ class LambdaManaged(Deployment):
     )
     memory_gb_per_vcpu: float = field(
         default=4,
-        metadata=setting("Memory a vCPU (GB)", "GB of memory a vCPU: 2, 4 or 8", one_of(2, 4, 8)),
+        metadata=setting("GB per vCPU", "GB of memory for each vCPU: 2, 4 or 8", one_of(2, 4, 8)),
     )
     concurrency: int = field(
         default=1,
