@@ -1,6 +1,6 @@
 """The app's page in a real browser: the answer first, nothing cut, taken without a mouse.
 
-The README's pictures of the app are those that the last test leaves in .screenshots.
+The README's pictures of the app, app-light.png and app-dark.png, are left in .screenshots.
 """
 
 import pytest
@@ -29,6 +29,22 @@ def shown(share_notebook, registry):
     page.set_viewport_size(SIZES[0])
     expect(page.locator(".wb-decision .wb-status")).to_contain_text("Decided in")
     return page
+
+
+def test_the_answer_is_there_in_either_theme_and_size(shown):
+    command(shown, "application:toggle-left-area")
+    for theme in THEMES:
+        command(shown, "apputils:change-theme", theme=theme)
+        expect(shown.locator("#jupyterlab-splash")).to_have_count(0)
+        for size in reversed(SIZES):
+            shown.set_viewport_size(size)
+            shown.evaluate(TO_THE_TOP)
+            chart = shown.locator(".wb-decision [aria-busy=false] svg.marks")
+            expect(chart).to_be_in_viewport()
+        name = f"app-{theme.split()[-1].lower()}.png"
+        shown.locator(".wb-app").screenshot(path=PICTURES / name)
+    command(shown, "apputils:change-theme", theme=THEMES[0])
+    command(shown, "application:toggle-left-area")
 
 
 def test_the_winner_is_taken_by_keyboard_alone(shown):
@@ -76,18 +92,3 @@ def test_no_label_is_cut_whatever_is_chosen(shown, label):
         wait_until_none(shown, CUT)
         wait_until_none(shown, WITHOUT_HELP)
     Seen(shown).unfold()  # the same press folds them
-
-
-def test_the_answer_is_there_in_either_theme_and_size(shown):
-    command(shown, "application:toggle-left-area")
-    for theme in THEMES:
-        command(shown, "apputils:change-theme", theme=theme)
-        expect(shown.locator("#jupyterlab-splash")).to_have_count(0)
-        for size in SIZES:
-            shown.set_viewport_size(size)
-            shown.evaluate(TO_THE_TOP)  # the test before pressed what is below
-            chart = shown.locator(".wb-decision svg.marks")
-            expect(chart).to_be_in_viewport()
-            name = f"decision-{theme.split()[-1].lower()}-{size['width']}.png"
-            shown.screenshot(path=PICTURES / name)
-    command(shown, "application:toggle-left-area")
