@@ -38,6 +38,10 @@ lab: $(READY) ## the quickstart notebook in JupyterLab
 	@$(BIN)/python -m jupyterlab --ip=127.0.0.1 --LabApp.news_url=None \
 	$$([ "$$(id -u)" = 0 ] && echo --allow-root) notebooks/00-quickstart.ipynb
 
+.PHONY: site
+site: $(READY) ## the site, from notebooks that the tests have executed: site/_build/html
+	@$(BIN)/python site/build.py
+
 .PHONY: test
 test: $(READY) lint browser aws ## lint, types, layers, and every test with coverage
 	@$(BIN)/python -m pytest $(IN_PARALLEL) --durations=25 --cov --cov-report=term
@@ -90,7 +94,7 @@ constraints: python ## write constraints.txt anew, with the newest versions
 
 .PHONY: clean
 clean: ## remove the environment and everything made by the tools
-	@rm -rf $(VENV) build dist *.egg-info reports .screenshots .coverage* .hypothesis .*_cache
+	@rm -rf $(VENV) build dist *.egg-info reports site/_build .executed .screenshots .coverage* .hypothesis .*_cache
 	@find workbench data tests -name __pycache__ -prune -exec rm -rf {} +
 
 # --- the environment --------------------------------------------------------------------------

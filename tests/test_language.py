@@ -11,6 +11,7 @@ PROSE = [
     *(path for end in ("py", "js", "j2", "md") for path in (ROOT / "workbench").rglob(f"*.{end}")),
     *(ROOT / "notebooks").rglob("*.ipynb"),
     *(path for path in ROOT.glob("*.md")),
+    *(path for path in (ROOT / "site").rglob("*.md") if "_build" not in path.parts),
 ]
 NOUNS = {  # of the field, though they end as participles do
     *("batching", "pricing", "queueing", "autoscaling", "scaling", "measuring"),

@@ -41,11 +41,11 @@ NAMES = {
     for path in MODULES
 }
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
-MADE = {"__pycache__", ".ipynb_checkpoints"}  # folders that tools make
+MADE = {"__pycache__", ".ipynb_checkpoints", "_build"}  # folders that tools make
 FILES = [
     path
     for path in [*ROOT.iterdir(), *(ROOT / ".ci").iterdir()]
-    + [p for d in ("workbench", "tests", "data", "notebooks") for p in (ROOT / d).rglob("*")]
+    + [p for d in ("workbench", "tests", "data", "notebooks", "site") for p in (ROOT / d).rglob("*")]
     if path.is_file()
     and not MADE & set(path.parts)
     and not path.name.startswith(".coverage")

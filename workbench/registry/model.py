@@ -32,8 +32,8 @@ class Samples:
     """A pool of rows that a model can be asked about, with the right answers where known.
 
     Args:
-        inputs: Shape (n, *row), n at least 1, in the model's input type. Of several inputs: a frame
-            of Polars or pandas, columns by name, or dicts; kept as a structured array (n,).
+        inputs: Shape `(n, *row)`, n at least 1, in the model's input type. Of several inputs: a
+            frame of Polars or pandas, columns by name, or dicts; kept as a structured array (n,).
         targets: Shape (n,), or None.
         context: Kind of each row, such as "noisy"; None where it is not known.
 
