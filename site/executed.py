@@ -3,7 +3,6 @@
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -23,22 +22,21 @@ def digest(notebook: NotebookNode) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def keep(
-    path: Path, executed: NotebookNode, parameters: dict[str, Any], folder: Path = FOLDER
-) -> Path:
+def keep(path: Path, notebook: NotebookNode, folder: Path = FOLDER) -> Path:
     """Write the executed notebook of a file, with the digest of its source, and return where.
 
-    Cells that the source has not (parameters, checks) are left out.
+    Cells that the source has not are left out; what the first of them sets are parameters.
     """
     source = nbformat.read(path, as_version=4)
     known = {cell.id for cell in source.cells}
-    kept = NotebookNode(executed | {"cells": [c for c in executed.cells if c.id in known]})
-    kept.metadata[MARK] = {"source": digest(source), "parameters": parameters}
+    added = [cell.source for cell in notebook.cells if cell.id not in known]
+    kept = NotebookNode(notebook, cells=[cell for cell in notebook.cells if cell.id in known])
+    mark = {"source": digest(source), "parameters": "".join(added[:1]).splitlines()}
+    kept.metadata = NotebookNode(notebook.metadata, **{MARK: mark})
     folder.mkdir(exist_ok=True)
-    target = folder / path.name
-    draft = target.with_suffix(".draft")
+    draft = folder / f"{path.stem}.draft"
     nbformat.write(kept, draft)
-    return draft.replace(target)
+    return draft.replace(folder / path.name)
 
 
 def find(path: Path, folder: Path = FOLDER) -> NotebookNode | None:
@@ -69,7 +67,6 @@ def _note(notebook: NotebookNode, name: str) -> str:
     file = f"`notebooks/{name}`"
     if MARK not in notebook.metadata:
         return f":::{{note}}\nThis page is {file}, which was not executed for this site.\n:::"
-    parameters = notebook.metadata[MARK]["parameters"]
-    how = ", ".join(f"`{key} = {value!r}`" for key, value in parameters.items())
-    setting = f"in the quick setting of the tests ({how})" if how else "with its own parameters"
-    return f":::{{note}}\nThis page is {file}, executed {setting}.\n:::"
+    lines = notebook.metadata[MARK]["parameters"]
+    how = f"in the quick setting of the tests (`{'; '.join(lines)}`)" if lines else "as it stands"
+    return f":::{{note}}\nThis page is {file}, executed {how}.\n:::"

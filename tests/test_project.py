@@ -42,10 +42,11 @@ NAMES = {
 }
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 MADE = {"__pycache__", ".ipynb_checkpoints", "_build"}  # folders that tools make
+FOLDERS = "workbench", "tests", "data", "notebooks", "site"
 FILES = [
     path
     for path in [*ROOT.iterdir(), *(ROOT / ".ci").iterdir()]
-    + [p for d in ("workbench", "tests", "data", "notebooks", "site") for p in (ROOT / d).rglob("*")]
+    + [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
     if path.is_file()
     and not MADE & set(path.parts)
     and not path.name.startswith(".coverage")
