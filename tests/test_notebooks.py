@@ -10,6 +10,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import workbench as wb
+from tests.shell_lines import AT_THE_END, compare_lines, list_lines
+
 BATCHING = "03-adaptive-batching.ipynb"
 AGAIN_FROM = """
 import json, math
@@ -43,11 +46,12 @@ def _execute(workbench_home, jupyter_env, monkeypatch):
     monkeypatch.delenv("WORKBENCH_BATCH_MAPS", raising=False)
 
     def execute(path, folder, *, again="", **values):
-        notebook = nbformat.read(path, as_version=4)
+        notebook, checks = nbformat.read(path, as_version=4), read_checks(path)
         if again:
+            lines = AT_THE_END.format(root=str(ROOT), entries=checks.get("shell", []))
             code = f"{AGAIN_FROM}{again}print(json.dumps(again))"
-            notebook.cells.append(nbformat.v4.new_code_cell(code))
-        with_parameters(notebook, read_checks(path)["quick"] | values)
+            notebook.cells += map(nbformat.v4.new_code_cell, (lines, code))
+        with_parameters(notebook, checks["quick"] | values)
         client = NotebookClient(
             notebook,
             kernel_name="python3",
@@ -97,6 +101,24 @@ def test_no_finding_is_written_by_hand(path):
     assert not [text for text in prose if re.search(r"\*\*Finding", text)]
     assert not [cell for cell in notebook.cells if "Markdown(" in cell.source]
     assert sum("findings." in cell.source for cell in notebook.cells) >= 4
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_each_line_of_the_shell_is_compared_with_its_notebook(path):
+    shown = [line for cell in nbformat.read(path, 4).cells for line in list_lines(cell.source)]
+
+    assert sorted(shown) == sorted(each["line"] for each in read_checks(path).get("shell", ()))
+
+
+def test_a_shell_line_that_gives_another_number_is_told():
+    line = {"line": "workbench traces --rate 5 --burst 1 --duration 9s", "with": {"--rate": "rate"}}
+    trace = wb.poisson(rate=20.0, duration=9.0, seed=1)
+    names = {"trace": trace, "rate": 20.0}
+
+    assert compare_lines([line | {"same": {"requests": "len(trace)"}}], names) == []
+    (told,) = compare_lines([line | {"same": {"requests": "1", "duration": "9.0"}}], names)
+    assert "--rate 20.0" in told
+    assert f"requests is {len(trace)}, and the notebook has 1" in told
 
 
 @pytest.mark.skipif(not MAPS.exists(), reason="needs shared/data beside the checkout")
