@@ -38,10 +38,11 @@ assert not (differ := compare_lines({entries!r}, globals())), differ
 """
 """The cell that runs the lines in the notebook's own kernel, where all is imported already."""
 
+
 def list_lines(text: str) -> list[str]:
     """Return the command lines that a text shows as code: indented, or fenced as sh.
 
-    >>> list_lines("In the shell:\\n\\n    workbench run \\\\\\n        --rate 5\\n\\n`workbench app`")
+    >>> list_lines("So:\\n\\n    workbench run \\\\\\n        --rate 5\\n\\n`workbench app`")
     ['workbench run --rate 5']
     """
     found, fence = [], ""
