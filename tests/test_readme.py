@@ -1,26 +1,39 @@
-"""What the README shows runs, and its map is the package."""
+"""What the README and the how-to pages show runs, and the map of the package is complete."""
 
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "site" / "howto").glob("*.md"))]
 
 
-def test_the_examples_run(workbench_home, monkeypatch, tmp_path):
+def examples_of(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", filter(examples_of, PAGES), ids=lambda page: page.stem)
+def test_the_examples_run(page, workbench_home, monkeypatch, tmp_path):
     monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
     monkeypatch.chdir(tmp_path)
     namespace = {}
 
-    examples = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    for example in examples_of(page):
+        exec(compile(example, page.name, "exec"), namespace)  # noqa: S102 - our own text
 
-    assert examples
-    for example in examples:
-        exec(compile(example, "README.md", "exec"), namespace)  # noqa: S102 - our own text
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_within_the_checkout_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#\s]+)|(?:src|srcset)=\"([^\"]+)", page.read_text())
+    near = [link for pair in links for link in pair if link and "://" not in link]
+
+    assert [link for link in near if not (page.parent / link).exists()] == []
 
 
 def test_the_map_names_every_module():
-    cells = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", README, re.MULTILINE)
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    cells = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text, re.MULTILINE)
     mapped = re.findall(r"\w+", " ".join(cells))
     modules = (ROOT / "workbench").iterdir()
 
