@@ -7,7 +7,8 @@ that does not come from here::
     comparison = wb.compare([unbatched, batched])
     findings.compare_latency(comparison)      # in a notebook: Finding. p95 of these ...
 
-`runs` is about runs, their traffic and service times; `fleets` about what follows the load;
+`runs` is about runs, their traffic and service times; `starts` about cold starts and bursts;
+`fleets` about what follows the load;
 `papers` about published evaluations that are computed again, and the choice of a model.
 """
 
@@ -43,9 +44,18 @@ from workbench.findings.runs import (
     outlast_bursts,
     weigh_batching,
 )
+from workbench.findings.starts import (
+    bound_rates,
+    compare_bursts,
+    compare_starts,
+    price_provisioned,
+    price_starts,
+)
 
 __all__ = [
     "Conclusion",
+    "bound_rates",
+    "compare_bursts",
     "compare_capacity",
     "compare_choices",
     "compare_cost",
@@ -55,6 +65,7 @@ __all__ = [
     "compare_latency",
     "compare_learners",
     "compare_selectors",
+    "compare_starts",
     "compare_strategies",
     "compare_weights",
     "compare_window",
@@ -69,6 +80,8 @@ __all__ = [
     "find_spill",
     "outlast_bursts",
     "price_instances",
+    "price_provisioned",
+    "price_starts",
     "value_cascade",
     "weigh_batching",
 ]

@@ -10,7 +10,8 @@ from workbench.formatting import NO_FORMULA
 class Conclusion:
     """A sentence on a result; `holds` says whether what was expected is so.
 
-    It is None where the result cannot tell. In a notebook it shows itself.
+    It is None where the result cannot tell; `only_if` is what it holds under, where that is not
+    always. In a notebook it shows itself.
 
     >>> Conclusion("A batch of 8 takes 8 times as long as a request.", holds=False)
     Not so here. A batch of 8 takes 8 times as long as a request.
@@ -18,11 +19,13 @@ class Conclusion:
 
     text: str
     holds: bool | None = True
+    only_if: str = ""
 
     @property
     def title(self) -> str:
         """What the sentence is: a finding, or that there is none."""
-        return {True: "Finding.", False: "Not so here.", None: "Cannot tell."}[self.holds]
+        found = f"Only if {self.only_if}." if self.only_if else "Finding."
+        return {True: found, False: "Not so here.", None: "Cannot tell."}[self.holds]
 
     def __str__(self) -> str:
         return self.text

@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = resolve_late(
         ],
         "arrivals": ["arrival_rates", "plot_arrival_rates"],
         "batches": ["batch_sizes", "plot_batch_sizes"],
+        "bursts": ["burst_shares", "plot_bursts"],
         "costs": ["cost_by_item", "cost_over_time", "plot_cost_by_item", "plot_cost_over_time"],
         "curves": ["plot_curve"],
         "decision": ["decision_points", "plot_decision"],

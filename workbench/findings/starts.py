@@ -1,0 +1,159 @@
+"""What cold starts and bursts show: what a start takes, who pays for it, and who keeps up."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from workbench.errors import InvalidInput
+from workbench.findings.conclusion import Conclusion
+from workbench.formatting import dollars, duration, figure, percent
+from workbench.planner.break_even import crossings
+from workbench.run_cost import RunActivity, cost
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from workbench.comparison import Comparison
+    from workbench.run import Run
+
+_BEHIND = 0.5
+"""Of the requests in a burst: whose share in time is below this is said to lag behind."""
+
+
+def compare_starts(runs: Mapping[str, "Run"]) -> Conclusion:
+    """Say whether an instance starts sooner with each of several ways than with the one before.
+
+    Raises:
+        InvalidInput: No call of a run was cold.
+    """
+    seconds = {}
+    for name, run in runs.items():
+        starts = run.frame.filter("cold")["init"]
+        if starts.is_empty():
+            raise InvalidInput(f'No call of "{name}" met a cold instance.')
+        seconds[name] = float(starts.median())  # type: ignore[arg-type]
+    medians = list(seconds.values())
+    listed = ", ".join(f'{duration(each)} with "{name}"' for name, each in seconds.items())
+    ratio = medians[0] / medians[-1]
+    text = f"Half of the starts take up to {listed}: the last {figure(ratio, 2)} times less."
+    return Conclusion(text, holds=medians == sorted(medians, reverse=True) and ratio > 1)
+
+
+def bound_rates(table: "pl.DataFrame", kind: str) -> Conclusion:
+    """Say at which rates a type is the cheapest of those that meet the target.
+
+    Args:
+        table: From `Plan.break_even`, of several rates.
+        kind: The inference type.
+
+    >>> import polars as pl
+    >>> rows = {"rate": [1.0, 1.0, 4.0, 4.0], "kind": ["lambda", "real-time"] * 2}
+    >>> cost = {"cost_per_million": [2.0, 4.0, 2.0, 1.0], "cheapest": [True, False, False, True]}
+    >>> bound_rates(pl.DataFrame(rows | cost), "lambda")
+    Only if fewer than 2 requests come a second. Up to 2 a second lambda is the cheapest, then \
+real-time.
+    """
+    rates = table["rate"].unique().sort()
+    found = crossings(table)
+    first = table.filter("cheapest").sort("rate")["kind"]
+    if first.is_empty():
+        return Conclusion("No type meets the target at any of these rates.", holds=None)
+    kinds = [first[0], *(after for _, _, after in found)]
+    edges = [figure(rate, 2) for rate, _, _ in found]
+    steps = [
+        f"up to {edge} a second {before} is the cheapest"
+        for edge, before in zip(edges, kinds, strict=False)
+    ]
+    text = (
+        ", ".join([*steps, f"then {kinds[-1]}"])
+        if steps
+        else (f"{kinds[0]} is the cheapest at {figure(rates[0])} to {figure(rates[-1])} a second")
+    )
+    text = f"{text[:1].upper()}{text[1:]}."
+    if kind not in kinds or not edges:
+        return Conclusion(text, holds=kind in kinds)
+    return Conclusion(text, only_if=f"{_name_rates(kinds, edges, kind)} requests come a second")
+
+
+def _name_rates(kinds: list[str], edges: list[str], kind: str) -> str:
+    """Return where one of several kinds lies between the edges, in words."""
+    said = []
+    for number, each in enumerate(kinds):
+        low, high = edges[number - 1 : number], edges[number : number + 1]
+        if each == kind and low and high:
+            said.append(f"{low[0]} to {high[0]}")
+        elif each == kind:
+            said.append(f"fewer than {high[0]}" if high else f"more than {low[0]}")
+    return " or ".join(said)
+
+
+def price_provisioned(comparison: "Comparison") -> Conclusion:
+    """Say whether the second of two runs, with instances kept warm, has fewer cold calls.
+
+    Raises:
+        InvalidInput: There are not two runs, or what they cost is not known.
+    """
+    if len(comparison.runs) != 2 or len(comparison.costs) != 2:
+        raise InvalidInput(f"Two runs with a cost are compared, got {len(comparison.costs)}.")
+    (none, kept) = comparison.runs.values()
+    shares = [float(run.frame["cold"].mean()) for run in (none, kept)]  # type: ignore[arg-type]
+    month = [bill.per_month for bill in comparison.costs.values()]
+    text = (
+        f"Cold are {percent(shares[0])} of the calls without and {percent(shares[1])} with "
+        f"provisioned instances, which cost {dollars(month[1])} a month instead of "
+        f"{dollars(month[0])}."
+    )
+    return Conclusion(text, holds=shares[1] < shares[0])
+
+
+def price_starts(run: "Run") -> Conclusion:
+    """Say whether the starts of cold instances are still free, by the bill of a run."""
+    if run.record.deployment is None:
+        raise InvalidInput("This run does not say how it was deployed.")
+    activity, kept = RunActivity(run), getattr(run.record.deployment, "provisioned", 0)
+    all_, warm = (
+        activity.call_times(with_cold_starts=each, provisioned=kept).on_demand
+        for each in (True, False)
+    )
+    share = float(run.frame["cold"].mean())  # type: ignore[arg-type]
+    text = f"Where {percent(share)} of the calls are cold, starts are {percent(1 - warm / all_)}"
+    billed = bool(getattr(run.record.deployment, "bills_cold_start", False))
+    text += f" of the seconds that {run.record.deployment.label} works"
+    if not billed:
+        return Conclusion(f"{text}, and are not billed.")
+    return Conclusion(f"{text}, and are billed: {dollars(cost(run).total)} in all.", holds=False)
+
+
+def compare_bursts(table: "pl.DataFrame", tracked: str, others: str) -> Conclusion:
+    """Say whether one way lags behind in bursts while another answers them.
+
+    Behind is who answers fewer than half of a burst's requests in time.
+
+    Args:
+        table: From `plots.burst_shares`.
+        tracked: The name of the way that is thought to lag.
+        others: The name of one that is thought to help.
+
+    Raises:
+        InvalidInput: One of them is not in the table.
+    """
+    shares = {}
+    for name in (tracked, others):
+        rows = table.filter(run=name).sort("size")
+        if rows.is_empty():
+            raise InvalidInput(f'"{name}" is not among {table["run"].unique().to_list()}.')
+        shares[name] = dict(rows.select("size", "in_time").iter_rows())
+    late = [size for size, share in shares[tracked].items() if share < _BEHIND]
+    if not late:
+        return Conclusion(f'"{tracked}" lags behind at no size here.', holds=False)
+    helped = [size for size in late if shares[others][size] >= _BEHIND]
+    said = " and ".join(
+        f'{percent(min(each[size] for size in late))} with "{name}"'
+        for name, each in shares.items()
+    )
+    sizes = f"{late[0]:g} times" + (f" to {late[-1]:g} times" if len(late) > 1 else "")
+    text = f"Of the requests in bursts of {sizes} the load, in time are at least {said}."
+    if not helped:
+        return Conclusion(text, holds=False)
+    if helped != late:
+        return Conclusion(text, only_if=f"the burst is at most {max(helped):g} times the load")
+    return Conclusion(text)
