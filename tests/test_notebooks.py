@@ -19,7 +19,7 @@ import json, math
 import polars as pl
 from workbench.formatting import dollars, duration, percent
 """
-TITLES = "Finding. ", "Not so here. ", "Cannot tell. "
+TITLES = "Finding. ", "Only if ", "Not so here. ", "Cannot tell. "
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAPS = ROOT.parent / "shared" / "data" / "batch_maps.csv"

@@ -45,16 +45,15 @@ from workbench.findings.runs import (
     weigh_batching,
 )
 from workbench.findings.starts import (
-    bound_rates,
     compare_bursts,
     compare_starts,
+    find_rates,
     price_provisioned,
     price_starts,
 )
 
 __all__ = [
     "Conclusion",
-    "bound_rates",
     "compare_bursts",
     "compare_capacity",
     "compare_choices",
@@ -77,6 +76,7 @@ __all__ = [
     "find_lasting_bursts",
     "find_most_effective",
     "find_peak",
+    "find_rates",
     "find_spill",
     "outlast_bursts",
     "price_instances",

@@ -283,7 +283,7 @@ def count_cold_starts(run: "Run", keep_alive: float) -> Conclusion:
     error = math.sqrt(expected * (1 - expected) / count)
     text = (
         f"{percent(share)} of {count:,} calls met no idle instance; gaps of Poisson arrivals are "
-        f"longer than {keep_alive:,.0f} s in exp(-{rate * keep_alive:.3g}) = {percent(expected)}"
+        f"longer than {keep_alive:,g} s in exp(-{rate * keep_alive:.3g}) = {percent(expected)}"
     )
     return Conclusion(f"{text}.", holds=abs(share - expected) <= 2 * error)
 

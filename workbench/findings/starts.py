@@ -38,7 +38,7 @@ def compare_starts(runs: Mapping[str, "Run"]) -> Conclusion:
     return Conclusion(text, holds=medians == sorted(medians, reverse=True) and ratio > 1)
 
 
-def bound_rates(table: "pl.DataFrame", kind: str) -> Conclusion:
+def find_rates(table: "pl.DataFrame", kind: str) -> Conclusion:
     """Say at which rates a type is the cheapest of those that meet the target.
 
     Args:
@@ -48,7 +48,7 @@ def bound_rates(table: "pl.DataFrame", kind: str) -> Conclusion:
     >>> import polars as pl
     >>> rows = {"rate": [1.0, 1.0, 4.0, 4.0], "kind": ["lambda", "real-time"] * 2}
     >>> cost = {"cost_per_million": [2.0, 4.0, 2.0, 1.0], "cheapest": [True, False, False, True]}
-    >>> bound_rates(pl.DataFrame(rows | cost), "lambda")
+    >>> find_rates(pl.DataFrame(rows | cost), "lambda")
     Only if fewer than 2 requests come a second. Up to 2 a second lambda is the cheapest, then \
 real-time.
     """
@@ -123,7 +123,7 @@ def price_starts(run: "Run") -> Conclusion:
     return Conclusion(f"{text}, and are billed: {dollars(cost(run).total)} in all.", holds=False)
 
 
-def compare_bursts(table: "pl.DataFrame", tracked: str, others: str) -> Conclusion:
+def compare_bursts(table: "pl.DataFrame", tracked: str, helper: str) -> Conclusion:
     """Say whether one way lags behind in bursts while another answers them.
 
     Behind is who answers fewer than half of a burst's requests in time.
@@ -131,29 +131,25 @@ def compare_bursts(table: "pl.DataFrame", tracked: str, others: str) -> Conclusi
     Args:
         table: From `plots.burst_shares`.
         tracked: The name of the way that is thought to lag.
-        others: The name of one that is thought to help.
+        helper: The name of the one that is thought to help.
 
     Raises:
         InvalidInput: One of them is not in the table.
     """
-    shares = {}
-    for name in (tracked, others):
-        rows = table.filter(run=name).sort("size")
-        if rows.is_empty():
-            raise InvalidInput(f'"{name}" is not among {table["run"].unique().to_list()}.')
-        shares[name] = dict(rows.select("size", "in_time").iter_rows())
-    late = [size for size, share in shares[tracked].items() if share < _BEHIND]
+    shares: dict[str, dict[float, float]] = {}
+    for name, size, share in table.select("run", "size", "in_time").iter_rows():
+        shares.setdefault(name, {})[size] = share
+    if missing := {tracked, helper} - shares.keys():
+        raise InvalidInput(f"{sorted(missing)} are not among {list(shares)}.")
+    late = sorted(size for size, share in shares[tracked].items() if share < _BEHIND)
     if not late:
-        return Conclusion(f'"{tracked}" lags behind at no size here.', holds=False)
-    helped = [size for size in late if shares[others][size] >= _BEHIND]
-    said = " and ".join(
-        f'{percent(min(each[size] for size in late))} with "{name}"'
-        for name, each in shares.items()
-    )
-    sizes = f"{late[0]:g} times" + (f" to {late[-1]:g} times" if len(late) > 1 else "")
-    text = f"Of the requests in bursts of {sizes} the load, in time are at least {said}."
+        return Conclusion(f'"{tracked}" lags behind in none of these bursts.', holds=False)
+    worst = {name: min(each[size] for size in late) for name, each in shares.items()}
+    listed = ", ".join(f'{percent(share)} with "{name}"' for name, share in worst.items())
+    sizes = f"{late[0]:g} to {late[-1]:g}" if len(late) > 1 else f"{late[0]:g}"
+    text = f"In bursts of {sizes} times the load, in time are at least {listed}."
+    helped = [size for size in late if shares[helper][size] >= _BEHIND]
     if not helped:
         return Conclusion(text, holds=False)
-    if helped != late:
-        return Conclusion(text, only_if=f"the burst is at most {max(helped):g} times the load")
-    return Conclusion(text)
+    most = f"the burst is at most {max(helped):g} times the load"
+    return Conclusion(text, only_if="" if helped == late else most)

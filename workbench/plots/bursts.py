@@ -38,7 +38,7 @@ def burst_shares(
         if run.slo is None or due.is_empty():
             raise InvalidInput(f'"{name}" has no target, or nothing due from {start} to {stop} s.')
         latency = (due["finished"] - due["scheduled"]).fill_nan(float("inf"))
-        in_time = float((latency <= longest_within(run.slo.latency)).mean())
+        in_time = float((latency <= longest_within(run.slo.latency)).to_numpy().mean())
         failed = len(due) - int(latency.is_finite().sum())
         rows.append((name, float(size), in_time, failed, cost(run).per_million))
     return pl.DataFrame(rows, ["run", "size", "in_time", "failed", "per_million"], orient="row")
