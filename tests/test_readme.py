@@ -13,7 +13,9 @@ def examples_of(page):
     return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", filter(examples_of, PAGES), ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if examples_of(page)], ids=lambda page: page.stem
+)
 def test_the_examples_run(page, workbench_home, monkeypatch, tmp_path):
     monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
     monkeypatch.chdir(tmp_path)
