@@ -159,6 +159,7 @@ COMMANDS: Mapping[str, Command] = {
   workbench registry register my-model model.onnx --task fraud --why "first try"
   workbench registry approve my-model:1 --why "tested on last week's data"
   workbench registry history my-model:1
+  workbench registry push my-model
   workbench registry verify""",
         "models",
         actions=True,

@@ -7,10 +7,9 @@ from typing import Any
 
 from workbench.cli.arguments import argument_type
 from workbench.cli.deployments import add_deployment, base_of
-from workbench.cli.options import FILES, TIME, add_options
+from workbench.cli.options import FILES, TIME, account_of, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.traffic import is_traffic_given, read_traffic
-from workbench.cloud.aws import aws
 from workbench.errors import InvalidInput
 from workbench.idleness import idle_report
 
@@ -36,7 +35,7 @@ def _idle(arguments: Arguments) -> int:
     if bool(arguments.endpoint) == is_traffic_given(arguments):
         raise InvalidInput("Say what is idle: an endpoint, or traffic (--trace or --rate).")
     if arguments.endpoint:
-        cloud = aws(profile=arguments.aws_profile, region=arguments.region)
+        cloud = account_of(arguments)
         since = timedelta(seconds=arguments.since)
         found = idle_report(arguments.endpoint, deployment, cloud=cloud, since=since, **settings)
     else:
@@ -56,9 +55,7 @@ def add_idle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", type=TIME, default=14 * 86_400.0, metavar="TIME", help="so long back (14d)"
     )
-    parser.add_argument("--aws-profile", metavar="NAME", help="of AWS's credentials")
-    parser.add_argument("--region", help="of AWS")
-    add_options(parser, "traffic", FILES)
+    add_options(parser, "credentials", "traffic", FILES)
     parser.add_argument("--begins", type=float, help="hour of the day of the traffic's start (0)")
     add_deployment(parser, default=None)
     report = parser.add_argument_group("what is asked")

@@ -14,7 +14,8 @@ from workbench.cli.arguments import (
     version_of,
 )
 from workbench.cli.commands import add_printing, sentence, show_help
-from workbench.cli.output import Arguments, print_json
+from workbench.cli.options import account_of, add_options
+from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.samples import read_samples
 from workbench.formatting import Table
 from workbench.progress import show_progress
@@ -95,6 +96,25 @@ def _set_approval(arguments: Arguments) -> int:
     decide = registry.approve if arguments.action == "approve" else registry.reject
     model = decide(*version_of(arguments.model), who=arguments.who, why=arguments.why)
     _print_model(model, as_json=arguments.json)
+    return 0
+
+
+def _push(arguments: Arguments) -> int:
+    cloud = account_of(arguments)
+    arns = registry_of(arguments).push(cloud, groups=arguments.groups or None)
+    if arguments.json:
+        print_json({"versions": arns})
+    print_text(arguments, f"{cloud.name} has these versions:\n" + "\n".join(arns))
+    return 0
+
+
+def _pull(arguments: Arguments) -> int:
+    cloud = account_of(arguments)
+    # The ready-made models must not take the numbers of those that are pulled.
+    models = registry_of(arguments, fill=False).pull(cloud, groups=arguments.groups or None)
+    if arguments.json:
+        print_json({"models": [{"name": each.name, "approval": each.approval} for each in models]})
+    print_text(arguments, models_table(models) if models else f"{cloud.name} has no versions.")
     return 0
 
 
@@ -197,6 +217,13 @@ def add_registry(parser: argparse.ArgumentParser) -> None:
     _add_reason(register)
     _action(actions, "history", "show who approved a version, when and why", _history, "model")
     _action(actions, "verify", "check every file by its hash", _verify)
+    for name, about, command in (
+        ("push", "bring versions, approval and reason to SageMaker's Model Registry", _push),
+        ("pull", "bring them from there", _pull),
+    ):
+        synchronize = _action(actions, name, about, command)
+        synchronize.add_argument("groups", nargs="*", metavar="GROUP", help="of versions (all)")
+        add_options(synchronize, "credentials")
 
 
 def _parse_trait(text: str) -> tuple[str, Any]:

@@ -6,7 +6,7 @@ Those of inference types are in `deployments`: each type describes its own setti
 import argparse
 import re
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from workbench.batching.timer import BatchPolicy
 from workbench.cli.arguments import (
@@ -16,7 +16,11 @@ from workbench.cli.arguments import (
     parse_seconds,
 )
 from workbench.cli.option_names import option_of
+from workbench.cli.output import Arguments
 from workbench.traffic.instants import Unit
+
+if TYPE_CHECKING:
+    from workbench.cloud.aws import Cloud
 
 Option = Mapping[str, Any]
 """What `argparse` takes for an option."""
@@ -58,6 +62,12 @@ HEADER: Mapping[str, Option] = {
         "times)",
     },
 }
+
+ACCOUNT: Mapping[str, Option] = {
+    "--aws-profile": {"metavar": "NAME", "help": "of AWS's credentials"},
+    "--region": {"help": "of AWS"},
+}
+"""Which account of AWS is meant."""
 
 OPTIONS: Mapping[str, Mapping[str, Option]] = {
     "traffic": {
@@ -148,6 +158,7 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
             "help": "what an instance of a fleet takes (3min in a plan; else as --cold-start)",
         },
     },
+    "credentials": ACCOUNT,
     "money and credentials": {
         "--cloud": {
             "choices": ("local", "aws"),
@@ -155,8 +166,7 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
             "help": "where endpoints and jobs are made: on a cloud of this machine, which costs "
             "nothing, or AWS (%(default)s)",
         },
-        "--aws-profile": {"metavar": "NAME", "help": "of AWS's credentials"},
-        "--region": {"help": "of AWS"},
+        **ACCOUNT,
         "--role": {"metavar": "ARN", "help": "that endpoints run under ($WORKBENCH_ROLE_ARN)"},
         "--image": {"metavar": "URI", "help": "that holds the model server ($WORKBENCH_IMAGE)"},
         "--budget": {"type": float, "help": "the most that it may cost, in US dollars"},
@@ -211,3 +221,10 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", nargs="?", default=MODEL, help="group, or group:version (%(default)s)"
     )
+
+
+def account_of(arguments: Arguments) -> "Cloud":
+    """Return the account of AWS that the arguments name."""
+    from workbench.cloud.aws import aws
+
+    return aws(profile=arguments.aws_profile, region=arguments.region)

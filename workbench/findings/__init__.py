@@ -10,6 +10,9 @@ that does not come from here::
 `runs` is about runs, their traffic and service times; `starts` about cold starts and bursts;
 `fleets` about what follows the load;
 `papers` about published evaluations that are computed again, and the choice of a model.
+`runs` is about runs, their traffic and service times; `fleets` about what follows the load;
+`papers` about published evaluations that are computed again, and the choice of a model; `versions`
+about what a registry keeps.
 """
 
 from workbench.findings.conclusion import Conclusion
@@ -50,11 +53,18 @@ from workbench.findings.starts import (
     find_rates,
     price_provisioned,
     price_starts,
+from workbench.findings.versions import (
+    check_copies,
+    compare_versions,
+    follow_decisions,
+    judge_canary,
+    list_versions,
 )
 
 __all__ = [
     "Conclusion",
     "compare_bursts",
+    "check_copies",
     "compare_capacity",
     "compare_choices",
     "compare_cost",
@@ -66,6 +76,7 @@ __all__ = [
     "compare_selectors",
     "compare_starts",
     "compare_strategies",
+    "compare_versions",
     "compare_weights",
     "compare_window",
     "count_cold_starts",
@@ -78,6 +89,9 @@ __all__ = [
     "find_peak",
     "find_rates",
     "find_spill",
+    "follow_decisions",
+    "judge_canary",
+    "list_versions",
     "outlast_bursts",
     "price_instances",
     "price_provisioned",

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from workbench import errors
-from workbench.cloud.aws import Cloud
+from workbench.cloud.aws import IMAGE, ROLE, Cloud
 from workbench.deployment import KEEP_ALIVE
 from workbench.errors import NotAvailable, StorageError, Unreachable, WorkbenchError
 from workbench.localcloud.core.access_keys import AccessKey
@@ -171,8 +171,12 @@ class LocalCloud(Cloud):
             raise Unreachable(f"The local cloud at {self.url} has ended: {error}.") from error
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that send any program built on AWS's libraries here."""
-        return AccessKey(*(self.keys or ("", ""))).environment(self.url, self.region)
+        """Return the variables that send any program built on AWS's libraries here.
+
+        Two more tell `workbench.aws` what it needs to deploy here: role and image.
+        """
+        own = {ROLE: str(self.role), IMAGE: str(self.image)}
+        return AccessKey(*(self.keys or ("", ""))).environment(self.url, self.region) | own
 
     def close(self) -> None:
         """End it, and everything that it runs; once is enough."""

@@ -8,6 +8,7 @@ defer_grammar()  # before the first chart imports Altair
 __getattr__, __dir__, __all__ = resolve_late(
     __name__,
     {
+        "accuracies": ["accuracy_intervals", "plot_accuracies"],
         "answers": [
             "answer_spread",
             "node_load",
@@ -43,5 +44,6 @@ __getattr__, __dir__, __all__ = resolve_late(
             "plot_scaling",
         ],
         "service": ["plot_service_times", "service_times"],
+        "timeline": ["event_times", "plot_timeline"],
     },
 )
