@@ -9,6 +9,8 @@ that does not come from here::
 
 `runs` is about runs, their traffic and service times; `starts` about cold starts and bursts;
 `fleets` about what follows the load;
+`runs` is about runs, their traffic and service times; `fleets` about what follows the load;
+`models` about a model of one's own;
 `papers` about published evaluations that are computed again, and the choice of a model.
 `runs` is about runs, their traffic and service times; `fleets` about what follows the load;
 `papers` about published evaluations that are computed again, and the choice of a model; `versions`
@@ -22,6 +24,12 @@ from workbench.findings.fleets import (
     compare_forecasts,
     find_spill,
     price_instances,
+)
+from workbench.findings.models import (
+    check_import,
+    check_service,
+    choose_type,
+    compare_origins,
 )
 from workbench.findings.papers import (
     compare_choices,
@@ -65,6 +73,9 @@ __all__ = [
     "Conclusion",
     "compare_bursts",
     "check_copies",
+    "check_import",
+    "check_service",
+    "choose_type",
     "compare_capacity",
     "compare_choices",
     "compare_cost",
@@ -73,6 +84,7 @@ __all__ = [
     "compare_forecasts",
     "compare_latency",
     "compare_learners",
+    "compare_origins",
     "compare_selectors",
     "compare_starts",
     "compare_strategies",
