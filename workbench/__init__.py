@@ -81,6 +81,9 @@ _CONTENTS = {
     "localcloud": ["LocalCloud"],
     "cloud.deploy": ["deploy"],
     "cloud.doctor": ["examine"],
+    # for a class
+    "lessons.answers": ["collect_answers"],
+    "lessons.classroom": ["lesson"],
     # whether things are still as they were
     "drift": ["PageHinkley", "PopulationStability", "input_drift", "latency_drift"],
     # in a notebook, and when something fails

@@ -15,6 +15,8 @@ that does not come from here::
 `runs` is about runs, their traffic and service times; `fleets` about what follows the load;
 `papers` about published evaluations that are computed again, and the choice of a model; `versions`
 about what a registry keeps.
+`papers` about published evaluations that are computed again, and the choice of a model; `lessons`
+about those of a class.
 """
 
 from workbench.findings.conclusion import Conclusion
@@ -24,6 +26,13 @@ from workbench.findings.fleets import (
     compare_forecasts,
     find_spill,
     price_instances,
+)
+from workbench.findings.lessons import (
+    compare_batch_size,
+    compare_cold_counts,
+    compare_spike,
+    explain_tail,
+    find_common_error,
 )
 from workbench.findings.models import (
     check_import,
@@ -61,6 +70,7 @@ from workbench.findings.starts import (
     find_rates,
     price_provisioned,
     price_starts,
+)
 from workbench.findings.versions import (
     check_copies,
     compare_versions,
@@ -71,13 +81,15 @@ from workbench.findings.versions import (
 
 __all__ = [
     "Conclusion",
-    "compare_bursts",
     "check_copies",
     "check_import",
     "check_service",
     "choose_type",
+    "compare_batch_size",
+    "compare_bursts",
     "compare_capacity",
     "compare_choices",
+    "compare_cold_counts",
     "compare_cost",
     "compare_errors",
     "compare_fleets",
@@ -86,6 +98,7 @@ __all__ = [
     "compare_learners",
     "compare_origins",
     "compare_selectors",
+    "compare_spike",
     "compare_starts",
     "compare_strategies",
     "compare_versions",
@@ -94,8 +107,10 @@ __all__ = [
     "count_cold_starts",
     "count_spoiled",
     "count_verdicts",
+    "explain_tail",
     "find_cheapest",
     "find_cheapest_policy",
+    "find_common_error",
     "find_lasting_bursts",
     "find_most_effective",
     "find_peak",

@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = resolve_late(
         "figure": ["Figure"],
         "forecasts": ["bill_and_error", "forecast_fan", "plot_bill_and_error", "plot_forecast_fan"],
         "grids": ["batching_grid", "plot_batching_grid"],
+        "guesses": ["class_counts", "plot_class", "plot_guess"],
         "latency": [
             "latency_ecdf",
             "latency_over_time",
