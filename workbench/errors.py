@@ -15,6 +15,7 @@
     │   └── RowMismatch    it answered more or fewer rows than it was asked
     ├── CloudError         a cloud refused a call, or what it made does not work
     │   └── OverBudget     it would cost more than it may
+    ├── Unfinished         a cell of a report failed, or took too long; what it made is kept
     ├── Stopped            work was stopped before it had anything to keep
     └── TooFewSamples      the rows do not carry the figure that was asked for (also a ValueError)
 
@@ -76,6 +77,14 @@ class CloudError(WorkbenchError):
 
 class OverBudget(CloudError):
     """What was asked for would cost more than it may."""
+
+
+class Unfinished(WorkbenchError):
+    """A cell of a report failed, or took too long; `notebook` holds what was made until then."""
+
+    def __init__(self, message: str, notebook: object = None) -> None:
+        super().__init__(message)
+        self.notebook = notebook
 
 
 class Stopped(WorkbenchError):

@@ -2,15 +2,18 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 NO_FORMULA = "mathjax_ignore tex2jax_ignore"
 """Classes of HTML in which Jupyter takes what is between two dollars for no formula."""
 
 _RIGHT = ' style="text-align:right"'  # in the cell: notebooks and mail drop style sheets
 
+
+_LISTED = 20  # values of a list that are shown; of more, how many they are
 
 _UNITS = ((172_800, "days", 86_400), (7200, "h", 3600), (120, "min", 60), (1, "s", 1))
 """From so many seconds on a time is written in this unit, which is so many seconds long."""
@@ -114,6 +117,21 @@ def dollars(amount: float) -> str:
     if re.fullmatch(r"0\.\d", cents):
         cents += "0"
     return f"{'-' * (amount < 0)}${cents}"
+
+
+def format_fact(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return a JSON value in words.
+
+    >>> format_fact({"target": 0.7, "history": [1.5] * 60})
+    'history 60 values, target 0.7'
+    """
+    if isinstance(value, Mapping):
+        items = ((key, format_fact(item)) for key, item in sorted(value.items()) if key != "sha256")
+        return ", ".join(f"{key} {item}" for key, item in items if item)
+    if isinstance(value, list | tuple):
+        many = len(value) > _LISTED
+        return f"{len(value):,} values" if many else ", ".join(map(format_fact, value))
+    return "" if value is None else str(value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -522,7 +522,7 @@ BAD_COMMANDS = [
     ("registry list --registry given.onnx", "given.onnx"),
     ("report nothing", "Nothing saved at nothing"),
     ("report damaged", "damaged"),
-    ("report", "Give folders of saved runs"),
+    ("report", "Give a template (workbench report --list"),
     ("dance", "invalid choice: 'dance'"),
     ("demo --duration 0", "duration must be"),
     ("app --preset nope", "No preset 'nope'"),

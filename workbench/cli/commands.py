@@ -143,8 +143,8 @@ COMMANDS: Mapping[str, Command] = {
   workbench report reports/demo/no-batching reports/demo/batching --profile reports/demo/profile
   workbench report runs/forest/no-batching --out forest.html --title "Random forest"
   workbench report --list
-  workbench report --template scaling -p model=digits-mlp-large -p rate=200
-  workbench report runs/a runs/b --template my-own.ipynb --notebook report.ipynb""",
+  workbench report scaling -p model=digits-mlp-large -p rate=200
+  workbench report my-own.ipynb runs/a runs/b --notebook report.ipynb""",
     ),
     "runs": Command(
         "list or delete the runs that the app keeps",

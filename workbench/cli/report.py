@@ -4,15 +4,15 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from workbench.cli.files import check_folder, translate_write_errors
+from workbench.cli.options import TIME
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.results import costs_of, facts_of, format_comparison
 from workbench.comparison import Comparison, compare
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, NotFound, Unfinished, WorkbenchError
 from workbench.files import write_file
 from workbench.formatting import Table
 from workbench.measuring.profile import Profile, load_profile
@@ -28,43 +28,67 @@ from workbench.report.templates import (
 from workbench.run import load_run
 
 _TITLE = "Inference report"
-_EXAMPLE = "compare"
+_EXAMPLE = "capacity -p rate=200"
 
 
 def _report_on(arguments: Arguments) -> int:
     if arguments.list:
         return _list_templates(arguments)
-    if not (arguments.template or arguments.notebook):
-        return _report_on_runs(arguments)
-    made = _execute_template(arguments)
-    facts = {**(facts_of(_compare(arguments)) if arguments.runs else {}), **made}
+    template, runs = _split(arguments.what)
+    if not (template or arguments.notebook or arguments.parameter):
+        return _report_on_runs(arguments, runs)
+    made = _execute_template(arguments, read_template(template or find_template()), runs)
+    facts = {**(facts_of(_compare(arguments, runs)) if runs else {}), **made}
     if arguments.json:
         print_json(facts)
     print_text(arguments, "\n".join(f"{name.capitalize()}: {path}" for name, path in made.items()))
     return 0
 
 
-def _report_on_runs(arguments: Arguments) -> int:
-    if arguments.parameter or arguments.code:
-        raise InvalidInput("--parameter and --code go with --template.")
-    if not arguments.runs:
+def _split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Return the template among the words, and the folders of runs that the others are."""
+    templates, runs = [], []
+    for word in words:
+        try:
+            templates.append(find_template(word))
+        except NotFound as error:
+            if not Path(word).exists():
+                raise NotFound(f"Nothing saved at {word}. {error}") from error
+            runs.append(word)
+    if len(templates) > 1:
+        names = ", ".join(path.stem for path in templates)
+        raise InvalidInput(f"A report has one template, got {names}.")
+    return next(iter(templates), None), runs
+
+
+def path_of_failed(path: Path) -> Path:
+    """Return where a page that was not finished is kept: beside the one that there may be."""
+    return path.with_name(f"{path.stem}.failed{path.suffix}")
+
+
+def _report_on_runs(arguments: Arguments, runs: list[str]) -> int:
+    if not runs:
         raise InvalidInput(
-            "Give folders of saved runs, or a --template that takes none (workbench report --list "
-            "tells them); an example: workbench report runs/forest."
+            "Give a template (workbench report --list shows them) or folders of saved runs; an "
+            "example: workbench report runs/forest."
         )
-    comparison = _compare(arguments)
+    comparison = _compare(arguments, runs)
     profiles = [load_profile(path) for path in arguments.profile]
-    page = write_page(comparison, Path(arguments.out), arguments.title or _TITLE, profiles)
+    page = write_page(comparison, _out_of(arguments), arguments.title or _TITLE, profiles)
     if arguments.json:
         print_json(facts_of(comparison), report=str(page))
     print_text(arguments, f"{format_comparison(comparison)}\n\nReport: {page}")
     return 0
 
 
-def _compare(arguments: Arguments) -> Comparison:
+def _out_of(arguments: Arguments) -> Path:
+    return Path(arguments.out or "report.html")
+
+
+def _compare(arguments: Arguments, runs: list[str]) -> Comparison:
     region = [text.removeprefix("region=") for text in arguments.parameter if "region=" in text]
     prices = PriceSheet.load(*region[:1])
-    return compare([load_run(path) for path in arguments.runs], prices=prices)
+    return compare([load_run(path) for path in runs], prices=prices)
 
 
 def _list_templates(arguments: Arguments) -> int:
@@ -73,7 +97,7 @@ def _list_templates(arguments: Arguments) -> int:
     if arguments.json:
         print_json({name: describe_template(each) for name, each in templates.items()})
     shown = "\n\n".join(_format_template(name, each) for name, each in templates.items())
-    print_text(arguments, f"{shown}\n\nOne of them: workbench report --template {_EXAMPLE}")
+    print_text(arguments, f"{shown}\n\nOne of them: workbench report {_EXAMPLE}")
     return 0
 
 
@@ -95,43 +119,48 @@ def _format_template(name: str, template: Template) -> str:
     return f"{name}: {template.about or template.title}\n{Table([], rows).text()}"
 
 
-def _execute_template(arguments: Arguments) -> dict[str, str]:
+def _execute_template(arguments: Arguments, template: Template, runs: list[str]) -> dict[str, str]:
     """Write the page of the executed template, and the notebook where it is asked for."""
-    template = read_template(find_template(arguments.template or _EXAMPLE))
-    paths = {"report": Path(arguments.out)}
+    paths = {"report": _out_of(arguments)}
     if arguments.notebook:
         paths["notebook"] = Path(arguments.notebook)
     if len({path.absolute() for path in paths.values()}) < len(paths):
         raise InvalidInput(
-            f"Page and notebook cannot both be {arguments.out}: choose another --out."
+            f"Page and notebook cannot both be {paths['report']}: choose another --out."
         )
     for path in paths.values():
         check_folder(path.parent)
-    done = execute(template, _values(arguments, template.parameters))
+    values = _values(arguments, runs, template.parameters)
+    try:
+        done = execute(template, values, timeout=arguments.timeout)
+    except Unfinished as error:
+        part = path_of_failed(paths["report"])
+        _write(part, page_of(error.notebook))
+        raise WorkbenchError(f"{error} What was made until then: {part}") from error
     if arguments.title:
         done.metadata["title"] = arguments.title
-    contents = {
-        "report": page_of(done, code=arguments.code),
-        "notebook": json.dumps(done, indent=1),
-    }
+    contents = {"report": page_of(done), "notebook": json.dumps(done, indent=1)}
     for name, path in paths.items():
-        with translate_write_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, partial(_write_content, contents[name].encode()))
+        _write(path, contents[name])
+    path_of_failed(paths["report"]).unlink(missing_ok=True)
     return {name: str(path) for name, path in paths.items()}
 
 
-def _write_content(content: bytes, file: IO[bytes]) -> None:
-    file.write(content)
+def _write(path: Path, content: str) -> None:
+    with translate_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, lambda file: file.write(content.encode()))
 
 
-def _values(arguments: Arguments, known: Mapping[str, Parameter]) -> dict[str, object]:
+def _values(
+    arguments: Arguments, runs: list[str], known: Mapping[str, Parameter]
+) -> dict[str, object]:
     """Return the template's parameters: what the options say, and what -p says."""
     values: dict[str, object] = {}
     if arguments.title and "title" in known:
         values["title"] = arguments.title
-    if arguments.runs:
-        values["runs"] = arguments.runs
+    if runs:
+        values["runs"] = runs
     if arguments.profile:
         values["profiles"] = arguments.profile
     for text in arguments.parameter:
@@ -156,23 +185,20 @@ def write_page(comparison: Comparison, path: Path, title: str, profiles: Sequenc
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Add `workbench report`."""
     parser.add_argument(
-        "runs",
+        "what",
         nargs="*",
-        metavar="RUN",
-        help="folder of a saved run; none where a template asks none",
+        metavar="WHAT",
+        help="a template, one of ours or your own FILE.ipynb; folders of saved runs; or both",
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="show which templates there are, and what they take"
     )
     parser.add_argument(
         "--profile", action="append", default=[], metavar="FOLDER", help="a saved profile to show"
     )
-    parser.add_argument("--out", default="report.html", metavar="FILE", help="(%(default)s)")
+    parser.add_argument("-o", "--out", metavar="FILE", help="(report.html)")
     parser.add_argument("--title", help=f"of the page ({_TITLE}, or the template's)")
-    notebook = parser.add_argument_group("from a template, a notebook that papermill executes")
-    notebook.add_argument(
-        "--template", metavar="NAME", help="one of ours, or a notebook of your own, FILE.ipynb"
-    )
-    notebook.add_argument(
-        "--list", action="store_true", help="tell which templates there are, and what they take"
-    )
+    notebook = parser.add_argument_group("from a template, a notebook that is executed")
     notebook.add_argument(
         *("-p", "--parameter"),
         action="append",
@@ -181,9 +207,15 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         help="of the template, as region=eu-central-1",
     )
     notebook.add_argument(
+        "--timeout",
+        type=TIME,
+        metavar="TIME",
+        help="how long a report may take (1h); what was made until then is kept",
+        default=3600.0,
+    )
+    notebook.add_argument(
         "--notebook",
         metavar="FILE",
-        help=f"keep the executed notebook here (without --template, of {_EXAMPLE})",
+        help="keep the executed notebook here (of compare, without another template)",
     )
-    notebook.add_argument("--code", action="store_true", help="show the code in the page too")
     parser.set_defaults(command=_report_on)

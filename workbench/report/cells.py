@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 from workbench.report.parts import draw_spec, quote, tell, widen
+from workbench.report.redaction import redact
 from workbench.report.templates import require_extra
 
 _ACTIVE = "script|iframe|object|embed|applet|noscript|template"  # what a page does not run or load
@@ -19,36 +20,53 @@ _WITHOUT = re.compile(r"<(link|meta|base)\b[^>]*>", re.IGNORECASE)
 _VISIBLE = re.compile(r"<(img|svg|table|hr|progress|meter)\b", re.IGNORECASE)
 _TAG_OR_STYLE = re.compile(r"<style\b.*?</style>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _ANCHOR = re.compile(r'<a class="anchor-link"[^>]*>.*?</a>')  # of headings, for a notebook's page
+_LONGEST = 20_000  # characters of text that a cell may print on a page
+_LARGEST = 20_000_000  # characters of an output, of which a chart may draw few
 _LOST = (
     "An interactive output is not kept here, because a page runs no script: it is in the notebook."
 )
 
 
-def cell_parts(cell: Any, *, code: bool = False) -> Iterator[str]:  # noqa: ANN401 - a node
-    """Yield what a cell says and shows; `code` is whether to show code cells' own text, too."""
+def cell_parts(cell: Any) -> Iterator[str]:  # noqa: ANN401 - nbformat's node
+    """Yield what a cell says and shows."""
     tags = cell.metadata.get("tags", ())
     if cell.cell_type == "markdown":
         yield _read_markdown(cell.source)
     if cell.cell_type != "code":
         return
-    if code and not {"remove-input", "remove_input"} & {*tags}:
-        yield quote(cell.source)
     if not {"remove-output", "remove_output"} & {*tags}:
         yield from filter(None, map(_output_part, cell.outputs))
+
+
+def code_of(cell: Any) -> str:  # noqa: ANN401
+    """Return the code of a cell, "" of one that has none to show."""
+    tags = {*cell.metadata.get("tags", ())}
+    hidden = cell.cell_type != "code" or {"remove-input", "remove_input"} & tags
+    return "" if hidden else str(cell.source)
 
 
 def _output_part(output: Any) -> str:  # noqa: ANN401
     """Return an output as a part, "" of one that is not for a page."""
     if output.output_type == "stream":
-        return quote(output.text) if output.name == "stdout" else ""
+        return _quote_start(output.text) if output.name == "stdout" else ""
     if output.output_type == "error":
-        return quote(f"{output.ename}: {output.evalue}")
+        return _quote_start(f"{output.ename}: {output.evalue}")
     data = output.get("data", {})
+    if (size := len(str(data))) > _LARGEST:
+        return tell(
+            f"Left out: an output of {size / 1e6:,.0f} MB is too large for a page.", "lacking"
+        )
     if spec := next((data[kind] for kind in data if "vnd.vegalite." in kind), None):
         return draw_spec(spec)
     return next(
         (taken for kind, read in _KINDS if kind in data and (taken := read(data[kind]))), ""
     )
+
+
+def _quote_start(text: str) -> str:
+    """Return text as it stands, the beginning of one that no one would read to its end."""
+    left = len(text) - _LONGEST
+    return quote(f"{text[:_LONGEST]}\n... {left:,} characters more" if left > 0 else text)
 
 
 def _read_html(text: str) -> str:
@@ -67,7 +85,9 @@ def _read_markdown(text: str) -> str:
 
 def _picture(kind: str) -> Callable[[str], str]:
     def read(text: str) -> str:
-        encoded = b64encode(text.encode()).decode() if kind == "image/svg+xml" else text.strip()
+        encoded = (
+            b64encode(redact(text).encode()).decode() if kind == "image/svg+xml" else text.strip()
+        )
         label = re.search(r'aria-label="([^"]*)"', text)
         alt = label[1] if label else "A picture"
         return f'<figure><img alt="{alt}" src="data:{kind};base64,{escape(encoded)}"></figure>'
@@ -85,5 +105,5 @@ _KINDS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("text/markdown", _read_markdown),
     *((kind, _picture(kind)) for kind in _PICTURES),
     ("text/html", _read_html),
-    *((kind, quote) for kind in ("text/latex", "text/plain")),
+    *((kind, _quote_start) for kind in ("text/latex", "text/plain")),
 )

@@ -1,13 +1,20 @@
-"""A template executed by papermill in a kernel of this Python, and its page."""
+"""A template executed in a kernel of this Python, with papermill's parameters, and its page."""
 
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InvalidInput, WorkbenchError
-from workbench.report.cells import cell_parts
-from workbench.report.page import page_html
+from workbench.errors import InvalidInput, Unfinished
+from workbench.files import sha256
+from workbench.formatting import duration
+from workbench.provenance import circumstances
+from workbench.report.cells import cell_parts, code_of
+from workbench.report.origin import origin_parts
+from workbench.report.page import LARGEST, page_html
+from workbench.report.parts import fold, quote, tell
 from workbench.report.templates import (
     Parameter,
     Template,
@@ -15,33 +22,50 @@ from workbench.report.templates import (
     read_template,
     require_extra,
 )
-from workbench.validation import of_kind
 
 _KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 _KEEP_CHARTS = "from workbench.report.altair_charts import keep_specs; keep_specs()"
+_LONGEST_REASON = 400  # characters of what a cell failed of
 
 
-def execute(template: Template | Path, values: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401 - nbformat's node
+def execute(
+    template: Template | Path,
+    values: Mapping[str, object] | None = None,
+    *,
+    timeout: float | None = None,
+) -> Any:  # noqa: ANN401 - nbformat's node
     """Return the template, executed with these parameters in a kernel of its own.
 
     The kernel is one of this Python, whatever the template was written with, and works in the
-    current folder; nothing is written.
+    current folder; nothing is written. All cells together may take `timeout` seconds.
 
     Raises:
         NotAvailable: The extra `report` is not installed.
         NotFound: There is no such template.
         InvalidInput: A parameter is unknown or of another kind, or the template is none.
-        WorkbenchError: A cell failed.
+        Unfinished: A cell failed or there was no time left; the error holds what was made.
     """
     template = template if isinstance(template, Template) else read_template(template)
     checked = _check(template, values or {})
-    notebook = template.notebook
-    notebook.metadata["kernelspec"] = dict(_KERNEL)
-    notebook.metadata["language_info"] = {"name": "python"}
-    done = _execute(notebook, checked, template.path.name)
+    began = datetime.now(UTC)
+    notebook = _prepare(template, checked)
+    failed = _execute(notebook, template.path.name, timeout)
     title = template.parameters.get("title", Parameter("title", "str", template.title)).default
-    done.metadata["title"] = str(checked.get("title", title))
-    return done
+    notebook.metadata["title"] = str(checked.get("title", title))
+    notebook.metadata["origin"] = {
+        "template": f"{template.path.name} (sha256 {sha256(template.path)[:12]})",
+        "parameters": fill(template, checked),
+        **circumstances(began),
+    }
+    if failed:
+        notebook.metadata["failed"] = failed
+        raise Unfinished(failed, notebook)
+    return notebook
+
+
+def fill(template: Template, values: Mapping[str, object]) -> dict[str, object]:
+    """Return all parameters of a template: these values, and the defaults of the others."""
+    return {name: values.get(name, each.default) for name, each in template.parameters.items()}
 
 
 def _check(template: Template, values: Mapping[str, object]) -> dict[str, object]:
@@ -54,25 +78,63 @@ def _check(template: Template, values: Mapping[str, object]) -> dict[str, object
     return {name: known[name].check(value) for name, value in values.items()}
 
 
-def _execute(notebook: Any, values: Mapping[str, object], name: str) -> Any:  # noqa: ANN401
+def _prepare(template: Template, values: dict[str, object]) -> Any:  # noqa: ANN401 - a node
     with require_extra():
-        from papermill import execute_notebook
-        from papermill.exceptions import PapermillException, PapermillExecutionError
+        from nbformat import NotebookNode
+        from papermill.parameterize import parameterize_notebook
+    notebook = template.notebook
+    notebook.metadata["kernelspec"] = dict(_KERNEL)
+    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata["papermill"] = NotebookNode()
+    for cell in notebook.cells:
+        cell.metadata.setdefault("tags", [])  # papermill reads them of each
+    return parameterize_notebook(notebook, values) if values else notebook
+
+
+def _execute(notebook: Any, name: str, timeout: float | None) -> str:  # noqa: ANN401
+    """Execute the cells in their place, and return why not all were, "" where they were."""
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError
+
+    cell = _CellCount()
+    client = NotebookClient(
+        notebook,
+        kernel_manager_class=_own_kernel(),
+        extra_arguments=["--log-level=CRITICAL", f"--IPKernelApp.exec_lines={_KEEP_CHARTS}"],
+        timeout_func=_until(timeout),
+        on_cell_start=cell.count,
+        record_timing=False,
+    )
+    client.log.setLevel("CRITICAL")
     try:
-        return execute_notebook(
-            notebook,
-            None,
-            values,
-            progress_bar=False,
-            kernel_manager_class=_own_kernel(),
-            extra_arguments=["--log-level=CRITICAL", f"--IPKernelApp.exec_lines={_KEEP_CHARTS}"],
-        )
-    except PapermillExecutionError as error:
-        raise WorkbenchError(
-            f"Cell {error.cell_index + 1} of {name} failed: {error.ename}: {error.evalue}"
-        ) from error
-    except (PapermillException, RuntimeError) as error:  # the latter when the kernel died
-        raise WorkbenchError(f"{name} cannot be executed: {error}") from error
+        client.execute()
+    except CellExecutionError as error:
+        reason = f"{error.ename}: {error.evalue}"[:_LONGEST_REASON]
+        return f"Cell {cell.number} of {name} failed: {reason}"
+    except CellTimeoutError:
+        spent = f"was not done after {duration(timeout or 0)}, the --timeout."
+        return f"Cell {cell.number} of {name} {spent}"
+    except RuntimeError as error:  # when the kernel died
+        return f"{name} cannot be executed: at cell {cell.number}, {error}"
+    return ""
+
+
+class _CellCount:
+    """The number of the cell in hand, among those that the template has."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._extra = 0  # papermill's own cell
+
+    def count(self, cell: Any, cell_index: int) -> None:  # noqa: ANN401 - as nbclient calls it
+        self._extra += "injected-parameters" in cell.metadata.get("tags", ())
+        self.number = cell_index + 1 - self._extra
+
+
+def _until(timeout: float | None) -> Callable[[object], float | None]:
+    """Return what tells how many seconds a cell has, if all together have `timeout`."""
+    end = None if timeout is None else time.monotonic() + timeout
+    return lambda _: None if end is None else max(0.001, end - time.monotonic())
 
 
 def _own_kernel() -> type:
@@ -89,16 +151,41 @@ def _own_kernel() -> type:
     return OwnKernel
 
 
-def page_of(notebook: Any, *, code: bool = False) -> str:  # noqa: ANN401 - nbformat's node
+def page_of(notebook: Any) -> str:  # noqa: ANN401 - nbformat's node
     """Return an executed notebook as one HTML page, which loads nothing and runs no script.
 
-    Args:
-        notebook: As `execute` returns it.
-        code: Show the cells' code too.
+    It ends with what it was made from; the code is folded away.
 
     Raises:
         NotAvailable: The extra `report` is not installed.
     """
-    of_kind("code", code, bool)
-    parts = [part for cell in drop_notes(notebook) for part in cell_parts(cell, code=code)]
-    return page_html(notebook.metadata["title"], parts)
+    title, failed = notebook.metadata["title"], notebook.metadata.get("failed", "")
+    return page_html(f"Failed: {title}" if failed else title, _fit(_parts(notebook, failed)))
+
+
+def _parts(notebook: Any, failed: str) -> Iterator[str]:  # noqa: ANN401
+    if failed:
+        yield tell(f"This page is not finished. {failed}", "failed")
+    cells = drop_notes(notebook)
+    for cell in cells:
+        yield from cell_parts(cell)
+    code = "\n\n".join(filter(None, map(code_of, cells)))
+    yield from origin_parts(notebook.metadata.get("origin", {}))
+    if code:
+        yield fold("The code behind this page", quote(code))
+
+
+def _fit(parts: Iterator[str]) -> Iterator[str]:
+    """Yield parts as long as the page has room for them, else what was left out."""
+    room = LARGEST
+    for part in parts:
+        if len(part) > room:
+            size = f"{len(part) / 1e6:,.1f} MB"
+            yield tell(
+                f"Left out: an output of {size}, because a page holds {LARGEST / 1e6:g} MB. "
+                "It is in the notebook (--notebook FILE).",
+                "lacking",
+            )
+        else:
+            room -= len(part)
+            yield part

@@ -7,9 +7,16 @@ import re
 from collections.abc import Iterable
 from itertools import count
 
+from workbench.report.redaction import redact
+
+LARGEST = 3_000_000
+"""Characters that the parts of a page may have together: what is sent around and opened at once."""
+
 
 def page_html(title: str, parts: Iterable[str]) -> str:
     """Return the page of this title, an HTML file, with these parts of HTML one below the other.
+
+    What looks like a credential is not in it.
 
     >>> page_html("A < B", ["<p>Both.</p>"]).count("A &lt; B")
     2
@@ -19,8 +26,8 @@ def page_html(title: str, parts: Iterable[str]) -> str:
     engine = Environment(
         loader=PackageLoader("workbench.report", ""), undefined=StrictUndefined, autoescape=True
     )
-    body = _number_clips("\n".join(parts))
-    return engine.get_template("page.html.j2").render(title=title, body=body)
+    body = _number_clips(redact("\n".join(parts)))
+    return engine.get_template("page.html.j2").render(title=redact(title), body=body)
 
 
 def _number_clips(body: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Deployment
-from workbench.formatting import Table, dollars, duration, format_cell, percent
+from workbench.formatting import Table, dollars, duration, format_cell, format_fact, percent
 from workbench.plots.series import Result, common_slo
 from workbench.pricing.cost import Cost, CostItem
 from workbench.quantiles import PERCENTILES
@@ -19,8 +19,6 @@ from workbench.run.record import Lag, MemberRecord, ModelRecord, TraceRecord
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
     from workbench.plots.service import Profiles
-
-_LISTED = 20  # values of a list that are shown; of more, how many they are
 
 
 def verdicts_of(comparison: "Comparison") -> Table:
@@ -79,23 +77,23 @@ def _describe_settings(run: Run) -> dict[str, str]:
     settings = {
         "model": _describe_model(record.model),
         **{each.name: _describe_member(each) for each in record.members or ()},
-        "router": _format_fact(record.router),
+        "router": format_fact(record.router),
         "rows together": record.batch_invariance or "",
         "deployment": _describe_deployment(record.deployment),
-        "scaling": _format_fact(record.scaling),
-        "spot instances": _format_fact(record.spot),
+        "scaling": format_fact(record.scaling),
+        "spot instances": format_fact(record.spot),
         "batching": _describe_policy(record.policy),
         "traffic": _describe_traffic(record.trace),
         "target": format_target(run.slo) if run.slo else "",
-        "seed": _format_fact(record.seed),
+        "seed": format_fact(record.seed),
         "origin of every figure": run.origin,
-        "created": _format_fact(record.created),
-        "processor": _format_fact(machine.get("cpu")),
-        "cores": _format_fact(machine.get("cores")),
-        "system": _format_fact(machine.get("system")),
-        "Python": _format_fact(machine.get("python")),
-        "versions": _format_fact(machine.get("versions")),
-        "commit": _format_fact(machine.get("commit")),
+        "created": format_fact(record.created),
+        "processor": format_fact(machine.get("cpu")),
+        "cores": format_fact(machine.get("cores")),
+        "system": format_fact(machine.get("system")),
+        "Python": format_fact(machine.get("python")),
+        "versions": format_fact(machine.get("versions")),
+        "commit": format_fact(machine.get("commit")),
     }
     return {key: value for key, value in settings.items() if value}
 
@@ -113,32 +111,19 @@ def _describe_deployment(deployment: Deployment | None) -> str:
     if deployment is None:
         return ""
     settings = {name: value for name, value in deployment.to_dict().items() if name != "kind"}
-    return f"{deployment.label} ({_format_fact(settings)})"
+    return f"{deployment.label} ({format_fact(settings)})"
 
 
 def _describe_policy(policy: Mapping[str, Any] | None) -> str:
     if policy and policy.keys() == {"kind", "max_size", "max_wait"}:
         return BatchPolicy(max_size=policy["max_size"], max_wait=policy["max_wait"]).label
-    return _format_fact(policy)
+    return format_fact(policy)
 
 
 def _describe_traffic(trace: TraceRecord | None) -> str:
     if trace is None or trace.requests is None or trace.duration is None:
         return trace.name if trace else ""
     return f"{trace.name}: {trace.requests:,} requests in {trace.duration:g} s"
-
-
-def _format_fact(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Return a JSON value in words."""
-    if isinstance(value, Mapping):
-        items = (
-            (key, _format_fact(item)) for key, item in sorted(value.items()) if key != "sha256"
-        )
-        return ", ".join(f"{key} {item}" for key, item in items if item)
-    if isinstance(value, list | tuple):
-        many = len(value) > _LISTED
-        return f"{len(value):,} values" if many else ", ".join(map(_format_fact, value))
-    return "" if value is None else str(value)
 
 
 def figures_of(comparison: "Comparison") -> Table:

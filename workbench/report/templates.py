@@ -103,27 +103,22 @@ def find_template(name: str = "compare") -> Path:
 
     Raises:
         NotFound: There is none of this name.
-        InvalidInput: It is a file of another kind.
 
     >>> find_template().name
     'compare.ipynb'
     """
     ours = {path.stem: path for path in our_templates()}
-    if name in ours:
-        return ours[name]
-    path = as_path(name)
-    if path.suffix == ".ipynb":
-        return path
-    if path.suffix:
-        raise InvalidInput(f"A template is a notebook, NAME.ipynb, got {name!r}.")
-    raise NotFound(f"No template {name!r}: there are {', '.join(ours)}, or a file NAME.ipynb.")
+    path = ours.get(name, as_path(name))
+    if path.suffix != ".ipynb":
+        raise NotFound(f"No template {name!r}: there are {', '.join(ours)}, or a file NAME.ipynb.")
+    return path
 
 
 def our_templates() -> list[Path]:
     """Return our templates: those of the checkout, or those that are installed.
 
     >>> [path.stem for path in our_templates()][:2]
-    ['compare', 'decision']
+    ['choice', 'compare']
     """
     package = Path(workbench.__file__).parent
     folders = [package.parent / "notebooks/reports", package / "notebooks/reports"]
