@@ -7,7 +7,7 @@ import pytest
 
 from workbench import findings, plots
 from workbench.comparison import compare
-from workbench.deployment import Lambda, Serverless
+from workbench.deployment import Async, Lambda, RealTime, Serverless
 from workbench.errors import InvalidInput
 from workbench.findings import Conclusion
 from workbench.run import Run
@@ -92,6 +92,16 @@ def test_where_no_type_meets_the_target_rates_cannot_tell():
     table = break_even((1, 2.0, 4.0)).with_columns(cheapest=pl.lit(value=False))
 
     assert findings.find_rates(table, "serverless").holds is None
+
+
+def test_limits_say_what_one_type_takes_and_the_others_do_not():
+    said = findings.compare_limits(Async, [RealTime, Serverless])
+
+    assert said.only_if == "a body has more than 6,291,456 bytes or a call takes longer than 60 s"
+    assert "async 1,073,741,824 bytes and 60 min" in said.text
+    assert "1,073" not in (back := findings.compare_limits(Serverless, [RealTime])).text
+    assert back.holds is False
+    assert findings.compare_limits(Lambda, [RealTime]).only_if == "a call takes longer than 60 s"
 
 
 def test_provisioned_instances_are_priced_by_the_month_beside_the_calls_they_spare():

@@ -66,6 +66,7 @@ from workbench.findings.runs import (
 )
 from workbench.findings.starts import (
     compare_bursts,
+    compare_limits,
     compare_starts,
     find_rates,
     price_provisioned,
@@ -96,6 +97,7 @@ __all__ = [
     "compare_forecasts",
     "compare_latency",
     "compare_learners",
+    "compare_limits",
     "compare_origins",
     "compare_selectors",
     "compare_spike",

@@ -1,6 +1,6 @@
 """What cold starts and bursts show: what a start takes, who pays for it, and who keeps up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from workbench.comparison import Comparison
+    from workbench.deployment.base import Deployment
     from workbench.run import Run
 
 _BEHIND = 0.5
@@ -84,6 +85,28 @@ def _name_rates(kinds: list[str], edges: list[str], kind: str) -> str:
         elif each == kind:
             said.append(f"fewer than {high[0]}" if high else f"more than {low[0]}")
     return " or ".join(said)
+
+
+def compare_limits(kind: type["Deployment"], others: Sequence[type["Deployment"]]) -> Conclusion:
+    """Say from which bodies and which work on only one type of several can answer a call.
+
+    >>> from workbench.deployment import Async, RealTime
+    >>> print(compare_limits(Async, [RealTime]).only_if)
+    a body has more than 6,291,456 bytes or a call takes longer than 60 s
+    """
+    listed = "; ".join(
+        f"{each.kind} {each.payload_limit:,} bytes and {duration(each.time_limit)}"
+        for each in (kind, *others)
+    )
+    body = max(each.payload_limit for each in others)
+    seconds = max(each.time_limit for each in others)
+    text = f"What a call may bring, and how long it may take: {listed}."
+    more = [
+        f"a body has more than {body:,} bytes" * (kind.payload_limit > body),
+        f"a call takes longer than {duration(seconds)}" * (kind.time_limit > seconds),
+    ]
+    only_if = " or ".join(filter(None, more))
+    return Conclusion(text, holds=bool(only_if), only_if=only_if)
 
 
 def price_provisioned(comparison: "Comparison") -> Conclusion:
