@@ -164,6 +164,16 @@ COMMANDS: Mapping[str, Command] = {
         "models",
         actions=True,
     ),
+    "monitor": Command(
+        "show what a cloud has of an endpoint, and whether inputs have drifted",
+        """
+  workbench monitor metrics my-endpoint --since 3h
+  workbench monitor logs my-endpoint --search ERROR
+  workbench monitor trail my-endpoint
+  workbench monitor alarms my-endpoint
+  workbench monitor drift my-model rows.csv""",
+        actions=True,
+    ),
     "doctor": Command(
         "check that a model can be served as AWS serves models, before any deploy",
         """
@@ -266,6 +276,21 @@ def show_help(parser: argparse.ArgumentParser) -> None:
         return 0
 
     parser.set_defaults(command=print_help)
+
+
+def add_action(
+    actions: Any,  # noqa: ANN401 - argparse does not name what it returns
+    name: str,
+    about: str,
+    command: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    """Return the parser of a command of a command, which has its options for printing."""
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=about, description=sentence(about), allow_abbrev=False
+    )
+    add_printing(parser)
+    parser.set_defaults(command=command)
+    return parser
 
 
 def add_printing(parser: argparse.ArgumentParser) -> None:

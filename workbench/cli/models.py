@@ -13,7 +13,7 @@ from workbench.cli.arguments import (
     registry_of,
     version_of,
 )
-from workbench.cli.commands import add_printing, sentence, show_help
+from workbench.cli.commands import add_action, show_help
 from workbench.cli.options import account_of, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.samples import read_samples
@@ -244,14 +244,10 @@ def _action(
     command: Callable[[Arguments], int],
     *positional: str,
 ) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=about, description=sentence(about), allow_abbrev=False
-    )
-    add_printing(parser)
+    parser = add_action(actions, name, about, command)
     for argument in positional:
         parser.add_argument(argument, help=_ARGUMENTS[argument])
     add_registry_path(parser)
-    parser.set_defaults(command=command)
     return parser
 
 

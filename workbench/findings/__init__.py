@@ -8,15 +8,9 @@ that does not come from here::
     findings.compare_latency(comparison)      # in a notebook: Finding. p95 of these ...
 
 `runs` is about runs, their traffic and service times; `starts` about cold starts and bursts;
-`fleets` about what follows the load;
-`runs` is about runs, their traffic and service times; `fleets` about what follows the load;
-`models` about a model of one's own;
-`papers` about published evaluations that are computed again, and the choice of a model.
-`runs` is about runs, their traffic and service times; `fleets` about what follows the load;
-`papers` about published evaluations that are computed again, and the choice of a model; `versions`
-about what a registry keeps.
-`papers` about published evaluations that are computed again, and the choice of a model; `lessons`
-about those of a class.
+`fleets` about what follows the load; `models` about a model of one's own; `versions` about what a
+registry keeps; `signals` about what a cloud tells of an endpoint; `papers` about published
+evaluations that are computed again, and the choice of a model; `lessons` about those of a class.
 """
 
 from workbench.findings.conclusion import Conclusion
@@ -64,6 +58,14 @@ from workbench.findings.runs import (
     outlast_bursts,
     weigh_batching,
 )
+from workbench.findings.signals import (
+    compare_metrics,
+    find_silent_fault,
+    judge_alarm,
+    measure_burn,
+    trace_changes,
+    weigh_retraining,
+)
 from workbench.findings.starts import (
     compare_bursts,
     compare_limits,
@@ -98,6 +100,7 @@ __all__ = [
     "compare_latency",
     "compare_learners",
     "compare_limits",
+    "compare_metrics",
     "compare_origins",
     "compare_selectors",
     "compare_spike",
@@ -117,14 +120,19 @@ __all__ = [
     "find_most_effective",
     "find_peak",
     "find_rates",
+    "find_silent_fault",
     "find_spill",
     "follow_decisions",
+    "judge_alarm",
     "judge_canary",
     "list_versions",
+    "measure_burn",
     "outlast_bursts",
     "price_instances",
     "price_provisioned",
     "price_starts",
+    "trace_changes",
     "value_cascade",
     "weigh_batching",
+    "weigh_retraining",
 ]

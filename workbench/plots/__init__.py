@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = resolve_late(
         "costs": ["cost_by_item", "cost_over_time", "plot_cost_by_item", "plot_cost_over_time"],
         "curves": ["plot_curve"],
         "decision": ["decision_points", "plot_decision"],
+        "drift": ["plot_input_drift"],
         "errors": ["latency_errors", "plot_latency_errors"],
         "figure": ["Figure"],
         "forecasts": ["bill_and_error", "forecast_fan", "plot_bill_and_error", "plot_forecast_fan"],

@@ -1,0 +1,107 @@
+"""The commands that read what a cloud has of an endpoint, and whether inputs have drifted."""
+
+import argparse
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.cli.arguments import add_registry_path, argument_type, parse_integer, registry_of
+from workbench.cli.commands import add_action, show_help
+from workbench.cli.options import TIME, account_of, add_options
+from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.samples import read_samples
+from workbench.formatting import Table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def _metrics(arguments: Arguments) -> int:
+    from workbench.cloud.monitor import metrics
+
+    since = timedelta(seconds=arguments.since)
+    return _print(arguments, metrics(arguments.endpoint, account_of(arguments), since=since))
+
+
+def _logs(arguments: Arguments) -> int:
+    from workbench.cloud.monitor import logs
+
+    how = {"search": arguments.search, "tail": arguments.tail}
+    return _print(arguments, logs(arguments.endpoint, account_of(arguments), **how))
+
+
+def _trail(arguments: Arguments) -> int:
+    from workbench.cloud.monitor import trail
+
+    since = timedelta(seconds=arguments.since)
+    return _print(arguments, trail(account_of(arguments), name=arguments.endpoint, since=since))
+
+
+def _alarms(arguments: Arguments) -> int:
+    from workbench.cloud.monitor import alarms
+
+    return _print(arguments, alarms(arguments.endpoint, account_of(arguments)))
+
+
+def _drift(arguments: Arguments) -> int:
+    from workbench.drift import input_drift
+
+    reference = registry_of(arguments)[arguments.model].samples().inputs
+    rows = read_samples(Path(arguments.file), None).inputs
+    return _print(arguments, input_drift(reference, rows))
+
+
+def _print(arguments: Arguments, frame: "pl.DataFrame") -> int:
+    """Print a frame: its rows as JSON, or a table."""
+    if arguments.json:
+        print_json({"rows": frame.to_dicts()})
+    if frame.is_empty():
+        print_text(arguments, "Nothing yet.")
+    else:
+        print_text(arguments, Table(frame.columns, [list(row) for row in frame.rows()]).text())
+    return 0
+
+
+_SINCE = {"type": TIME, "metavar": "TIME", "help": "so long back (%(default)s)"}
+_ACTIONS: dict[str, tuple[str, Callable[[Arguments], int], dict[str, dict[str, Any]]]] = {
+    "metrics": (
+        "show what CloudWatch counted and timed, by the minute",
+        _metrics,
+        {"--since": {**_SINCE, "default": "1h"}},
+    ),
+    "logs": (
+        "show the last lines that its containers wrote",
+        _logs,
+        {
+            "--search": {"default": "", "help": "what a line must contain"},
+            "--tail": {
+                "type": argument_type(parse_integer),
+                "default": 100,
+                "help": "lines at most (%(default)s)",
+            },
+        },
+    ),
+    "trail": (
+        "show which calls were made about it, by whom, and which were refused",
+        _trail,
+        {"--since": {**_SINCE, "default": "1d"}},
+    ),
+    "alarms": ("show its alarms, their state and the reason", _alarms, {}),
+}
+
+
+def add_monitor(parser: argparse.ArgumentParser) -> None:
+    """Add `workbench monitor`."""
+    show_help(parser)
+    actions = parser.add_subparsers(metavar="ACTION", dest="action")
+    for name, (about, command, options) in _ACTIONS.items():
+        made = add_action(actions, name, about, command)
+        made.add_argument("endpoint", help="its name")
+        for option, settings in options.items():
+            made.add_argument(option, **settings)
+        add_options(made, "credentials")
+    drift = add_action(actions, "drift", "say which inputs differ from a model's samples", _drift)
+    drift.add_argument("model", help="group, or group:version")
+    drift.add_argument("file", help="of the rows that came: CSV, JSON Lines, Parquet, NumPy")
+    add_registry_path(drift)
