@@ -95,6 +95,8 @@ def judge_alarm(alarms: pl.DataFrame, began: float) -> Conclusion:
 def find_silent_fault(drift: pl.DataFrame, before: "Run", after: "Run") -> Conclusion:
     """Say whether a fault that makes answers wrong shows in inputs, and not in what a cloud sees.
 
+    What a cloud sees is then enough to run a service only if inputs are watched as well.
+
     Args:
         drift: From `workbench.input_drift`, of the inputs of the second run.
         before: A run whose right answers are known.
@@ -113,7 +115,8 @@ def find_silent_fault(drift: pl.DataFrame, before: "Run", after: "Run") -> Concl
         f" say nothing of it, the inputs do: {drifted} of {drift.height} drifted"
     )
     lost = right[0] - right[1] > _NOTICED
-    return Conclusion(f"{text}.", holds=bool(lost and drifted and failed[0] == failed[1]))
+    silent = bool(lost and drifted and failed[0] == failed[1])
+    return Conclusion(f"{text}.", silent, only_if="inputs are watched as well")
 
 
 def weigh_retraining(accuracies: "Mapping[str, Accuracy]") -> Conclusion:
