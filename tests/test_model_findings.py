@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 from workbench import findings
+from workbench.cloud.aws import Cloud
 from workbench.cloud.doctor import Check, Diagnosis, PayloadFit
+from workbench.cloud.ledger import LedgerEntry
 from workbench.comparison import compare
 from workbench.errors import InvalidInput
+from workbench.formatting import percent
 from workbench.planner.decisions import decide
 from workbench.planner.options import Options
+from workbench.pricing.cost import Cost, CostItem
 from workbench.quantiles import SLO
 from workbench.registry.agreement import Agreement
 from workbench.run import Run
@@ -87,3 +91,28 @@ def test_few_measured_requests_tell_nothing_of_a_simulation():
     with pytest.raises(InvalidInput):
         findings.compare_origins(compare(pair[:1]))
     assert findings.compare_origins(compare(pair)).holds is None
+
+
+@pytest.mark.parametrize(("paid", "holds"), [(0.5, True), (2.5, False)])
+def test_an_estimate_holds_where_no_more_was_paid(paid, holds):
+    found = findings.compare_estimate(cost_of(paid), cost_of(2.0))
+
+    assert found.holds is holds
+    assert f"{percent(paid / 2)} of that" in found.text
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_teardown_is_told_by_what_it_left(left):
+    entry = LedgerEntry(name="a", bucket="b", what="c", hourly=0.5, cloud=Cloud())
+    found = findings.count_leftovers([entry, entry], [entry] * left)
+
+    assert found.holds is not bool(left)
+    assert "$1.00 an hour" in found.text
+    assert f"{left} left" in found.text
+
+
+def cost_of(dollars):
+    item = CostItem(
+        what="work", quantity=dollars, unit="second", unit_price=1, mark="verified", source="here"
+    )
+    return Cost(items=(item,), answered=1, origin="estimated")

@@ -11,8 +11,18 @@ that does not come from here::
 `fleets` about what follows the load; `models` about a model of one's own; `versions` about what a
 registry keeps; `signals` about what a cloud tells of an endpoint; `papers` about published
 evaluations that are computed again, and the choice of a model; `lessons` about those of a class.
+`fleets` about what follows the load;
+`runs` is about runs, their traffic and service times; `fleets` about what follows the load;
+`models` about a model of one's own; `clouds` about what one charges, and what is left there;
+`papers` about published evaluations that are computed again, and the choice of a model.
+`runs` is about runs, their traffic and service times; `fleets` about what follows the load;
+`papers` about published evaluations that are computed again, and the choice of a model; `versions`
+about what a registry keeps.
+`papers` about published evaluations that are computed again, and the choice of a model; `lessons`
+about those of a class.
 """
 
+from workbench.findings.clouds import compare_estimate, count_leftovers
 from workbench.findings.conclusion import Conclusion
 from workbench.findings.fleets import (
     compare_capacity,
@@ -95,6 +105,7 @@ __all__ = [
     "compare_cold_counts",
     "compare_cost",
     "compare_errors",
+    "compare_estimate",
     "compare_fleets",
     "compare_forecasts",
     "compare_latency",
@@ -110,6 +121,7 @@ __all__ = [
     "compare_weights",
     "compare_window",
     "count_cold_starts",
+    "count_leftovers",
     "count_spoiled",
     "count_verdicts",
     "explain_tail",
