@@ -34,9 +34,8 @@ demo: $(READY) ## one experiment on this machine: table and report
 	@$(BIN)/workbench demo
 
 .PHONY: lab
-lab: $(READY) ## the quickstart notebook in JupyterLab
-	@$(BIN)/python -m jupyterlab --ip=127.0.0.1 --LabApp.news_url=None \
-	$$([ "$$(id -u)" = 0 ] && echo --allow-root) notebooks/00-quickstart.ipynb
+lab: $(READY) ## the notebooks in JupyterLab
+	@$(BIN)/workbench lab notebooks
 
 .PHONY: site
 site: $(READY) ## the site, from notebooks that the tests have executed: site/_build/html

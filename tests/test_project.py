@@ -34,7 +34,11 @@ CORE = {
     *("platformdirs", "polars", "pooch", "requests", "scikit-learn", "scipy", "shtab", "skl2onnx"),
     *("threadpoolctl", "traitlets", "vl-convert-python"),
 }
-SHIPPED = {"workbench.data", "workbench.notebooks.reports"}  # from folders beside workbench/
+SHIPPED = {  # from folders beside workbench/
+    "workbench.data",
+    "workbench.notebooks",
+    "workbench.notebooks.reports",
+}
 MODULES = sorted((ROOT / "workbench").rglob("*.py"))
 NAMES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

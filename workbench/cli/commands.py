@@ -194,6 +194,13 @@ COMMANDS: Mapping[str, Command] = {
   workbench app
   workbench app --preset cold-starts --ip 0.0.0.0 --port 8080""",
     ),
+    "lab": Command(
+        "copy the notebooks into a folder and open JupyterLab there",
+        """
+  workbench lab
+  workbench lab ~/notebooks
+  workbench lab ~/notebooks --copy""",
+    ),
     "local-cloud": Command(
         "answer as AWS does, on this machine, until Ctrl-C",
         """

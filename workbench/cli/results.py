@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli.files import file_name, write_table
+from workbench.cli.installation import name_command
 from workbench.cli.output import (
     Arguments,
     print_json,
@@ -34,7 +35,7 @@ def show_runs(arguments: Arguments, runs: "Mapping[str, Run]", *, stopped: bool 
     if arguments.json:
         print_json(facts_of(comparison), saved=saved)
     if saved:
-        next_step = f"workbench report {' '.join(saved)}"
+        next_step = f"{name_command()} report {' '.join(saved)}"
         print_text(arguments, f"\nRuns: {', '.join(saved)}\nNext: {next_step}")
     if stopped:
         return report_interruption("what was measured was kept")

@@ -22,6 +22,7 @@ from workbench.cli.experiments import (
     scaling_of,
 )
 from workbench.cli.files import check_folder, check_new
+from workbench.cli.installation import is_checkout, name_command
 from workbench.cli.models import models_table
 from workbench.cli.option_names import name_options
 from workbench.cli.options import TIME, add_model
@@ -77,12 +78,14 @@ def _demo(arguments: Arguments) -> int:
     )
     if arguments.json:
         print_json(facts_of(comparison), saved=saved, report=str(page))
+    command = name_command()
+    lab, more = "make lab" if is_checkout() else f"{command} lab", f"{command} run --help"
     print_text(
         arguments,
         f"\nReport: {page}  (open it in a browser; it needs no internet)\n"
         f"Runs:   {', '.join(saved)}\n"
-        "Next:   make lab             the quickstart notebook, in JupyterLab\n"
-        "        workbench run --help  other models, traffic and batching",
+        f"Next:   {lab:<22} the notebooks, in JupyterLab\n"
+        f"        {more:<22} other models, traffic and batching",
     )
     return report_interruption("what was measured was kept") if stopped else 0
 

@@ -1,0 +1,29 @@
+"""How the workbench was installed, and what to type there."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import workbench
+
+
+def find_notebooks() -> Path:
+    """Return the folder of our notebooks: that of the checkout, or what was installed."""
+    package = Path(workbench.__file__).parent
+    installed = package / "notebooks"
+    return installed if installed.is_dir() else package.parent / "notebooks"
+
+
+def is_checkout() -> bool:
+    """Return whether this is a checkout, where `make` has the commands."""
+    return (find_notebooks().parent / "Makefile").is_file()
+
+
+def name_command() -> str:
+    """Return how the command is typed here: its name, or its path where it is not found by it."""
+    typed, found = Path(sys.argv[0]), shutil.which("workbench")
+    if typed.name != "workbench" or (found and Path(found).resolve() == typed.resolve()):
+        return "workbench"
+    return shlex.quote(os.path.relpath(typed))

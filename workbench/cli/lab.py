@@ -1,0 +1,123 @@
+"""The command that copies our notebooks into a folder and opens JupyterLab there."""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.cli.files import check_folder, translate_write_errors
+from workbench.cli.installation import find_notebooks
+from workbench.cli.output import Arguments, print_json, print_text
+from workbench.errors import InvalidInput
+from workbench.files import write_file
+
+FIRST = "00-quickstart.ipynb"
+"""The notebook that is opened."""
+
+_COPIES = ".workbench-lab.json"
+"""The file in the folder that says what each copy was: who has changed one keeps it."""
+
+_SUFFIXES = (".ipynb", ".md")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copies:
+    """Which notebooks were written, and which were not, because they are not what was copied."""
+
+    written: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def copy_notebooks(folder: Path) -> Copies:
+    """Copy our notebooks, lessons and templates into a folder, never over one that was changed.
+
+    Raises:
+        InvalidInput: It is a file.
+        StorageError: The folder cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{folder} is a file: name a folder for the notebooks.")
+    ours = {path: found for path, found in _list_ours().items() if not _is_same(folder, path)}
+    check_folder(folder)
+    before = _read_copies(folder)
+    there = {path: _hash((folder / path).read_bytes()) for path in ours if (folder / path).exists()}
+    kept = {path for path, found in there.items() if found not in (before.get(path), ours[path][0])}
+    written = [path for path in ours if path not in kept and there.get(path) != ours[path][0]]
+    for path in written:
+        content = ours[path][1]
+        with translate_write_errors(folder):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        write_file(folder / path, lambda file, content=content: file.write(content))
+    if ours:
+        copied = before | {path: ours[path][0] for path in ours if path not in kept}
+        write_file(folder / _COPIES, lambda file: file.write(json.dumps(copied).encode()))
+    return Copies(written=tuple(written), kept=tuple(sorted(kept)))
+
+
+def _list_ours() -> dict[str, tuple[str, bytes]]:
+    """Return hash and content of each of our files, by its path in the folder."""
+    root = find_notebooks()
+    paths = [path for path in sorted(root.rglob("*")) if path.suffix in _SUFFIXES]
+    shown = [path.relative_to(root) for path in paths]
+    contents = {
+        path.as_posix(): (root / path).read_bytes()
+        for path in shown
+        if not any(part.startswith(".") for part in path.parts)
+    }
+    return {path: (_hash(content), content) for path, content in contents.items()}
+
+
+def _is_same(folder: Path, path: str) -> bool:
+    """Return whether a file of the folder is ours itself, as in a checkout."""
+    return (folder / path).resolve() == (find_notebooks() / path).resolve()
+
+
+def _read_copies(folder: Path) -> dict[str, str]:
+    """Return the hash of each copy that was made before; none where that is not known."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((folder / _COPIES).read_text())
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _lab(arguments: Arguments) -> int:
+    folder = Path(arguments.folder)
+    copies = copy_notebooks(folder)
+    if arguments.json:
+        print_json({"folder": str(folder), "written": copies.written, "kept": copies.kept})
+    print_text(arguments, f"Notebooks: {folder} ({len(copies.written)} written)")
+    if copies.kept:
+        names = ", ".join(copies.kept)
+        print_text(arguments, f"Kept as you changed them: {names}. To have ours, rename yours.")
+    if not arguments.copy:
+        sys.stdout.flush()
+        _open(folder / FIRST)
+    return 0
+
+
+def _open(notebook: Path) -> None:
+    """Become JupyterLab, which opens a notebook in its folder, and nothing of the web's news."""
+    words = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", "--LabApp.news_url=None"]
+    if os.geteuid() == 0:
+        words.append("--allow-root")
+    os.execv(sys.executable, [*words, str(notebook)])  # noqa: S606 - our own Python
+
+
+def add_lab(parser: argparse.ArgumentParser) -> None:
+    """Add `workbench lab`."""
+    parser.add_argument(
+        "folder", nargs="?", default="workbench-notebooks", metavar="FOLDER", help="(%(default)s)"
+    )
+    parser.add_argument(
+        "--copy", action="store_true", help="only copy: for who opens notebooks otherwise"
+    )
+    parser.set_defaults(command=_lab)
