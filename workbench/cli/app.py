@@ -11,6 +11,7 @@ def _app(arguments: Arguments) -> int:
     from workbench.widgets.voila import serve
 
     registry = registry_of(arguments)
+    announce("Preparing what visitors share; the first time, models are trained and measured.")
     serve(
         registry,
         preset=arguments.preset,

@@ -10,7 +10,7 @@ folder (NUMBA_CACHE_DIR overrides both). Where nothing can be written, it compil
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -38,6 +38,7 @@ class Budget:
 
 BUDGET = Budget(INTERPRETED_STEPS)
 _steps_of_loops: list[Callable[..., Any]] = []
+_loops: "dict[str, EventLoop[..., Any]]" = {}  # by module and name
 
 
 class EventLoop(Generic[P, R]):
@@ -72,7 +73,30 @@ class EventLoop(Generic[P, R]):
 
 def compile_loop(loop: Callable[P, R]) -> EventLoop[P, R]:
     """Return the loop, compiled when that pays."""
-    return EventLoop(loop)
+    made = EventLoop(loop)
+    _loops[f"{loop.__module__}.{loop.__qualname__}"] = made
+    return made
+
+
+def compile_at_once() -> None:
+    """Have this process run nothing in plain Python any more."""
+    BUDGET.steps = 0
+
+
+def compiled_types() -> dict[str, list[object]]:
+    """Return for each loop that is compiled the types of arguments that it is compiled for."""
+    compiled: dict[str, Any] = {name: loop.dispatcher for name, loop in _loops.items()}
+    return {name: list(each.signatures) for name, each in compiled.items() if each is not None}
+
+
+def load_compiled(types: Mapping[str, Iterable[object]]) -> None:
+    """Load what another process has found to be needed, and run nothing in plain Python."""
+    compile_at_once()
+    for name in types.keys() & _loops.keys():
+        dispatcher: Any = _compile(_loops[name].py_func)
+        for each in types[name]:
+            dispatcher.compile(each)
+        _loops[name].dispatcher = dispatcher
 
 
 def step(function: Function) -> Function:

@@ -1,6 +1,7 @@
 """The app as a page for a classroom, served by Voila, which comes with the extra `voila`.
 
 Each visitor has a kernel of their own, in which nothing but the app runs: Voila passes on no code.
+On Linux the kernels are copies of one process, and share what they only read.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import re
 import secrets
 import socket
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 from workbench.errors import InvalidInput, NotAvailable
 from workbench.registry.api import Registry
 from workbench.validation import of_kind
+from workbench.widgets.prepared_kernel import Visit, prepare_kernel
 from workbench.widgets.presets import preset_of
 
 PORT = 8866
@@ -58,7 +61,9 @@ def serve(
     from tornado.ioloop import IOLoop
 
     token = secrets.token_hex(24)
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        _share_kernels(stack, Visit(_path_of(registry), preset))
         page = Path(folder) / "app.ipynb"
         page.write_text(json.dumps(_notebook(_source(registry, preset))), encoding="utf-8")
         server = Voila()
@@ -71,6 +76,16 @@ def serve(
         ]
         IOLoop.current().add_callback(on_started, f"http://{_host(ip)}:{port}/?token={token}")
         server.start()
+
+
+def _share_kernels(stack: contextlib.ExitStack, visit: Visit) -> None:
+    """Have visitors' kernels share what they can; where that is not possible, each has its own."""
+    from workbench.widgets.forked_kernels import fork_kernels
+
+    try:
+        fork_kernels(stack.enter_context(prepare_kernel(visit)))
+    except NotAvailable as error:
+        warnings.warn(f"{error} Visitors share no memory: 0.4 GB each.", stacklevel=3)
 
 
 def _set_xsrf_cookie(request: Any, **_arguments: object) -> None:  # noqa: ANN401 - Tornado's
@@ -111,8 +126,13 @@ def _server_arguments(page: Path, ip: str, port: int) -> list[str]:
 
 def _source(registry: Registry | None, preset: str | None) -> str:
     """Return the page's one cell, which works in this folder and not in the page's."""
-    where = "" if registry is None else f"wb.Registry({str(registry.path.absolute())!r}), "
+    path = _path_of(registry)
+    where = "" if path is None else f"wb.Registry({path!r}), "
     return f"{_CLEAR_CREDENTIALS}os.chdir({os.getcwd()!r})\nwb.app({where}preset={preset!r})"  # noqa: PTH109
+
+
+def _path_of(registry: Registry | None) -> str | None:
+    return None if registry is None else str(registry.path.absolute())
 
 
 _CLEAR_CREDENTIALS = """import os

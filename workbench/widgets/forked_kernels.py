@@ -1,0 +1,51 @@
+"""How a Jupyter server gets its kernels as copies of a prepared one."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from traitlets import Instance
+
+from workbench.widgets.prepared_kernel import KernelOrder, PreparedKernel
+
+if TYPE_CHECKING:
+    import subprocess
+    from importlib.metadata import EntryPoint
+
+_NAME = "workbench-forked"
+
+
+class ForkedProvisioner(LocalProvisioner):
+    """Makes a kernel by copying a prepared one; the rest is as for any kernel of this machine."""
+
+    prepared = Instance(PreparedKernel)
+
+    async def launch_kernel(
+        self,
+        cmd: list[str],
+        **arguments: Any,  # noqa: ANN401 - Jupyter's
+    ) -> KernelConnectionInfo:
+        """Have a kernel that listens where its connection file says."""
+        file = cmd[cmd.index("-f") + 1]
+        order = KernelOrder(file, arguments.get("cwd"), dict(arguments["env"]))
+        forked = self.prepared.fork(order)
+        self.process, self.pid = cast("subprocess.Popen[bytes]", forked), forked.pid
+        return self.connection_info
+
+
+class _Entry:
+    """What Jupyter takes for an installed entry point."""
+
+    def __init__(self, make: Callable[..., ForkedProvisioner]) -> None:
+        self.load = lambda: make
+
+
+def fork_kernels(prepared: PreparedKernel) -> None:
+    """Have all kernels that this process starts from now on be copies."""
+    factory = KernelProvisionerFactory.instance()
+    entry = _Entry(partial(ForkedProvisioner, prepared=prepared))
+    factory.provisioners[_NAME] = cast("EntryPoint", entry)
+    factory.default_provisioner_name = _NAME
