@@ -83,7 +83,7 @@ def compile_at_once() -> None:
     BUDGET.steps = 0
 
 
-def compiled_types() -> dict[str, list[object]]:
+def find_compiled_types() -> dict[str, list[object]]:
     """Return for each loop that is compiled the types of arguments that it is compiled for."""
     compiled: dict[str, Any] = {name: loop.dispatcher for name, loop in _loops.items()}
     return {name: list(each.signatures) for name, each in compiled.items() if each is not None}

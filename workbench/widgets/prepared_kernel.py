@@ -21,11 +21,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from typing import Any
 
 from workbench.errors import NotAvailable, WorkbenchError
 from workbench.modelserver.parent_death import exit_with_parent
 from workbench.registry.api import Registry
-from workbench.simulator.compilation import compile_at_once, compiled_types, load_compiled
+from workbench.simulator.compilation import compile_at_once, find_compiled_types, load_compiled
 
 _PROGRAM = "import sys; from workbench.widgets.prepared_kernel import _serve; _serve()"
 _THREADED = ("polars", "_polars_runtime", "_polars_runtime_32", "onnxruntime")
@@ -207,7 +208,9 @@ def _rehearse_in_copy(visit: Visit) -> tuple[list[str], dict[str, list[object]]]
             before = set(sys.modules)
             with contextlib.suppress(WorkbenchError):
                 _rehearse(visit)
-            there.send(([each for each in sys.modules if each not in before], compiled_types()))
+            there.send(
+                ([each for each in sys.modules if each not in before], find_compiled_types())
+            )
     there.close()
     with here:
         try:
@@ -259,7 +262,7 @@ def _become_kernel(order: KernelOrder) -> None:
     os.environ.update({**order.environment, **_SETTINGS})
     if order.folder is not None:
         os.chdir(order.folder)
-    kernel = IPKernelApp.instance()
+    kernel: Any = IPKernelApp.instance()
     parent = f"--IPKernelApp.parent_handle={os.getppid()}"  # less advice to who has no server
     kernel.initialize(["-f", order.connection_file, parent])
     ipywidgets.register_comm_target()  # which their import does where there is a kernel
