@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 
 from workbench.cli.files import check_folder, translate_write_errors
@@ -51,7 +52,7 @@ def copy_notebooks(folder: Path) -> Copies:
         content = ours[path][1]
         with translate_write_errors(folder):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        write_file(folder / path, lambda file, content=content: file.write(content))
+        write_file(folder / path, methodcaller("write", content))
     if ours:
         copied = before | {path: ours[path][0] for path in ours if path not in kept}
         write_file(folder / _COPIES, lambda file: file.write(json.dumps(copied).encode()))

@@ -1,6 +1,7 @@
 """What cold starts and bursts show: what a start takes, who pays for it, and who keeps up."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput
@@ -94,16 +95,16 @@ def compare_limits(kind: type["Deployment"], others: Sequence[type["Deployment"]
     >>> print(compare_limits(Async, [RealTime]).only_if)
     a body has more than 6,291,456 bytes or a call takes longer than 60 s
     """
+    limits = {each: (each.payload_limit or inf, each.time_limit or inf) for each in (kind, *others)}
     listed = "; ".join(
-        f"{each.kind} {each.payload_limit:,} bytes and {duration(each.time_limit)}"
-        for each in (kind, *others)
+        f"{each.kind} {size:,} bytes and {duration(time)}" for each, (size, time) in limits.items()
     )
-    body = max(each.payload_limit for each in others)
-    seconds = max(each.time_limit for each in others)
+    most_bytes, most_seconds = limits.pop(kind)
+    body, seconds = (max(values) for values in zip(*limits.values(), strict=True))
     text = f"What a call may bring, and how long it may take: {listed}."
     more = [
-        f"a body has more than {body:,} bytes" * (kind.payload_limit > body),
-        f"a call takes longer than {duration(seconds)}" * (kind.time_limit > seconds),
+        f"a body has more than {body:,} bytes" * (most_bytes > body),
+        f"a call takes longer than {duration(seconds)}" * (most_seconds > seconds),
     ]
     only_if = " or ".join(filter(None, more))
     return Conclusion(text, holds=bool(only_if), only_if=only_if)
