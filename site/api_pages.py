@@ -76,10 +76,20 @@ def _page(title: str, module: str, names: list[str]) -> str:
     if module != "workbench":
         lines += [inspect.getdoc(import_module(module)) or "", ""]
     lines += [f".. currentmodule:: {module}", ""]
-    owner = import_module(module)
-    for name in names:
-        lines += _entry(name, getattr(owner, name))
+    values = {name: getattr(import_module(module), name) for name in names}
+    lines += [".. list-table::", "   :widths: auto", ""]
+    for name, value in values.items():
+        lines += [f"   * - :py:obj:`{name}`", f"     - {_sentence(value)}"]
+    lines.append("")
+    for name, value in values.items():
+        lines += _entry(name, value)
     return "\n".join(lines)
+
+
+def _sentence(value: object) -> str:
+    """Return what a docstring begins with, up to its first full stop; of data there is none."""
+    paragraph = (inspect.getdoc(value) or "").partition("\n\n")[0] if callable(value) else ""
+    return re.split(r"(?<=\.)\s", " ".join(paragraph.split()))[0]
 
 
 def _entry(name: str, value: object) -> Iterator[str]:

@@ -5,14 +5,16 @@ they are; the rest is executed first, in the quick setting of the tests.
 """
 
 import argparse
+import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import api_pages
 import command_pages
 import executed
+import links
 import nbformat
 from sphinx.cmd.build import build_main
 
@@ -20,25 +22,33 @@ SITE = Path(__file__).parent
 ROOT = SITE.parent
 BUILD = SITE / "_build"
 NOTEBOOKS = ROOT / "notebooks"
+LISTS = {"howto": "How to ...", "notebooks": "Notebooks"}
+NO_PAGES = {"_build", "_static", "__pycache__", "lite"}  # folders
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build the site as the arguments say, and return its exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=BUILD / "html", help="folder of the site")
+    parser.add_argument("--work", type=Path, default=BUILD, help="folder of what is between")
     parser.add_argument(
         "--leave", action="store_true", help="show what was not executed without outputs"
     )
     options = parser.parse_args(argv)
     if not options.leave:
         execute_missing()
-    source = BUILD / "source"
+    source, trees = options.work / "source", options.work / "doctrees"
     stage(source)
-    arguments = ["-q", "-W", "--keep-going", "-b", "html", "-c", SITE, "-d", BUILD / "doctrees"]
-    if status := build_main([*map(str, arguments), str(source), str(options.out)]):
+    arguments = ["-q", "-W", "--keep-going", "-b", "html", "-c", SITE, "-d", trees, source]
+    if status := build_main([*map(str, arguments), str(options.out)]):
         return status
-    print(f"{options.out / 'index.html'}: open it in a browser; it needs no internet.")
-    return 0
+    faults = links.find_faults(options.out.resolve())
+    print(*faults, sep="\n", end="\n" * bool(faults))
+    size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
+    pages = len(list(options.out.rglob("*.html")))
+    print(f"{pages} pages, {size / 1e6:.1f} MB, {len(faults)} broken links.")
+    print(f"Open {options.out / 'index.html'} in a browser; it needs no internet.")
+    return int(bool(faults))
 
 
 def execute_missing() -> None:
@@ -57,26 +67,26 @@ def _notebooks() -> list[Path]:
 
 def stage(folder: Path) -> None:
     """Put everything that Sphinx reads into a folder; what is unchanged keeps its time."""
-    pages: dict[str, bytes] = {}
+    pages: dict[str, bytes] = {"changelog.md": (ROOT / "CHANGELOG.md").read_bytes()}
     for path in SITE.rglob("*"):
         inner = path.relative_to(SITE)
-        if path.is_file() and path.suffix != ".py" and inner.parts[0] not in ("_build", "_static"):
+        if path.is_file() and path.suffix != ".py" and inner.parts[0] not in NO_PAGES:
             pages[str(inner)] = path.read_bytes()
+    for path in [*NOTEBOOKS.glob("*.md"), *NOTEBOOKS.glob("images/*")]:
+        pages[f"notebooks/{path.relative_to(NOTEBOOKS)}"] = path.read_bytes()
     for path in _notebooks():
         notebook = executed.find(path) or nbformat.read(path, as_version=4)
         text = nbformat.writes(executed.prepare(notebook, path.name))
         pages[f"notebooks/{path.name}"] = text.encode()
-    for path in (NOTEBOOKS / "images").iterdir():
-        pages[f"notebooks/images/{path.name}"] = path.read_bytes()
-    pages["changelog.md"] = (ROOT / "CHANGELOG.md").read_bytes()
-    made = {"notebooks/index.md": _list()} | api_pages.write_pages() | command_pages.write_pages()
-    pages |= {name: text.encode() for name, text in made.items()}
-    _write(folder, pages)
+    made = api_pages.write_pages() | command_pages.write_pages()
+    made |= {f"{part}/index.md": _list(part, title, pages) for part, title in LISTS.items()}
+    _write(folder, pages | {name: text.encode() for name, text in made.items()})
 
 
-def _list() -> str:
-    names = "\n".join(path.stem for path in _notebooks())
-    return f"# Notebooks\n\n:::{{toctree}}\n{names}\n:::\n"
+def _list(part: str, title: str, pages: Iterable[str]) -> str:
+    """Return the page that lists those of a part."""
+    names = {Path(page).stem for page in pages if re.fullmatch(rf"{part}/[^/]+\.(md|ipynb)", page)}
+    return "\n".join([f"# {title}\n", ":::{toctree}", *sorted(names), ":::\n"])
 
 
 def _write(folder: Path, pages: Mapping[str, bytes]) -> None:

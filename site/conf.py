@@ -1,6 +1,10 @@
 """What Sphinx is told of the site; `build.py` stages the pages and calls it."""
 
+import sys
 from importlib.metadata import version as installed
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # where the extensions of our own are
 
 project = "Inference Workbench"
 author = "The Inference Workbench developers"
@@ -22,14 +26,13 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_attr_annotations = False
 add_module_names = False
-toc_object_entries_show_parents = "hide"
+toc_object_entries = False  # a table heads each page
 python_use_unqualified_type_names = True
-maximum_signature_line_length = 80
 
 html_theme = "furo"
 html_title = "Inference Workbench"
 html_static_path = ["_static"]
-html_css_files = ["site.css"]
+html_css_files, html_js_files = ["site.css"], ["site.js"]
 html_show_sphinx = html_copy_source = html_show_sourcelink = False
 html_use_index = True
 html_show_search_summary = False  # it reads pages, which a browser refuses in a folder
