@@ -180,7 +180,8 @@ class Table:
         caption = self.caption
         if limit is not None and len(self.rows) > limit:
             caption += f" (the first {limit} of {len(self.rows):,} rows)"
-        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.columns)
+        heads = (f'<th scope="col">{escape(name)}</th>' for name in self.columns)
+        head = "".join(heads).replace('<th scope="col"></th>', "<td></td>")  # heads nothing
         body = "".join(f"<tr>{_row_html(*row)}</tr>" for row in self.rows[:limit])
         return (
             f'<table><caption class="{NO_FORMULA}">{escape(caption)}</caption>'
