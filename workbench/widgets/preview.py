@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from workbench.deployment.base import Deployment
 from workbench.experiment import Experiment
+from workbench.formatting import dollars, duration, percent
 from workbench.measuring.profile import Profile
 from workbench.planner.candidates import dollars_of, usage_of
 from workbench.pricing.sheet import PriceSheet
-from workbench.quantiles import find_rank, longest_within
+from workbench.quantiles import SLO, find_rank, longest_within
+from workbench.run.verdict import judge_share
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import Outcome, is_compiled, serve
 
@@ -83,6 +85,25 @@ def summarize_simulation(
         seconds=seconds,
         shares=shares,
     )
+
+
+def describe_outcome(
+    latency: float, attainment: float, requests: int, per_million: float | None, slo: SLO | None
+) -> tuple[str, bool]:
+    """Return latency, verdict and cost in words, and whether the target is missed.
+
+    >>> words, missed = describe_outcome(0.0123, 0.99, 5000, 4.2, SLO(latency=0.1))
+    >>> print(words)
+    Simulated: p95 12.3 ms. Target p95 <= 100 ms met: 99 % in time. $4.20 a million requests.
+    """
+    quantile = slo.quantile if slo else _DEFAULT_QUANTILE
+    words = [f"Simulated: p{100 * quantile:g} {duration(latency)}."]
+    verdict = judge_share(attainment, requests, quantile) if slo else None
+    if slo:
+        words.append(f"Target {slo.label} {verdict}: {percent(attainment)} in time.")
+    if per_million is not None:
+        words.append(f"{dollars(per_million)} a million requests.")
+    return " ".join(words), verdict is not None and verdict.word == "missed"
 
 
 def _per_million(outcome: Outcome, on: Deployment, answered: int) -> float | None:

@@ -13,13 +13,11 @@ import traitlets
 from workbench.batching.timer import BatchPolicy
 from workbench.errors import WorkbenchError
 from workbench.experiment import Experiment, Progress
-from workbench.formatting import dollars, duration, percent
 from workbench.measuring.profile import Profile
-from workbench.run.verdict import judge_share
 from workbench.service_times import ServiceTimes
 from workbench.widgets.notebook import run_in_background
 from workbench.widgets.parameters import TunableParameters
-from workbench.widgets.preview import SimulationSummary, summarize_simulation
+from workbench.widgets.preview import SimulationSummary, describe_outcome, summarize_simulation
 
 SimulatePreview = Callable[..., tuple[Experiment, SimulationSummary]]
 """Given values of sliders by name, an experiment and what it comes to."""
@@ -200,22 +198,13 @@ def _load_profile(experiment: Experiment, progress: Progress | None = None) -> P
 
 def _format_preview(found: SimulationSummary, experiment: Experiment) -> dict[str, Any]:
     """Return an outlook for the page: milliseconds, and words."""
-    slo = experiment.slo
-    quantile = slo.quantile if slo else 0.95
-    words = [f"Simulated: p{100 * quantile:g} {duration(found.latency)}."]
-    verdict = judge_share(found.attainment, found.requests, quantile) if slo else None
-    if slo:
-        words.append(f"Target {slo.label} {verdict}: {percent(found.attainment)} in time.")
-    if found.per_million is not None:
-        words.append(f"{dollars(found.per_million)} a million requests.")
-    total = len(experiment.trace)
+    slo, total = experiment.slo, len(experiment.trace)
+    figures = found.latency, found.attainment, found.requests, found.per_million
+    words, missed = describe_outcome(*figures, slo)
     part = "" if found.requests == total else f"The first {found.requests:,} of "
-    words.append(f"{part}{total:,} requests, {found.rate:,.4g} per second.")
     return {
-        "ms": (1000 * found.seconds).tolist(),
-        "shares": found.shares.tolist(),
-        "target": 1000 * slo.latency if slo else None,
-        "quantile": quantile,
-        "missed": verdict is not None and verdict.word == "missed",
-        "words": " ".join(words),
+        "lines": [{"x": (1000 * found.seconds).tolist(), "y": found.shares.tolist()}],
+        "guide": [1000 * slo.latency, slo.quantile] if slo else None,
+        "missed": missed,
+        "words": f"{words} {part}{total:,} requests, {found.rate:,.4g} per second.",
     }
