@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -20,7 +19,9 @@ _CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 @contextlib.contextmanager
 def lock(descriptor: int) -> Iterator[None]:
     """Hold a draft's lock, which the system lets go of when this process dies."""
-    with contextlib.suppress(OSError):  # not every disk knows locks
+    with contextlib.suppress(OSError, ImportError):  # not every disk knows locks, no browser does
+        import fcntl
+
         fcntl.flock(descriptor, fcntl.LOCK_SH)
     yield
 
@@ -41,7 +42,8 @@ def remove_drafts(folder: Path) -> None:
     for entry in os.scandir(folder):
         if not _DRAFT.fullmatch(entry.name):
             continue
-        with contextlib.suppress(OSError):  # it is another's, in use, or already gone
+        # It is another's, in use, or already gone; and who cannot lock has no drafts of others.
+        with contextlib.suppress(OSError, ImportError):
             if time.time() - entry.stat().st_mtime > _DRAFT_AGE:
                 _remove_unused(Path(entry.path))
 
@@ -52,6 +54,8 @@ def _remove_unused(draft: Path) -> None:
     Raises:
         OSError: A process is at work on it.
     """
+    import fcntl
+
     descriptor = os.open(draft, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,13 +19,13 @@ from numpy.typing import NDArray
 
 from workbench.formatting import duration, percent
 from workbench.planner.candidates import CandidateTable, Configuration, latencies_of
+from workbench.planner.days import map_days
 from workbench.quantiles import is_met, longest_within
 
 if TYPE_CHECKING:
     from workbench.planner.problem import PlanningProblem
     from workbench.traffic.trace import Trace
 
-_AT_ONCE = 2  # draws simulated at a time: the loops release the interpreter
 _HOUR = 3600.0
 _DEVIATIONS = 2.0  # of the shares of draws: what nineteen of twenty keep to
 
@@ -117,8 +116,8 @@ def _try(problem: PlanningProblem, configuration: Configuration) -> OutOfSample:
         arrivals, within = _find_in_time(alone, configuration)
         return _count(problem, list(_split(arrivals, within, held)))
     draws = range(problem.options.unseen_draws, 2 * problem.options.unseen_draws)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(lambda n: _find_in_time(problem.on_day(n), configuration)[1], draws)
+    with map_days() as each_day:
+        found = each_day(lambda n: _find_in_time(problem.on_day(n), configuration)[1], draws)
         return _count(problem, list(found))
 
 

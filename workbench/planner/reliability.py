@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from workbench.planner.candidates import (
     Reliability,
     SimulatedCandidate,
 )
+from workbench.planner.days import AT_ONCE, map_days
 
 if TYPE_CHECKING:
     from workbench.planner.problem import PlanningProblem
@@ -29,7 +29,6 @@ SearchType = Callable[["PlanningProblem", str], CandidateTable]
 """Returns the settings of an inference type, the best simulated."""
 
 _ROUNDS = 6  # tighter limits that are searched with
-_AT_ONCE = 2  # days simulated at a time: the loops release the interpreter
 _MOST_EXCESS = 2.0  # times the limit: how much tighter the next one is at most
 _BELOW = 0.999  # of a pick's own figure: the limit that it does not meet
 
@@ -178,12 +177,12 @@ def judge(
         for place, (pick, table) in enumerate(picks)
         if pick.configuration not in table.judged
     }
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for first in range(0, options.unseen_draws, _AT_ONCE):
+    with map_days() as each_day:
+        for first in range(0, options.unseen_draws, AT_ONCE):
             left = [n for n, seen in ratios.items() if sum(each > 1 for each in seen) <= allowed]
             configurations = [picks[place][0].configuration for place in left]
-            days = range(first, min(first + _AT_ONCE, options.unseen_draws)) if left else ()
-            for found in pool.map(partial(_try_day, problem, configurations), days):
+            days = range(first, min(first + AT_ONCE, options.unseen_draws)) if left else ()
+            for found in each_day(partial(_try_day, problem, configurations), days):
                 for place, ratio in zip(left, found, strict=True):
                     ratios[place].append(ratio)
     for place, seen in ratios.items():
