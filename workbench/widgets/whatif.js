@@ -138,7 +138,7 @@ function plot(canvas, axes, now, before) {
   draw.fillText(axes.x.label, (LEFT + end) / 2, height - 4);
   draw.textAlign = "left";
   if (axes.y.label) draw.fillText(axes.y.label, 4, TOP + 4);
-  if (right) {
+  if (right !== null) {
     line([[x.at(right), head], [x.at(right), foot]], { dash: [4, 4], thick: 1.5 });
     if (up) line([[LEFT, y.at(up)], [x.at(right), y.at(up)]], { dash: [4, 4], thick: 1.5 });
   }
@@ -162,7 +162,7 @@ function plot(canvas, axes, now, before) {
 // and figures for each combination of the dials' values, those of the last dial next to each other.
 // Figures are where a curve reaches `shares`, or the height of each named line, which is drawn `along` a dial.
 function fromTable({ dials, axes, shares, names, along, target, answers }) {
-  let hear = () => {};
+  let listener = () => {};
   const at = (values) => answers[dials.reduce(
     (sum, { name, values: all }) => sum * all.length + all.indexOf(values[name]), 0)];
   const alike = (values, name, value) => at({ ...values, [name]: value })[2];
@@ -180,9 +180,9 @@ function fromTable({ dials, axes, shares, names, along, target, answers }) {
   };
   return {
     get: (name) => ({ dials, axes })[name],
-    on: (event, heard) => { if (event === "msg:custom") hear = heard; },
-    off: () => { hear = () => {}; },
-    send: ({ number, values }) => queueMicrotask(() => hear({ number, ...look(values) })),
+    on: (event, given) => { if (event === "msg:custom") listener = given; },
+    off: () => { listener = () => {}; },
+    send: ({ number, values }) => queueMicrotask(() => listener({ number, ...look(values) })),
   };
 }
 
