@@ -20,6 +20,9 @@ evaluations that are computed again, and the choice of a model; `lessons` about 
 about what a registry keeps.
 `papers` about published evaluations that are computed again, and the choice of a model; `lessons`
 about those of a class.
+`fleets` about what follows the load; `models` about a model of one's own; `papers` about published
+evaluations that are computed again, and the choice of a model; `versions` about what a registry
+keeps; `lessons` about those of a class.
 """
 
 from workbench.findings.clouds import compare_estimate, count_leftovers
