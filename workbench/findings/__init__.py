@@ -7,22 +7,11 @@ that does not come from here::
     comparison = wb.compare([unbatched, batched])
     findings.compare_latency(comparison)      # in a notebook: Finding. p95 of these ...
 
-`runs` is about runs, their traffic and service times; `starts` about cold starts and bursts;
-`fleets` about what follows the load; `models` about a model of one's own; `versions` about what a
-registry keeps; `signals` about what a cloud tells of an endpoint; `papers` about published
-evaluations that are computed again, and the choice of a model; `lessons` about those of a class.
-`fleets` about what follows the load;
-`runs` is about runs, their traffic and service times; `fleets` about what follows the load;
-`models` about a model of one's own; `clouds` about what one charges, and what is left there;
-`papers` about published evaluations that are computed again, and the choice of a model.
-`runs` is about runs, their traffic and service times; `fleets` about what follows the load;
-`papers` about published evaluations that are computed again, and the choice of a model; `versions`
-about what a registry keeps.
-`papers` about published evaluations that are computed again, and the choice of a model; `lessons`
-about those of a class.
-`fleets` about what follows the load; `models` about a model of one's own; `papers` about published
-evaluations that are computed again, and the choice of a model; `versions` about what a registry
-keeps; `lessons` about those of a class.
+- `runs`: runs, their traffic and service times; `starts`: cold starts and bursts;
+- `fleets`: what follows the load; `models`: a model of one's own; `versions`: what a registry keeps;
+- `clouds`: what one charges, and what is left there; `signals`: what it tells of an endpoint;
+- `papers`: published evaluations computed again, and the choice of a model;
+- `lessons`: guesses of a class.
 """
 
 from workbench.findings.clouds import compare_estimate, count_leftovers
