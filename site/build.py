@@ -23,6 +23,7 @@ ROOT = SITE.parent
 BUILD = SITE / "_build"
 NOTEBOOKS = ROOT / "notebooks"
 LISTS = {"howto": "How to ...", "notebooks": "Notebooks"}
+LOCAL_CLOUD = "workbench/localcloud/README.md"
 NO_PAGES = {"_build", "_static", "__pycache__", "lite"}  # folders
 
 
@@ -78,6 +79,9 @@ def stage(folder: Path) -> None:
         notebook = executed.find(path) or nbformat.read(path, as_version=4)
         text = nbformat.writes(executed.prepare(notebook, path.name))
         pages[f"notebooks/{path.name}"] = text.encode()
+    pages["howto/local-cloud.md"] = (ROOT / LOCAL_CLOUD).read_bytes()
+    clouds = pages["howto/clouds.md"]  # its link leads there in the repository, too
+    pages["howto/clouds.md"] = clouds.replace(f"../../{LOCAL_CLOUD}".encode(), b"local-cloud.md")
     made = api_pages.write_pages() | command_pages.write_pages()
     made |= {f"{part}/index.md": _list(part, title, pages) for part, title in LISTS.items()}
     _write(folder, pages | {name: text.encode() for name, text in made.items()})

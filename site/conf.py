@@ -3,6 +3,11 @@
 import sys
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+from sphinx.application import Sphinx
+from sphinx.util.typing import stringify_annotation
 
 sys.path.insert(0, str(Path(__file__).parent))  # where the extensions of our own are
 
@@ -38,3 +43,14 @@ html_use_index = True
 html_show_search_summary = False  # it reads pages, which a browser refuses in a folder
 pygments_style, pygments_dark_style = "a11y-light", "a11y-dark"
 templates_path: list[str] = []
+
+
+def shorten(*told: Any) -> tuple[str, ...]:  # noqa: ANN401 - as Sphinx calls it
+    """Return signature and what is returned, with NumPy's union for arrays under its name."""
+    union = stringify_annotation(ArrayLike, "smart")
+    return tuple((text or "").replace(union, "ArrayLike") for text in told[-2:])
+
+
+def setup(app: Sphinx) -> None:
+    """Have signatures shortened."""
+    app.connect("autodoc-process-signature", shorten)
