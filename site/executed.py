@@ -17,8 +17,8 @@ _LABEL = re.compile(r'aria-label="([^"]*)"')
 
 
 def digest(notebook: NotebookNode) -> str:
-    """Return the SHA-256 of the cells' kinds and sources: outputs and metadata do not count."""
-    text = "\0".join(f"{cell.cell_type}\0{cell.source}" for cell in notebook.cells)
+    """Return the SHA-256 of the cells' ids, kinds and sources; outputs and tags do not count."""
+    text = "\0".join(f"{cell.id}\0{cell.cell_type}\0{cell.source}" for cell in notebook.cells)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -59,7 +59,14 @@ def prepare(notebook: NotebookNode, name: str) -> NotebookNode:
                 if kind == "image/svg+xml" and (label := _LABEL.search(data[kind])):
                     cell.metadata["mystnb"] = {"image": {"alt": label[1]}}
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(_note(notebook, name)))
+    notebook.cells = [part for cell in notebook.cells for part in (*_place(cell), cell)]
     return notebook
+
+
+def _place(cell: NotebookNode) -> list[NotebookNode]:
+    """Return the place on the page to which links to a cell lead that has a name for an id."""
+    named = cell.cell_type == "code" and cell.id.startswith("claim-")
+    return [nbformat.v4.new_markdown_cell(f"(cell-{cell.id})=")] * named
 
 
 def _note(notebook: NotebookNode, name: str) -> str:

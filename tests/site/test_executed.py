@@ -69,3 +69,12 @@ def test_a_figure_is_shown_as_an_image_with_its_words(path, ran, tmp_path):
 
     assert page.cells[3].outputs[0].data == {"image/svg+xml": SVG}
     assert page.cells[3].metadata.mystnb.image.alt == "Rising. Two bars."
+
+
+def test_links_lead_to_cells_that_settle_a_claim(path):
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[2].id = "claim-rate"
+
+    page = executed.prepare(notebook, path.name)
+
+    assert [cell.source for cell in page.cells[-2:]] == ["(cell-claim-rate)=", "plot(rate)"]
