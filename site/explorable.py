@@ -21,8 +21,10 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import workbench
+from workbench.files import write_file
 
 PACKAGE = Path(workbench.__file__).parent
+ROOT = Path(__file__).parents[1]
 KEPT = Path(__file__).parent / "_build/explorables"
 _EXPORT = "export default { render, fromTable };"
 _STYLE = """.wb-explorable {
@@ -38,8 +40,9 @@ _STYLE = """.wb-explorable {
 
 @cache
 def _fingerprint() -> str:
-    """Return a hash of all code that a table depends on."""
-    paths = [*sorted(PACKAGE.rglob("*.py")), Path(__file__).with_name("explorable_tables.py")]
+    """Return a hash of all that a table depends on: code, prices, versions of libraries."""
+    others = "site/explorable_tables.py", "data/prices/us-east-1.csv", "constraints.txt"
+    paths = [*sorted(PACKAGE.rglob("*.py")), *(ROOT / name for name in others)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
@@ -54,8 +57,9 @@ def load_table(name: str) -> dict[str, Any]:
         table = make_explorable(name, KEPT / "models").table()
         KEPT.mkdir(parents=True, exist_ok=True)
         for old in KEPT.glob(f"{name}-????????????????.json"):
-            old.unlink()
-        kept.write_text(json.dumps(table, separators=(",", ":"), allow_nan=False))
+            old.unlink(missing_ok=True)
+        text = json.dumps(table, separators=(",", ":"), allow_nan=False)
+        write_file(kept, lambda file: file.write(text.encode()))
     return json.loads(kept.read_text())
 
 

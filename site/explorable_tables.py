@@ -314,7 +314,7 @@ def _answer_hybrid(*, rate: float, burst: float, count: int) -> Answer:
 HYBRID = Explorable(
     dials=[
         _dial("rate", "Requests", (20, 60, 120), 60, "a s"),
-        _dial("burst", "Bursts", (1, 2, 4, 8, 16), 4, "times"),
+        _dial("burst", "Bursts", (1, 2, 4, 8), 4, "times"),
         _dial("count", "Instances", range(9), 1),
     ],
     answer=_answer_hybrid,
