@@ -27,7 +27,7 @@ $(shell [ "$$(cat $(READY) 2>/dev/null)" = '$(CURDIR)' ] && $(BIN)/python -c '' 
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
 demo: $(READY) ## one experiment on this machine: table and report
@@ -90,6 +90,14 @@ constraints: python ## write constraints.txt anew, with the newest versions
 	{ sed '/^#/!d' constraints.txt; \
 	  "$$new/bin/python" -m pip freeze --exclude-editable; } > "$$new/pins" && \
 	cp "$$new/pins" constraints.txt
+
+.PHONY: lesson-slides
+lesson-slides: $(READY) ## slides of the lessons, as pages and PDF, into reports/slides
+	@$(BIN)/workbench lesson --slides reports/slides --pdf
+
+.PHONY: lesson-nbgrader
+lesson-nbgrader: $(READY) ## the lessons as nbgrader takes them, into reports/nbgrader
+	@$(BIN)/workbench lesson --nbgrader reports/nbgrader
 
 .PHONY: clean
 clean: ## remove the environment and everything made by the tools

@@ -37,6 +37,7 @@ CORE = {
 SHIPPED = {  # from folders beside workbench/
     "workbench.data",
     "workbench.notebooks",
+    "workbench.notebooks.classroom",
     "workbench.notebooks.reports",
 }
 MODULES = sorted((ROOT / "workbench").rglob("*.py"))

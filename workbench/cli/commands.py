@@ -188,6 +188,14 @@ COMMANDS: Mapping[str, Command] = {
   workbench serve digits-logistic,digits-mlp-wide --router cascade --threshold 0.99
   curl --data-binary @rows.csv -H 'Content-Type: text/csv' http://127.0.0.1:8000/invocations""",
     ),
+    "lesson": Command(
+        "take a lesson: traffic from your name, a guess, and what comes out; or lead one",
+        """
+  workbench lesson cold-starts --name Ada
+  workbench lesson cold-starts --name Ada --guess cold=20 --guess p95=1
+  workbench lesson --collect answers --out class.svg
+  workbench lesson --slides slides --pdf""",
+    ),
     "app": Command(
         "serve the app as a page for a classroom, until Ctrl-C",
         """

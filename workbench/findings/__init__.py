@@ -12,6 +12,11 @@ that does not come from here::
 - `clouds`: what one charges, and what is left there; `signals`: what it tells of an endpoint;
 - `papers`: published evaluations computed again, and the choice of a model;
 - `lessons`: guesses of a class.
+`runs` is about runs, their traffic and service times; `starts` about cold starts and bursts;
+`fleets` about what follows the load; `models` about a model of one's own; `versions` about what a
+registry keeps; `signals` about what a cloud tells of an endpoint; `clouds` about what one charges,
+and what is left there; `papers` about published evaluations that are computed again, and the choice
+of a model; `lessons` about those of a class.
 """
 
 from workbench.findings.clouds import compare_estimate, count_leftovers

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,8 @@ class Lesson:
         *,
         reveal: bool,
     ) -> None:
-        self.topic, self.title, self.story, self.trace = topic, plan.title, plan.story, plan.trace
+        self.topic, self.title, self.story = topic, plan.title, plan.story
+        self.trace = replace(plan.trace, name="your requests")
         self.exercises = {each.name: each for each in plan.exercises}
         self._student, self._reveal = student, reveal
         self._answers = AnswerFile.find(folder, topic, student)

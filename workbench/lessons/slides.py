@@ -1,0 +1,78 @@
+"""Slides of a lesson from its notebook, in one file that asks nobody for anything.
+
+nbconvert makes the slides, reveal.js (MIT) shows them: it comes with the package sphinx-revealjs
+(Apache 2.0), since nbconvert itself has it fetched from another host each time.
+"""
+
+import importlib.util
+import os
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from workbench.errors import NotAvailable
+from workbench.files import as_path, write_file
+from workbench.lessons.notebooks import find_notebook
+from workbench.report.printing import print_page
+
+_TEACHER = "the class"
+"""The name whose traffic is on slides."""
+
+_REVEAL = "_static/revealjs/dist"
+_TEMPLATE = Path(__file__).with_name("slides.html.j2")
+
+
+def write_slides(topic: str, folder: str | os.PathLike[str], *, pdf: bool = False) -> list[Path]:
+    """Write the slides of a lesson, with all outcomes, and return what was written.
+
+    Args:
+        topic: Of the lesson.
+        folder: Where TOPIC.slides.html goes.
+        pdf: Print them as well, TOPIC.slides.pdf.
+
+    Raises:
+        NotAvailable: The extra `slides` is not installed, or no Chromium for the PDF.
+        NotFound: There is no such lesson.
+        StorageError: The file cannot be written.
+    """
+    from workbench.report.notebook import execute
+
+    reveal = _read_reveal()
+    done = execute(find_notebook(topic), {"name": _TEACHER, "reveal": True})
+    folder = as_path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    page = slides_of(done, reveal)
+    path = write_file(folder / f"{topic}.slides.html", partial(_write, page.encode()))
+    if not pdf:
+        return [path]
+    return [path, print_page(path, path.with_suffix(".pdf"), query="print")]
+
+
+def slides_of(notebook: Any, reveal: dict[str, str]) -> str:  # noqa: ANN401 - nbformat's node
+    """Return an executed notebook as slides, without its code."""
+    from nbconvert import SlidesExporter
+
+    exporter = SlidesExporter(raw_template=_TEMPLATE.read_text(encoding="utf-8"))
+    exporter.exclude_input = exporter.exclude_output_prompt = exporter.exclude_input_prompt = True
+    exporter.embed_images = True
+    page, _ = exporter.from_notebook_node(notebook, resources={"revealjs": reveal})
+    return str(page)
+
+
+def _read_reveal() -> dict[str, str]:
+    """Return reveal.js and its styles, without importing the package that has them."""
+    spec = importlib.util.find_spec("sphinx_revealjs")
+    if spec is None or importlib.util.find_spec("nbconvert") is None:
+        raise NotAvailable(
+            "Slides need nbconvert and reveal.js: pip install 'inference-workbench[slides]'."
+        )
+    (package,) = spec.submodule_search_locations or [""]
+    folder = Path(package) / _REVEAL
+    return {
+        name: (folder / file).read_text(encoding="utf-8").replace("</script", "<\\/script")
+        for name, file in (("script", "reveal.js"), ("style", "reveal.css"))
+    }
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
