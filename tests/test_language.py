@@ -15,7 +15,8 @@ PROSE = [
 ]
 NOUNS = {  # of the field, though they end as participles do
     *("batching", "pricing", "queueing", "autoscaling", "scaling", "measuring"),
-    *("fitting", "formatting", "metering", "packaging", "paging", "ranking", "screening"),
+    *("fitting", "formatting", "metering", "packaging", "paging", "printing", "ranking"),
+    "screening",
     *("routing", "setting", "streaming"),
 }
 VERBS = {"bring", "embed", "exceed", "feed", "need", "ping", "seed", "speed"}

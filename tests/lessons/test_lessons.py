@@ -210,6 +210,31 @@ def test_what_spills_over_was_answered_by_functions(take):
     assert lesson.guess("late", 1).outcome == pytest.approx(100 * late)
 
 
+@pytest.mark.parametrize(
+    ("topic", "exercise", "said"),
+    [
+        ("cold-starts", "cold", "{cold:.1f} % of {calls:,} calls met no idle instance"),
+        ("cold-starts", "p95", "it is 2.05 s, where the median is 50 ms"),
+        ("cold-starts", "doubled", "{calls:,} calls have {colds:,} cold starts"),
+        ("batching", "batched", '"no batching" and {batched:.3g} ms with "up to 16, 20 ms"'),
+        ("batching", "size", "The mean batch holds {size:.3g} requests of 16"),
+        ("spike", "late", "{late:.1f} % of the requests are late"),
+        ("spike", "overflow", "Functions answer {overflow:.1f} % of the requests"),
+    ],
+)
+def test_what_a_lesson_concludes_is_what_came_out(topic, exercise, said, take):
+    lesson = take(topic, reveal=True)
+    found = {name: math.floor(10 * each.outcome) / 10 for name, each in lesson.exercises.items()}
+    found["size"] = lesson.exercises[exercise].outcome
+    first = next(iter(lesson.exercises.values())).run
+    if "cold" in first.frame.columns:
+        found |= {"calls": len(first), "colds": int(first.frame["cold"].sum())}
+
+    concluded = lesson.conclude(exercise)
+    assert concluded.holds
+    assert said.format(**found) in concluded.text
+
+
 # --- a class
 
 

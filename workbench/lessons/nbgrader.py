@@ -40,19 +40,19 @@ def _convert(cell: dict[str, Any]) -> list[dict[str, Any]]:
     if "`None`" in source:
         return [{**cell, "source": source + _HOW}]
     if "parameters" in tags:
-        return [_graded(cell, "name", _SOLUTION.format('name = "Ada"', "reveal = False"))]
+        return [_mark_cell(cell, "name", _SOLUTION.format('name = "Ada"', "reveal = False"))]
     if "guess" not in tags:
         return [cell]
     exercise = source.split('"')[1]
     asked = _SOLUTION.format("guess = 1", f'lesson.guess("{exercise}", guess)')
     check = f'assert "{exercise}" in lesson.guesses'
     return [
-        _graded(cell, exercise, asked),
-        _graded(cell, f"{exercise}-guessed", check, points=1, locked=True),
+        _mark_cell(cell, exercise, asked),
+        _mark_cell(cell, f"{exercise}-guessed", check, points=1, locked=True),
     ]
 
 
-def _graded(
+def _mark_cell(
     cell: dict[str, Any], name: str, source: str, *, points: int | None = None, locked: bool = False
 ) -> dict[str, Any]:
     facts = {
