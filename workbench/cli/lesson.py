@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from workbench import findings
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.errors import InvalidInput
+from workbench.findings.lessons import find_common_error
 from workbench.lessons.answers import collect_answers
 from workbench.lessons.classroom import TOPICS, Lesson, lesson
 
@@ -61,7 +61,7 @@ def _facts(own: Lesson) -> dict[str, Any]:
 def _collect(arguments: Arguments) -> int:
     """Tell what a class guessed, and draw it."""
     found = collect_answers(arguments.collect, arguments.topic)
-    said = findings.find_common_error(found.frame)
+    said = find_common_error(found.frame)
     if arguments.out:
         found.figure.save(arguments.out)
     facts = {"students": found.students, "unread": found.unread, "guesses": found.frame.rows()}

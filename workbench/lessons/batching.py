@@ -2,11 +2,12 @@
 
 from functools import partial
 
-from workbench import findings
 from workbench.batching.timer import BatchPolicy
 from workbench.comparison import compare
 from workbench.deployment.local import Local
 from workbench.findings.conclusion import Conclusion
+from workbench.findings.lessons import compare_batch_size
+from workbench.findings.runs import compare_latency, find_peak
 from workbench.lessons.exercise import Exercise
 from workbench.lessons.plan import LessonPlan
 from workbench.lessons.student import Student
@@ -44,7 +45,7 @@ def plan_batching(student: Student) -> LessonPlan:
             values=_RATES,
             simulate=lambda rate: _run(_requests(rate, seed), 1),
             measure=_p95,
-            conclude=lambda _: findings.find_peak(own, 1.0, CAPACITY),
+            conclude=lambda _: find_peak(own, 1.0, CAPACITY),
         ),
         Exercise(
             name="batched",
@@ -69,7 +70,7 @@ def plan_batching(student: Student) -> LessonPlan:
             values=_WAITS,
             simulate=lambda wait: _run(own, _LARGEST, wait / 1000),
             measure=lambda run: len(run) / run.batches().height,
-            conclude=lambda run: findings.compare_batch_size(run, _LARGEST),
+            conclude=lambda run: compare_batch_size(run, _LARGEST),
         ),
     )
     story = (
@@ -81,7 +82,7 @@ def plan_batching(student: Student) -> LessonPlan:
 
 
 def _set_beside(alone: Run, batched: Run) -> Conclusion:
-    return findings.compare_latency(compare([alone, batched]))
+    return compare_latency(compare([alone, batched]))
 
 
 def _p95(run: Run) -> float:

@@ -3,9 +3,10 @@
 from functools import partial
 from typing import Any
 
-from workbench import findings
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment.serverless import Serverless
+from workbench.findings.lessons import compare_cold_counts, explain_tail
+from workbench.findings.runs import count_cold_starts
 from workbench.lessons.exercise import Exercise
 from workbench.lessons.plan import LessonPlan
 from workbench.lessons.student import Student
@@ -37,7 +38,7 @@ def plan_cold_starts(student: Student) -> LessonPlan:
             ask="How many of 100 calls find no idle instance, so that one has to start?",
             unit="%",
             measure=lambda run: 100 * float(run.frame["cold"].to_numpy().mean()),
-            conclude=lambda run: findings.count_cold_starts(run, keep_alive=KEEP_ALIVE),
+            conclude=lambda run: count_cold_starts(run, keep_alive=KEEP_ALIVE),
             **_over_gaps(gap, run_at),
         ),
         Exercise(
@@ -46,7 +47,7 @@ def plan_cold_starts(student: Student) -> LessonPlan:
             ask="Within how many seconds are 95 of 100 calls answered?",
             unit="s",
             measure=lambda run: run.quantile(0.95),
-            conclude=findings.explain_tail,
+            conclude=explain_tail,
             **_over_gaps(gap, run_at),
         ),
         Exercise(
@@ -55,7 +56,7 @@ def plan_cold_starts(student: Student) -> LessonPlan:
             ask="Twice as many calls come. How many cold starts are there a day then?",
             unit="a day",
             measure=lambda run: float(run.frame["cold"].to_numpy().sum()) / DAYS,
-            conclude=lambda run: findings.compare_cold_counts(run_at(gap), run),
+            conclude=lambda run: compare_cold_counts(run_at(gap), run),
             **_over_gaps(gap / 2, run_at),
         ),
     )

@@ -3,7 +3,6 @@
 import math
 from functools import partial
 
-from workbench import findings
 from workbench.batching.timer import BatchPolicy
 from workbench.comparison import compare
 from workbench.deployment.base import Deployment
@@ -11,6 +10,9 @@ from workbench.deployment.hybrid import Hybrid
 from workbench.deployment.lambda_ import Lambda
 from workbench.deployment.real_time import RealTime
 from workbench.deployment.spill import InFlight
+from workbench.findings.fleets import find_spill
+from workbench.findings.lessons import compare_spike
+from workbench.findings.runs import compare_cost
 from workbench.lessons.exercise import Exercise
 from workbench.lessons.plan import LessonPlan
 from workbench.lessons.student import Student
@@ -65,7 +67,7 @@ def _late(own: Trace) -> Exercise:
         values=(0.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0),
         simulate=lambda boot: _run(own, one, boot=boot, scaling=follow),
         measure=lambda run: 100 * (1 - run.attainment()),
-        conclude=lambda run: findings.compare_spike(run, START, STOP),
+        conclude=lambda run: compare_spike(run, START, STOP),
     )
 
 
@@ -81,7 +83,7 @@ def _bill(rate: float, crowd: "partial[Trace]", stands: Run) -> Exercise:
         values=(1.0, 2.0, 4.0, 6.0, 10.0, 15.0, 20.0),
         simulate=lambda rate: _run(crowd(rate), _FUNCTION),
         measure=lambda run: cost(run).per_month,
-        conclude=lambda run: findings.compare_cost(compare([stands, run])),
+        conclude=lambda run: compare_cost(compare([stands, run])),
     )
 
 
@@ -99,7 +101,7 @@ def _overflow(rate: float, crowd: "partial[Trace]") -> Exercise:
         values=(1.0, 2.0, 5.0, 10.0, 20.0, 40.0),
         simulate=lambda peak: _run(crowd(rate, peak), both),
         measure=lambda run: 100 * (run.spill_share or 0.0),
-        conclude=lambda run: findings.find_spill(run, START, STOP),
+        conclude=lambda run: find_spill(run, START, STOP),
     )
 
 
