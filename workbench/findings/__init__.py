@@ -8,7 +8,7 @@ that does not come from here::
     findings.compare_latency(comparison)      # in a notebook: Finding. p95 of these ...
 
 - `runs`: runs, their traffic and service times; `starts`: cold starts and bursts;
-- `fleets`: what follows the load; `models`: a model of one's own; `versions`: what a registry keeps;
+- `fleets`: what follows the load; `models`: a model of one's own; `versions`: those of a registry;
 - `clouds`: what one charges, and what is left there; `signals`: what it tells of an endpoint;
 - `papers`: published evaluations computed again, and the choice of a model;
 - `lessons`: guesses of a class.
