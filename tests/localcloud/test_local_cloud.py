@@ -376,6 +376,8 @@ def test_using_a_cloud_imports_no_moto():
         ("cloudformation", "list_stacks", {}),
         ("sagemaker", "list_training_jobs", {}),
         ("events", "put_rule", {"Name": "r", "ScheduleExpression": "rate(5 minutes)"}),
+        ("logs", "filter_log_events", {"logGroupName": "g", "filterPattern": "500"}),
+        ("logs", "filter_log_events", {"logGroupName": "g", "filterPattern": "ERROR -timeout"}),
         ("logs", "start_query", {"startTime": 0, "endTime": 1, "queryString": "fields @message"}),
     ],
 )

@@ -132,7 +132,7 @@ def logs(
         endpoint: Its name.
         cloud: Where it is.
         search: What a line must contain, or a filter pattern of CloudWatch Logs in braces or
-            brackets.
+            brackets, which a local cloud does not offer.
         tail: How many lines at most.
 
     Raises:

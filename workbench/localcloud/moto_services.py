@@ -8,6 +8,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -32,6 +33,10 @@ from workbench.modelserver.http import Request, Response
 
 SERVICES = frozenset({"events", "iam", "logs", "sns", "sqs", "sts"})
 """By the names that requests are signed for."""
+
+_MATCHING = frozenset({"FilterLogEvents", "PutSubscriptionFilter"})
+_PATTERN = re.compile(r'|"[^"]*"|[A-Za-z]\w*( \w+)*', re.ASCII)
+"""Patterns of log lines that moto reads as AWS does (user guide, "Filter pattern syntax")."""
 
 _POLL_SECONDS = 0.05  # seconds between two looks for messages
 _MAX_WAIT_SECONDS = 20.0  # seconds (SQS API reference, ReceiveMessage)
@@ -159,6 +164,12 @@ def _check(service: str, request: Request, model: OperationModel, given: dict[st
         raise not_offered_error(model)
     if model.name == "PutRule" and given.get("ScheduleExpression"):
         raise not_implemented_error("A rule with a ScheduleExpression")
+    pattern = given.get("filterPattern", "")
+    if model.name in _MATCHING and not _PATTERN.fullmatch(pattern):
+        # moto takes such a pattern for one that all lines match: findings/moto-log-patterns.sh
+        raise not_implemented_error(
+            f"The filter pattern {pattern[:100]!r} (words, or one phrase in quotes, will do)"
+        )
     if service != "sqs" or "x-amz-target" in request.headers:  # botocore knows no forms of SQS
         validation.check(model.input_shape, given)
 
