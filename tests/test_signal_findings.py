@@ -95,6 +95,7 @@ def test_a_silent_fault_costs_right_answers_and_shows_in_inputs(came, right, hol
     found = findings.find_silent_fault(drift, run(*[0.1] * 20), run(*[0.1] * 20, right=right))
 
     assert found.holds is holds
+    assert ("Only if" in found.title) is holds
     assert f"{int(came is MOVED)} of 2 drifted" in str(found)
 
 
