@@ -40,6 +40,17 @@ def test_instances_pay_up_to_a_quantile_or_never(critical, holds):
     assert figures(found) == [25, 5, *([80] if holds else [])]
 
 
+@pytest.mark.parametrize(("spent", "holds"), [(0.3, True), (0.02, False)])
+def test_deciding_is_dear_from_a_tenth_of_the_bill_on(spent, holds):
+    best = SimpleNamespace(cost_per_month=1460.0)  # 2 an hour
+    plan = SimpleNamespace(best=best, seconds=60.0, dollars=spent)
+
+    found = findings.price_deciding(plan)
+
+    assert found.holds is holds
+    assert figures(found) == [60, spent, 50 * spent, 2]
+
+
 def bills(**rows):
     """A table of names with dollars and the share in time."""
     table = [

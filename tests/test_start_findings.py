@@ -148,7 +148,7 @@ def shares(**by_way):
     [
         ([0.9, 0.2, 0.1], [1, 0.99, 0.98], True, ""),
         ([0.9, 0.2, 0.1], [1, 0.99, 0.4], True, "the burst is at most 10 times the load"),
-        ([0.9, 0.2, 0.1], [1, 0.3, 0.4], False, ""),
+        ([0.9, 0.2, 0.1], [1, 0.3, 0.4], None, ""),
         ([0.9, 0.8, 0.7], [1, 0.99, 0.98], False, ""),
     ],
 )
@@ -156,6 +156,12 @@ def test_functions_help_where_a_fleet_answers_less_than_half(fleet, functions, h
     said = findings.compare_bursts(shares(fleet=fleet, functions=functions), "fleet", "functions")
 
     assert (said.holds, said.only_if) == (holds, only_if)
+
+
+def test_functions_that_lag_while_something_else_does_not_are_no_help():
+    table = shares(fleet=[0.9, 0.2, 0.1], functions=[1, 0.3, 0.4], others=[1, 0.6, 0.6])
+
+    assert findings.compare_bursts(table, "fleet", "functions").holds is False
 
 
 def test_what_a_fleet_answers_is_that_of_the_bursts_in_which_it_lags():

@@ -31,6 +31,7 @@ from workbench.findings.fleets import (
     compare_fleets,
     compare_forecasts,
     find_spill,
+    price_deciding,
     price_instances,
 )
 from workbench.findings.lessons import (
@@ -142,6 +143,7 @@ __all__ = [
     "list_versions",
     "measure_burn",
     "outlast_bursts",
+    "price_deciding",
     "price_instances",
     "price_provisioned",
     "price_starts",

@@ -1,11 +1,13 @@
 """What fleets that follow their load show: what an instance can do, what policies cost."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
-from workbench.formatting import dollars, percent
+from workbench.formatting import dollars, duration, percent
+from workbench.pricing.cost import HOUR, MONTH
 from workbench.quantiles import is_met
 from workbench.run_cost import cost
 
@@ -13,10 +15,14 @@ if TYPE_CHECKING:
     import polars as pl
 
     from workbench.planner.instance_capacity import CapacityTable
+    from workbench.planner.plans import Plan
     from workbench.run import Run
     from workbench.scaling import InstanceCapacity
 
 Row: TypeAlias = dict[str, Any]
+
+_DEAR = 0.1
+"""A share of the bill from which on deciding is called dear."""
 
 
 def compare_capacity(table: "CapacityTable") -> Conclusion:
@@ -97,6 +103,20 @@ def _set_beside(row: Row, best: Row, quantile: float) -> str:
     ratio, share = best["dollars"] / row["dollars"], row["attainment"]
     late = "" if is_met(share, quantile) else f", which misses it with {percent(share)}"
     return f'{percent(ratio)} of "{row["run"]}"{late}'
+
+
+def price_deciding(plan: "Plan") -> Conclusion:
+    """Say whether deciding once an hour costs more than a tenth of what was chosen does.
+
+    What deciding costs is `Plan.spent` at `Options(deciding_price=...)`.
+    """
+    hourly = plan.best.cost_per_month / (MONTH / HOUR)
+    share = plan.dollars / hourly if hourly else math.inf
+    text = (
+        f"Once an hour, deciding takes {duration(plan.seconds)} and {dollars(plan.dollars)}, "
+        f"{percent(share)} of the {dollars(hourly)} that an hour costs as chosen."
+    )
+    return Conclusion(text, holds=share > _DEAR)
 
 
 def find_spill(run: "Run", start: float, stop: float) -> Conclusion:
