@@ -1,7 +1,7 @@
 """What cold starts and bursts show: what a start takes, who pays for it, and who keeps up."""
 
-import math
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput
@@ -95,27 +95,19 @@ def compare_limits(kind: type["Deployment"], others: Sequence[type["Deployment"]
     >>> print(compare_limits(Async, [RealTime]).only_if)
     a body has more than 6,291,456 bytes or a call takes longer than 60 s
     """
-    taken = {each.kind: _limits(each) for each in (kind, *others)}
+    limits = {each: (each.payload_limit or inf, each.time_limit or inf) for each in (kind, *others)}
     listed = "; ".join(
-        f"{name} {figure(body, 12)} bytes and {duration(seconds)}"
-        for name, (body, seconds) in taken.items()
+        f"{each.kind} {size:,} bytes and {duration(time)}" for each, (size, time) in limits.items()
     )
-    (body, seconds), most = (
-        taken.pop(kind.kind),
-        [max(each) for each in zip(*taken.values(), strict=True)],
-    )
-    more = [
-        f"a body has more than {figure(most[0], 12)} bytes" * (body > most[0]),
-        f"a call takes longer than {duration(most[1])}" * (seconds > most[1]),
-    ]
+    most_bytes, most_seconds = limits.pop(kind)
+    body, seconds = (max(values) for values in zip(*limits.values(), strict=True))
     text = f"What a call may bring, and how long it may take: {listed}."
+    more = [
+        f"a body has more than {body:,} bytes" * (most_bytes > body),
+        f"a call takes longer than {duration(seconds)}" * (most_seconds > seconds),
+    ]
     only_if = " or ".join(filter(None, more))
     return Conclusion(text, holds=bool(only_if), only_if=only_if)
-
-
-def _limits(kind: type["Deployment"]) -> tuple[float, float]:
-    """Return the bytes that a call may bring and the seconds that it may take."""
-    return kind.payload_limit or math.inf, kind.time_limit or math.inf
 
 
 def price_provisioned(comparison: "Comparison") -> Conclusion:
