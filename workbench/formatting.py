@@ -111,12 +111,15 @@ def dollars(amount: float) -> str:
 
     >>> dollars(1234.567), dollars(0.5), dollars(0.000123456), dollars(0.00004), dollars(-2)
     ('$1,234.57', '$0.50', '$0.000123', '$0.00004', '-$2.00')
+    >>> import numpy as np
+    >>> dollars(np.float64(-3))
+    '-$3.00'
     """
     size = abs(amount)
     cents = f"{size:,.2f}" if 0.1 <= size < math.inf or not amount else figure(size)
     if re.fullmatch(r"0\.\d", cents):
         cents += "0"
-    return f"{'-' * (amount < 0)}${cents}"
+    return f"{'-' if amount < 0 else ''}${cents}"  # NumPy's truth values multiply no text
 
 
 def format_fact(value: Any) -> str:  # noqa: ANN401 - any JSON value

@@ -53,7 +53,7 @@ def check_curve(answer, setup, times, *, cold_start, target):
     paid = bill(outcome, setup[2])
     assert words.startswith(f"Simulated: p95 {duration(late[math.ceil(0.95 * len(late)) - 1])}. ")
     assert f" {percent(in_time)} in time. " in words
-    assert f" {dollars(1e6 * paid / int(np.isfinite(late).sum()))} a million requests. " in words
+    assert f" {dollars(1e6 * paid / np.isfinite(late).sum())} a million requests. " in words
     assert missed == (" missed: " in words)
     ranks = [max(math.ceil(share * len(late) - 1e-9), 1) - 1 for share in tables.SHARES]
     np.testing.assert_allclose(figures, 1000 * late[ranks], rtol=0.006)
