@@ -371,8 +371,8 @@ def make_selection(registry: Registry) -> Explorable:
     """Return the explorable of a choice among `MODELS`, which the registry has."""
     return Explorable(
         dials=[
-            _dial("rate", "Requests", (0.1, 1, 10, 100), 10, "a s"),
-            _dial("target", "p95 within", (10, 20, 50, 200), 50, "ms"),
+            _dial("rate", "Requests", (1, 10, 100), 10, "a s"),
+            _dial("target", "p95 within", (10, 20, 50), 50, "ms"),
             _dial("accuracy", "Weight", range(5, 100, 5), 50, "%"),
         ],
         answer=partial(_answer_selection, registry),
