@@ -8,6 +8,7 @@ there, so that the parent does not wait for ever for one that is stopped or stuc
 
 import contextlib
 import ctypes
+import gc
 import os
 import pickle
 import signal
@@ -82,7 +83,8 @@ def run_in_process(
 
 
 def release_memory() -> None:
-    """Give back to the system what this process has freed: glibc keeps it, tens of MB at a time."""
+    """Give back to the system what this process does not need: glibc keeps tens of MB at a time."""
+    gc.collect()
     with contextlib.suppress(AttributeError, OSError, TypeError):  # not every system has glibc
         ctypes.CDLL(None).malloc_trim(0)
 

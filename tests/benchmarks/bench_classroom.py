@@ -137,7 +137,8 @@ def serve(checkout):
 
 
 def megabytes(server):
-    """What the server and all below it take of this machine's memory."""
+    """What the server and all below it take of this machine's memory, once that is quiet."""
+    time.sleep(5)
     root = psutil.Process(server)
     return sum(each.memory_full_info().pss / 1e6 for each in (root, *root.children(recursive=True)))
 

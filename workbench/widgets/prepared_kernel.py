@@ -35,6 +35,7 @@ _SETTINGS = {
     "OPENBLAS_NUM_THREADS": "1",  # its threads begin with NumPy's import
     "POLARS_MAX_THREADS": "1",  # a visitor among thirty gains nothing by more
     "MALLOC_ARENA_MAX": "1",  # what one thread has freed, another takes
+    "_RJEM_MALLOC_CONF": "narenas:1,dirty_decay_ms:0,muzzy_decay_ms:0",
 }
 
 
@@ -178,6 +179,7 @@ def _end_copy() -> Iterator[None]:
     """End this copy with what is done here, and not as Python ends: that writes to all pages."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        gc.enable()
         yield
     except Exception:  # noqa: BLE001 - the last that this process does
         traceback.print_exc()
@@ -187,6 +189,7 @@ def _end_copy() -> Iterator[None]:
 
 def _prepare(visit: Visit) -> str:
     """Import what a visit takes, and return why this process cannot be copied, or ""."""
+    gc.disable()  # what it frees leaves holes in pages, which the copies would fill
     import ipykernel.kernelapp  # noqa: F401 - what a kernel takes besides
 
     modules, types = _rehearse_in_copy(visit)
@@ -195,7 +198,6 @@ def _prepare(visit: Visit) -> str:
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
         return f"its imports have started {threads - 1} threads"
-    gc.collect()
     gc.freeze()  # collections in the copies would write to what they share
     return ""
 
@@ -264,6 +266,7 @@ def _become_kernel(order: KernelOrder) -> None:
         os.chdir(order.folder)
     kernel: Any = IPKernelApp.instance()
     parent = f"--IPKernelApp.parent_handle={os.getppid()}"  # less advice to who has no server
-    kernel.initialize(["-f", order.connection_file, parent])
+    no_history = "--HistoryManager.enabled=False"
+    kernel.initialize(["-f", order.connection_file, parent, no_history])
     ipywidgets.register_comm_target()  # which their import does where there is a kernel
     kernel.start()
