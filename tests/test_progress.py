@@ -44,5 +44,5 @@ def test_a_cell_gets_one_output_with_a_bar_and_nothing_on_stderr():
     assert [each["msg_type"] for each in shown] == ["display_data", *["update_display_data"] * 3]
     assert len({each["content"]["transient"]["display_id"] for each in shown}) == 1
     assert '<progress value="1" max="12" aria-label="Training &lt;all&gt;, once">' in pages[1]
-    assert pages[-1] == "<div>Training &lt;all&gt;, once: 12 of 12 </div>"
+    assert pages[-1] == '<div class="progress">Training &lt;all&gt;, once: 12 of 12 </div>'
     assert not [each for each in told if each["msg_type"] in ("stream", "error")]

@@ -66,6 +66,15 @@ def as_path(path: object) -> Path:
     return Path(path)
 
 
+def file_name(label: str) -> str:
+    """Return a label as a file's name.
+
+    >>> file_name("up to 8, 25 ms")
+    'up-to-8-25-ms'
+    """
+    return re.sub(r"[^a-z0-9.]+", "-", label.lower()).strip("-")
+
+
 def to_pandas(frame: "pl.DataFrame") -> "pd.DataFrame":
     """Return a frame as one of pandas.
 

@@ -9,6 +9,9 @@ from typing import Any
 Progress = Callable[[int, int], None]
 """Takes how many are done, of how many."""
 
+PROGRESS = '<div class="progress">'
+"""How the output of a cell begins that says how far work was."""
+
 _BAR_WIDTH = 24
 
 
@@ -47,7 +50,11 @@ def _page_bar(what: str) -> Callable[..., None]:
 
     def draw(done: int, total: int, *, over: bool) -> Any:  # noqa: ANN401 - of IPython
         drawn = "" if over else bar.format(done, max(total, 1), words)
-        shown = f"<div>{words}: {done:,} of {total:,} {drawn}</div>" if total else words
+        shown = (
+            f"{PROGRESS}{words}: {done:,} of {total:,} {drawn}</div>"
+            if total
+            else f"{PROGRESS}{words}</div>"
+        )
         return HTML(shown)  # type: ignore[no-untyped-call]
 
     handle = display(draw(0, 0, over=False), display_id=True)  # type: ignore[no-untyped-call]

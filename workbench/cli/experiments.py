@@ -5,13 +5,14 @@ from pathlib import Path
 
 from workbench.cli.arguments import add_registry_path, registry_of
 from workbench.cli.deployments import add_place, deployment_of
-from workbench.cli.files import TABLE_FORMATS, check_new, check_table, file_name
+from workbench.cli.files import TABLE_FORMATS, check_new, check_table
 from workbench.cli.options import CHECK, FILES, POLICY, add_model, add_options
 from workbench.cli.output import Arguments
 from workbench.cli.planned_scaling import PlannedScaling
 from workbench.cli.results import show_results, show_runs
 from workbench.cli.traffic import read_traffic
 from workbench.experiment import Experiment
+from workbench.files import file_name
 from workbench.progress import show_progress
 from workbench.quantiles import SLO
 from workbench.scaling.base import ScalingPolicy

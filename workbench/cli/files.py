@@ -1,7 +1,6 @@
 """What a command writes: refused before hours are spent on what should go there."""
 
 import contextlib
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -33,18 +32,8 @@ def check_table(path: str | None) -> None:
 
 def write_table(frame: "pl.DataFrame", path: str) -> str:
     """Return the path of a file that holds the frame, in the format that its name says."""
-    with translate_write_errors(Path(path)):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(Path(path).parent)
     return str(write_file(path, lambda file: _WRITERS[Path(path).suffix](frame, file)))
-
-
-def file_name(label: str) -> str:
-    """Return a label as a file's name.
-
-    >>> file_name("up to 8, 25 ms")
-    'up-to-8-25-ms'
-    """
-    return re.sub(r"[^a-z0-9.]+", "-", label.lower()).strip("-")
 
 
 def check_new(path: Path) -> None:
@@ -59,6 +48,13 @@ def check_folder(path: Path) -> None:
     ground = next(each for each in [path, *path.absolute().parents] if each.exists())
     with translate_write_errors(path), tempfile.TemporaryFile(dir=ground):
         pass
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that can be written, before hours are spent on what should go there."""
+    check_folder(path)
+    with translate_write_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager

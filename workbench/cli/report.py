@@ -7,17 +7,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.files import check_folder, translate_write_errors
+from workbench.cli.files import make_folder
 from workbench.cli.options import TIME
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.results import costs_of, facts_of, format_comparison
 from workbench.comparison import Comparison, compare
-from workbench.errors import InvalidInput, NotFound, Unfinished, WorkbenchError
+from workbench.errors import InvalidInput, NotFound, WorkbenchError
 from workbench.files import write_file
 from workbench.formatting import Table
 from workbench.measuring.profile import Profile, load_profile
 from workbench.pricing.sheet import PriceSheet
-from workbench.report.notebook import execute, page_of
+from workbench.progress import show_progress
+from workbench.report.grid import read_grid
+from workbench.report.notebook import make_page
+from workbench.report.pdf import find_browser, write_pdf
+from workbench.report.report_sweep import list_reports, make_reports, write_index
 from workbench.report.templates import (
     Parameter,
     Template,
@@ -34,10 +38,15 @@ _EXAMPLE = "capacity -p rate=200"
 def _report_on(arguments: Arguments) -> int:
     if arguments.list:
         return _list_templates(arguments)
+    if arguments.pdf:
+        find_browser()  # before anything is made for it
     template, runs = _split(arguments.what)
-    if not (template or arguments.notebook or arguments.parameter):
+    if not (template or arguments.notebook or arguments.parameter or arguments.sweep):
         return _report_on_runs(arguments, runs)
-    made = _execute_template(arguments, read_template(template or find_template()), runs)
+    known = read_template(template or find_template())
+    if arguments.sweep:
+        return _sweep(arguments, known, runs)
+    made = _execute_template(arguments, known, runs)
     facts = {**(facts_of(_compare(arguments, runs)) if runs else {}), **made}
     if arguments.json:
         print_json(facts)
@@ -61,11 +70,6 @@ def _split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     return next(iter(templates), None), runs
 
 
-def path_of_failed(path: Path) -> Path:
-    """Return where a page that was not finished is kept: beside the one that there may be."""
-    return path.with_name(f"{path.stem}.failed{path.suffix}")
-
-
 def _report_on_runs(arguments: Arguments, runs: list[str]) -> int:
     if not runs:
         raise InvalidInput(
@@ -75,8 +79,9 @@ def _report_on_runs(arguments: Arguments, runs: list[str]) -> int:
     comparison = _compare(arguments, runs)
     profiles = [load_profile(path) for path in arguments.profile]
     page = write_page(comparison, _out_of(arguments), arguments.title or _TITLE, profiles)
+    printed = _print(arguments, [page])
     if arguments.json:
-        print_json(facts_of(comparison), report=str(page))
+        print_json(facts_of(comparison), report=str(page), **printed)
     print_text(arguments, f"{format_comparison(comparison)}\n\nReport: {page}")
     return 0
 
@@ -128,28 +133,47 @@ def _execute_template(arguments: Arguments, template: Template, runs: list[str])
         raise InvalidInput(
             f"Page and notebook cannot both be {paths['report']}: choose another --out."
         )
+    values = template.check(_values(arguments, runs, template.parameters))
     for path in paths.values():
-        check_folder(path.parent)
-    values = _values(arguments, runs, template.parameters)
+        make_folder(path.parent)
+    made = make_page(
+        template, values, paths["report"], timeout=arguments.timeout, title=arguments.title
+    )
+    if arguments.notebook:
+        write_file(arguments.notebook, lambda file: file.write(json.dumps(made, indent=1).encode()))
+    return {name: str(path) for name, path in paths.items()} | _print(arguments, [paths["report"]])
+
+
+def _print(arguments: Arguments, pages: Sequence[Path]) -> dict[str, str]:
+    """Write the PDF of each page that has none of its own age, where PDFs are asked for."""
+    if not arguments.pdf:
+        return {}
+    made = [write_pdf(page) for page in pages]
+    return {"pdf": str(made[0].parent if len(made) > 1 else made[0])}
+
+
+def _sweep(arguments: Arguments, template: Template, runs: list[str]) -> int:
+    """Write a page for each row of a grid, and an index of them."""
+    if arguments.notebook:
+        raise InvalidInput("--notebook keeps one report: leave it out of a --sweep.")
+    shared = _values(arguments, runs, template.parameters)
+    varied, rows = read_grid(Path(arguments.sweep), template, shared)
+    folder = Path(arguments.out or "reports")
+    make_folder(folder)
+    reports = list_reports(template, varied, rows, folder)
     try:
-        done = execute(template, values, timeout=arguments.timeout)
-    except Unfinished as error:
-        part = path_of_failed(paths["report"])
-        _write(part, page_of(error.notebook))
-        raise WorkbenchError(f"{error} What was made until then: {part}") from error
-    if arguments.title:
-        done.metadata["title"] = arguments.title
-    contents = {"report": page_of(done), "notebook": json.dumps(done, indent=1)}
-    for name, path in paths.items():
-        _write(path, contents[name])
-    path_of_failed(paths["report"]).unlink(missing_ok=True)
-    return {name: str(path) for name, path in paths.items()}
-
-
-def _write(path: Path, content: str) -> None:
-    with translate_write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, lambda file: file.write(content.encode()))
+        with show_progress("Writing reports") as report:
+            make_reports(reports, arguments.processes, timeout=arguments.timeout, progress=report)
+    finally:
+        index = write_index(reports, varied, arguments.title or template.title, folder)
+    made = [each.page for each in reports if each.page.exists()]
+    _print(arguments, [page for page in made if not page.with_suffix(".pdf").exists()])
+    if arguments.json:
+        print_json({"index": str(index), "pages": [str(page) for page in made]})
+    print_text(arguments, f"Index: {index}")
+    if failed := len(reports) - len(made):
+        raise WorkbenchError(f"{failed} of {len(reports)} reports failed: {index} says of what.")
+    return 0
 
 
 def _values(
@@ -175,8 +199,7 @@ def write_page(comparison: Comparison, path: Path, title: str, profiles: Sequenc
     """Write a report on compared runs and return its path."""
     from workbench.report.runs import write_report
 
-    with translate_write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return write_report(
         comparison.runs, path, title=title, costs=costs_of(comparison), profiles=profiles
     )
@@ -196,7 +219,12 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", action="append", default=[], metavar="FOLDER", help="a saved profile to show"
     )
-    parser.add_argument("-o", "--out", metavar="FILE", help="(report.html)")
+    parser.add_argument(
+        "-o", "--out", metavar="FILE", help="(report.html); of a --sweep a folder (reports)"
+    )
+    parser.add_argument(
+        "--pdf", action="store_true", help="print it too, beside the page, with a Chromium"
+    )
     parser.add_argument("--title", help=f"of the page ({_TITLE}, or the template's)")
     notebook = parser.add_argument_group("from a template, a notebook that is executed")
     notebook.add_argument(
@@ -217,5 +245,17 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--notebook",
         metavar="FILE",
         help="keep the executed notebook here (of compare, without another template)",
+    )
+    notebook.add_argument(
+        "--sweep",
+        metavar="GRID",
+        help="a report for each row of a TOML file: rate = [10, 50]; goes on where it was",
+    )
+    notebook.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="NUMBER",
+        help="reports at a time (%(default)s); where they measure they slow each other down",
     )
     parser.set_defaults(command=_report_on)

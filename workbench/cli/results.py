@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.files import file_name, write_table
+from workbench.cli.files import write_table
 from workbench.cli.installation import name_command
 from workbench.cli.output import (
     Arguments,
@@ -15,6 +15,7 @@ from workbench.cli.output import (
 )
 from workbench.cli.statuses import check_verdicts
 from workbench.comparison import Comparison, compare
+from workbench.files import file_name
 from workbench.report.conclusion import conclude, recommend
 
 if TYPE_CHECKING:

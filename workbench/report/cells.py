@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
 
+from workbench.progress import PROGRESS
 from workbench.report.parts import draw_spec, quote, tell, widen
 from workbench.report.redaction import redact
 from workbench.report.templates import require_extra
@@ -71,6 +72,8 @@ def _quote_start(text: str) -> str:
 
 def _read_html(text: str) -> str:
     """Return HTML without what a page must not run, and in a region where it may be wide."""
+    if text.startswith(PROGRESS):
+        return ""
     kept = _WITHOUT.sub("", _WITH_CONTENT.sub("", text))
     if not _TAG_OR_STYLE.sub("", kept).strip() and not _VISIBLE.search(kept):
         return tell(_LOST, "lacking")

@@ -1,14 +1,17 @@
 """A template executed in a kernel of this Python, with papermill's parameters, and its page."""
 
+import asyncio
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InvalidInput, Unfinished
-from workbench.files import sha256
+from workbench.errors import Unfinished
+from workbench.files import sha256, write_file
 from workbench.formatting import duration
 from workbench.provenance import circumstances
 from workbench.report.cells import cell_parts, code_of
@@ -46,7 +49,7 @@ def execute(
         Unfinished: A cell failed or there was no time left; the error holds what was made.
     """
     template = template if isinstance(template, Template) else read_template(template)
-    checked = _check(template, values or {})
+    checked = template.check(values or {})
     began = datetime.now(UTC)
     notebook = _prepare(template, checked)
     failed = _execute(notebook, template.path.name, timeout)
@@ -54,7 +57,7 @@ def execute(
     notebook.metadata["title"] = str(checked.get("title", title))
     notebook.metadata["origin"] = {
         "template": f"{template.path.name} (sha256 {sha256(template.path)[:12]})",
-        "parameters": fill(template, checked),
+        "parameters": template.fill(checked),
         **circumstances(began),
     }
     if failed:
@@ -63,26 +66,11 @@ def execute(
     return notebook
 
 
-def fill(template: Template, values: Mapping[str, object]) -> dict[str, object]:
-    """Return all parameters of a template: these values, and the defaults of the others."""
-    return {name: values.get(name, each.default) for name, each in template.parameters.items()}
-
-
-def _check(template: Template, values: Mapping[str, object]) -> dict[str, object]:
-    known = template.parameters
-    if unknown := [name for name in values if name not in known]:
-        there = ", ".join(known) or "none: a cell tagged 'parameters' gives it some"
-        raise InvalidInput(
-            f"{template.path.name} has no parameter {', '.join(unknown)}: it has {there}."
-        )
-    return {name: known[name].check(value) for name, value in values.items()}
-
-
 def _prepare(template: Template, values: dict[str, object]) -> Any:  # noqa: ANN401 - a node
     with require_extra():
         from nbformat import NotebookNode
         from papermill.parameterize import parameterize_notebook
-    notebook = template.notebook
+    notebook = deepcopy(template.notebook)
     notebook.metadata["kernelspec"] = dict(_KERNEL)
     notebook.metadata["language_info"] = {"name": "python"}
     notebook.metadata["papermill"] = NotebookNode()
@@ -107,7 +95,7 @@ def _execute(notebook: Any, name: str, timeout: float | None) -> str:  # noqa: A
     )
     client.log.setLevel("CRITICAL")
     try:
-        client.execute()
+        _run(client)
     except CellExecutionError as error:
         reason = f"{error.ename}: {error.evalue}"[:_LONGEST_REASON]
         return f"Cell {cell.number} of {name} failed: {reason}"
@@ -117,6 +105,17 @@ def _execute(notebook: Any, name: str, timeout: float | None) -> str:  # noqa: A
     except RuntimeError as error:  # when the kernel died
         return f"{name} cannot be executed: at cell {cell.number}, {error}"
     return ""
+
+
+def _run(client: Any) -> None:  # noqa: ANN401 - a NotebookClient
+    """Execute the cells: in the main thread so that Ctrl-C ends it, else in a loop that is closed.
+
+    nbclient leaves the loop of a thread open.
+    """
+    if threading.current_thread() is threading.main_thread():
+        client.execute()
+    else:
+        asyncio.run(client.async_execute())
 
 
 class _CellCount:
@@ -149,6 +148,42 @@ def _own_kernel() -> type:
             return KernelSpec(argv=start, **{k: v for k, v in _KERNEL.items() if k != "name"})
 
     return OwnKernel
+
+
+def make_page(
+    template: Template,
+    values: Mapping[str, object],
+    path: Path,
+    *,
+    timeout: float | None = None,
+    title: str | None = None,
+) -> Any:  # noqa: ANN401
+    """Write the page of a template with these parameters, and return the executed notebook.
+
+    Raises:
+        Unfinished: A cell failed or there was no time left. What was made until then is a page at
+            `path_of_failed(path)`.
+        WorkbenchError: As of `execute`, or the page cannot be written.
+    """
+    failed = path_of_failed(path)
+    try:
+        done = execute(template, values, timeout=timeout)
+    except Unfinished as error:
+        _write_page(failed, page_of(error.notebook))
+        raise Unfinished(f"{error} What was made until then: {failed}", error.notebook) from error
+    done.metadata["title"] = title or done.metadata["title"]
+    _write_page(path, page_of(done))
+    failed.unlink(missing_ok=True)
+    return done
+
+
+def path_of_failed(path: Path) -> Path:
+    """Return where a page that was not finished is kept: beside the one that there may be."""
+    return path.with_name(f"{path.stem}.failed{path.suffix}")
+
+
+def _write_page(path: Path, page: str) -> None:
+    write_file(path, lambda file: file.write(page.encode()))
 
 
 def page_of(notebook: Any) -> str:  # noqa: ANN401 - nbformat's node

@@ -11,12 +11,12 @@ from workbench.report.parts import fold, tabulate
 def origin_parts(origin: Mapping[str, Any]) -> Iterator[str]:
     """Yield a page's last part, which a reader unfolds; none where nothing is known.
 
-    >>> [part[:45] for part in origin_parts({"template": "compare.ipynb"})]
-    ['<details><summary>How this page was made</sum']
+    >>> [part[:61] for part in origin_parts({"template": "compare.ipynb"})]
+    ['<details class="printed"><summary>How this page was made</sum']
     """
     if origin:
         tables = [Table(["", ""], rows, caption) for caption, rows in _rows(origin).items() if rows]
-        yield fold("How this page was made", *map(tabulate, tables))
+        yield fold("How this page was made", *map(tabulate, tables), kind="printed")
 
 
 def _rows(origin: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:

@@ -70,9 +70,10 @@ def quote(text: str) -> str:
     return f"<pre>{escape(text)}</pre>"
 
 
-def fold(summary: str, *parts: str) -> str:
-    """Return parts of which a reader sees the summary first."""
-    return f"<details><summary>{escape(summary)}</summary>{''.join(parts)}</details>"
+def fold(summary: str, *parts: str, kind: str = "") -> str:
+    """Return parts of which a reader sees the summary first, of a class as in `tell`."""
+    style = f' class="{kind}"' if kind else ""
+    return f"<details{style}><summary>{escape(summary)}</summary>{''.join(parts)}</details>"
 
 
 def widen(content: str) -> str:

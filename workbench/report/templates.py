@@ -97,6 +97,24 @@ class Template:
     title: str
     about: str = ""
 
+    def check(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Return these values, each of its parameter's kind.
+
+        Raises:
+            InvalidInput: A parameter is unknown or of another kind.
+        """
+        known = self.parameters
+        if unknown := [name for name in values if name not in known]:
+            there = ", ".join(known) or "none: a cell tagged 'parameters' gives it some"
+            raise InvalidInput(
+                f"{self.path.name} has no parameter {', '.join(unknown)}: it has {there}."
+            )
+        return {name: known[name].check(value) for name, value in values.items()}
+
+    def fill(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Return all parameters: these values, and the defaults of the others."""
+        return {name: values.get(name, each.default) for name, each in self.parameters.items()}
+
 
 def find_template(name: str = "compare") -> Path:
     """Return the template of this name, one of ours or a file of one's own, NAME.ipynb.
