@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from workbench.cli.options import TIME
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.results import costs_of, facts_of, format_comparison
 from workbench.comparison import Comparison, compare
-from workbench.errors import InvalidInput, NotFound, WorkbenchError
+from workbench.errors import InvalidInput, NotAvailable, NotFound, WorkbenchError
 from workbench.files import write_file
 from workbench.formatting import Table
 from workbench.measuring.profile import Profile, load_profile
@@ -20,7 +21,7 @@ from workbench.pricing.sheet import PriceSheet
 from workbench.progress import show_progress
 from workbench.report.grid import read_grid
 from workbench.report.notebook import make_page
-from workbench.report.pdf import find_browser, write_pdf
+from workbench.report.printing import BROWSERS, print_page
 from workbench.report.report_sweep import list_reports, make_reports, write_index
 from workbench.report.templates import (
     Parameter,
@@ -38,8 +39,11 @@ _EXAMPLE = "capacity -p rate=200"
 def _report_on(arguments: Arguments) -> int:
     if arguments.list:
         return _list_templates(arguments)
-    if arguments.pdf:
-        find_browser()  # before anything is made for it
+    if arguments.pdf and not any(map(shutil.which, BROWSERS)):
+        raise NotAvailable(
+            "--pdf needs a Chromium on the path: install one (apt-get install chromium), or print "
+            "the page in any browser."
+        )
     template, runs = _split(arguments.what)
     if not (template or arguments.notebook or arguments.parameter or arguments.sweep):
         return _report_on_runs(arguments, runs)
@@ -148,7 +152,7 @@ def _print(arguments: Arguments, pages: Sequence[Path]) -> dict[str, str]:
     """Write the PDF of each page that has none of its own age, where PDFs are asked for."""
     if not arguments.pdf:
         return {}
-    made = [write_pdf(page) for page in pages]
+    made = [print_page(page, page.with_suffix(".pdf")) for page in pages]
     return {"pdf": str(made[0].parent if len(made) > 1 else made[0])}
 
 
