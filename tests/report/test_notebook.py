@@ -399,17 +399,18 @@ def test_an_inference_type_is_recommended_with_its_price_picture_and_table(tmp_p
     zoo.build(Registry(tmp_path), names=("digits-logistic",))
     values = {"model": "digits-logistic", "registry": str(tmp_path), "types": ["lambda"]}
 
-    page = page_of(execute(find_template("decision"), {**values, "duration": 20.0}))
+    page = page_of(execute(find_template("capacity"), {**values, "duration": 20.0}))
 
     order = [
         '<div class="answer"><p>',
         " a month (simulated)</p>",
         "<svg ",
         "<table>",
+        "Where another type is the cheapest</h2>",
         "Details</h2>",
     ]
     assert sorted(order, key=page.index) == order
-    assert page.count("<svg ") == 2
+    assert page.count("<svg ") == 3
     assert not LOADING.search(page)
 
 

@@ -1,0 +1,80 @@
+"""What the templates of capacity, cost, a model and monitoring say, beside what is so."""
+
+import re
+
+import pytest
+
+import workbench as wb
+from workbench.backends.base import Batch
+from workbench.cloud import monitor
+from workbench.measuring.outcomes import find_outcomes
+from workbench.report.notebook import execute, page_of
+from workbench.report.page import LARGEST
+from workbench.report.templates import find_template
+
+WHERE = {"model": "digits-logistic", "types": ["lambda"]}
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_this_user(jupyter_env, workbench_home, monkeypatch, tmp_path):
+    for name, value in jupyter_env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+    monkeypatch.chdir(tmp_path)
+
+
+def text_of(template, values):
+    """The words of its page, which keeps to what every page keeps to."""
+    page = page_of(execute(find_template(template), values))
+    assert len(page) < LARGEST
+    assert not re.search(r"<script|(src|href)=.?https?:", page)
+    assert len(re.findall(r'<svg role="img" aria-label="[^"]{20,}"', page)) == page.count("<svg ")
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+
+
+def test_a_cost_review_bills_what_is_there_and_says_what_a_change_saves():
+    shown = text_of("cost-review", {**WHERE, "today": "real-time:count=2", "duration": 5.0})
+
+    least, today, saved = (
+        float(re.search(pattern, shown)[1])
+        for pattern in (
+            r"Take lambda .*?\): \$([\d.]+) a month",
+            r"meets the target at \$([\d.]+) a month",
+            r"\$([\d.]+) a month less \(simulated\)",
+        )
+    )
+    assert today == pytest.approx(2 * 730 * 0.115, rel=0.01)  # dollars an hour of an ml.m5.large
+    assert saved == pytest.approx(today - least, abs=0.011)
+    assert "What was billed, in US dollars" in shown
+    assert "Set min = " in shown
+
+
+def test_a_model_card_says_what_the_registry_and_the_model_say(model):
+    values = {"starts": 1, "batch_sizes": ["1", "8"], "threads": ["1"], "rates": ["5", "50"]}
+
+    shown = text_of("model-card", {**values, "model": model.name, "types": ["lambda"]})
+
+    assert f"{find_outcomes(model).accuracy} of " in shown
+    assert "1 of 1 calls were cold" in shown
+    assert re.findall(r" (5|50) lambda lambda \d+ MB", shown) == ["5", "50"]
+    assert f"History of {model.name}" in shown
+    assert "approval Approved" in shown
+
+
+def test_an_endpoint_s_week_counts_its_calls_and_names_its_alarms(model, monkeypatch):
+    with wb.LocalCloud() as cloud:
+        for name, value in cloud.environment().items():
+            monkeypatch.setenv(name, value)
+        endpoint = wb.RealTime(instance_type="ml.m5.large", count=1)
+        with wb.deploy(model, endpoint, cloud) as deployed:
+            with deployed.backend() as backend:
+                for row in range(3):
+                    backend.invoke(Batch(model.samples().inputs[row : row + 1]))
+            burn = monitor.BurnRate(slo=wb.SLO(latency=0.1, quantile=0.95))
+            monitor.put_alarm(deployed.name, cloud, burn, yes=True)
+
+            shown = text_of("monitoring", {"endpoint": deployed.name, "period": 60})
+
+    assert "3 calls in 7 days, 0 % of them failed; p95 was above 100 ms in 0 of 1 periods" in shown
+    assert "100 ms is missed 2 times as often as allowed" in shown
+    assert "CreateEndpoint" in shown
