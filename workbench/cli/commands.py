@@ -144,7 +144,7 @@ COMMANDS: Mapping[str, Command] = {
   workbench report runs/forest/no-batching --out forest.html --title "Random forest"
   workbench report --list
   workbench report scaling -p model=digits-mlp-large -p rate=200
-  workbench report decision -p model=digits-mlp-large --sweep grid.toml --processes 2 -o reports
+  workbench report capacity -p model=digits-mlp-large --sweep grid.toml --processes 2 -o reports
   workbench report my-own.ipynb runs/a runs/b --notebook report.ipynb""",
     ),
     "runs": Command(
