@@ -33,7 +33,7 @@ def text_of(template, values):
 
 
 def test_a_cost_review_bills_what_is_there_and_says_what_a_change_saves():
-    shown = text_of("cost-review", {**WHERE, "today": "real-time:count=2", "duration": 5.0})
+    shown = text_of("cost-review", {**WHERE, "today": "real-time:count=2", "duration": 20.0})
 
     least, today, saved = (
         float(re.search(pattern, shown)[1])

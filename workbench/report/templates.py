@@ -136,7 +136,7 @@ def our_templates() -> list[Path]:
     """Return our templates: those of the checkout, or those that are installed.
 
     >>> [path.stem for path in our_templates()][:2]
-    ['choice', 'compare']
+    ['capacity', 'choice']
     """
     package = Path(workbench.__file__).parent
     folders = [package.parent / "notebooks/reports", package / "notebooks/reports"]
