@@ -55,6 +55,18 @@ def test_a_student_who_runs_all_is_shown_no_outcome(topic, tmp_path, monkeypatch
     assert "came out, simulated" not in shown
 
 
+def test_the_class_notebook_says_where_most_went_wrong(tmp_path):
+    for name, guess in (("Ada", 1), ("Bo", 2), ("Cy", 99)):
+        lesson("cold-starts", name, folder=tmp_path).guess("cold", guess)
+    done = execute(find_notebook("class"), {"folder": str(tmp_path)})
+    shown = json.dumps(done.cells)
+
+    assert "3 guesses of" in shown
+    assert "2 were too low" in shown
+    assert "Traceback" not in shown
+    assert "Ada" not in shown.replace("--name Ada", "")
+
+
 def test_slides_show_all_outcomes_and_findings(printed, tmp_path):
     page = unescape(printed[0].read_text())
     own = lesson(TOPIC, "the class", folder=tmp_path, reveal=True)
