@@ -104,6 +104,19 @@ def test_no_finding_is_written_by_hand(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_section_with_a_finding_asks_a_question_and_names_a_command(path):
+    sections = [""]
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.source.startswith("## "):
+            sections.append("")
+        sections[-1] += f"{cell.source}\n"
+    told = [text for text in sections if re.search(r"^findings\.", text, re.MULTILINE)]
+
+    for part in ("**Question.**", "<details>", "In the shell"):
+        assert [text.splitlines()[0] for text in told if part not in text] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_each_line_of_the_shell_is_compared_with_its_notebook(path):
     shown = [line for cell in nbformat.read(path, 4).cells for line in list_lines(cell.source)]
 
