@@ -58,8 +58,8 @@ def execute_missing() -> None:
     if missing:
         print(f"Executing in the quick setting: {', '.join(path.name for path in missing)}")
         words = " or ".join(path.stem for path in missing)
-        tests = ["-m", "pytest", "-q", "tests/test_notebooks.py", "-k", f"findings and ({words})"]
-        subprocess.run([sys.executable, *tests], cwd=ROOT, check=False)
+        tests = ["-n2", "tests/test_notebooks.py", "-k", f"findings and ({words})"]
+        subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], cwd=ROOT, check=False)
 
 
 def _notebooks() -> list[Path]:
