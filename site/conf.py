@@ -45,10 +45,13 @@ pygments_style, pygments_dark_style = "a11y-light", "a11y-dark"
 templates_path: list[str] = []
 
 
-def shorten(*told: Any) -> tuple[str, ...]:  # noqa: ANN401 - as Sphinx calls it
+def shorten(*told: Any) -> tuple[str, str] | None:  # noqa: ANN401 - as Sphinx calls it
     """Return signature and what is returned, with NumPy's union for arrays under its name."""
+    signature, returned = told[-2:]
+    if signature is None:  # it has none
+        return None
     union = stringify_annotation(ArrayLike, "smart")
-    return tuple((text or "").replace(union, "ArrayLike") for text in told[-2:])
+    return signature.replace(union, "ArrayLike"), (returned or "").replace(union, "ArrayLike")
 
 
 def setup(app: Sphinx) -> None:
