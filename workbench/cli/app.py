@@ -6,17 +6,19 @@ from functools import partial
 from workbench.cli.arguments import add_registry_path, registry_of
 from workbench.cli.output import Arguments, announce, print_json, print_text
 
+_PREPARING = "Preparing what visitors share; the first time, models are trained and measured."
+
 
 def _app(arguments: Arguments) -> int:
     from workbench.widgets.voila import serve
 
     registry = registry_of(arguments)
-    announce("Preparing what visitors share; the first time, models are trained and measured.")
     serve(
         registry,
         preset=arguments.preset,
         ip=arguments.ip,
         port=arguments.port,
+        on_prepare=partial(announce, _PREPARING),
         on_started=partial(_announce_url, arguments),
     )
     return 0

@@ -33,6 +33,7 @@ def serve(
     preset: str | None = None,
     ip: str = LOOPBACK,
     port: int = PORT,
+    on_prepare: Callable[[], object] = lambda: None,
     on_started: Callable[[str], object] = print,
 ) -> None:
     """Serve the app until Ctrl-C or SIGTERM; every visitor needs the token in the address.
@@ -42,6 +43,7 @@ def serve(
         preset: What the controls begin with, as for `app`.
         ip: What to listen on, by default this machine alone.
         port: Where; 0 is one that is free.
+        on_prepare: Called before the rehearsal of a visit, which takes some seconds.
         on_started: Called with the address, token included, once it is served.
 
     Raises:
@@ -63,6 +65,7 @@ def serve(
     token = secrets.token_hex(24)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
+        on_prepare()
         _share_kernels(stack, Visit(_path_of(registry), preset))
         page = Path(folder) / "app.ipynb"
         page.write_text(json.dumps(_notebook(_source(registry, preset))), encoding="utf-8")
