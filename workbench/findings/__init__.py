@@ -12,11 +12,6 @@ that does not come from here::
 - `clouds`: what one charges, and what is left there; `signals`: what it tells of an endpoint;
 - `papers`: published evaluations computed again, and the choice of a model;
 - `lessons`: guesses of a class.
-`clouds` is about what a cloud charges; `fleets` about what follows the load;
-`lessons` about guesses of a class; `models` about a model of one's own; `papers` about published
-evaluations that are computed again, and the choice of a model; `runs` about runs, their traffic and
-service times; `signals` about what a cloud tells of an endpoint; `starts` about cold starts and
-bursts; `versions` about what a registry keeps.
 """
 
 from workbench.findings.clouds import compare_estimate, count_leftovers
