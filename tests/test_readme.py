@@ -33,6 +33,14 @@ def test_links_within_the_checkout_lead_somewhere(page):
     assert [link for link in near if not (page.parent / link).exists()] == []
 
 
+def test_what_is_said_of_other_tools_has_a_date():
+    table = PAGES[0].read_text().split("| tool |")[1].split("\n\n")[0]
+    rows = table.splitlines()[2:]
+
+    assert len(rows) >= 10
+    assert [row for row in rows if not re.search(r"20\d\d-\d\d[^|]*\|$", row)] == []
+
+
 def test_the_map_names_every_module():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     cells = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text, re.MULTILINE)
