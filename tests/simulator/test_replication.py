@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from workbench import (
+    Async,
     BatchPolicy,
     Local,
     RealTime,
+    ScaleToZero,
     Schedule,
     Serverless,
     diurnal,
@@ -21,7 +23,7 @@ from workbench.errors import InvalidInput, TooFewSamples
 from workbench.report.conclusion import Estimate
 from workbench.run.replications import LEVELS, Replications
 from workbench.service_times import ServiceTimes
-from workbench.simulator import simulate
+from workbench.simulator import Simulation, simulate
 from workbench.traffic.recipes import can_redraw, is_stationary, redraw
 from workbench.traffic.trace import Trace
 
@@ -93,6 +95,21 @@ def test_a_trace_without_a_steady_state_is_redrawn_from_empty():
 
     assert found.count == 500
     assert found.about.endswith("the start from empty counts")
+
+
+def test_repetitions_are_few_where_a_scaler_is_asked_more_often_than_requests_come(
+    monkeypatch,
+):
+    monkeypatch.setattr(Simulation, "most_requests", 40_000)
+    trace = poisson(rate=0.002, duration=8_640, seed=1)
+    fleet = Async(instance_type="ml.m5.large")
+
+    def repeat(period):
+        scaling = ScaleToZero(period=period)
+        run = simulate(trace, BatchPolicy(), fleet, JITTER, boot=60.0, scaling=scaling)
+        return run.replications_for(0.95).count
+
+    assert [repeat(4_320.0), repeat(20.0)] == [500, 5]
 
 
 def test_replications_need_something_that_differs():

@@ -416,6 +416,11 @@ class Simulation:
         return 4_000_000 if is_compiled(self.policy) else 200_000
 
     @property
+    def scalings(self) -> tuple[ScalingPolicy | None]:
+        """How the size of its fleet changes; None: it does not."""
+        return (self.scaling,)
+
+    @property
     def fixed_fleet(self) -> FleetPlatform | None:
         """The fleet whose long run there may be; None where its size is not fixed."""
         platform = self.deployment.platform

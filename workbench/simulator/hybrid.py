@@ -183,6 +183,11 @@ class HybridSimulation(PlacesSimulation):
         )
 
     @property
+    def scalings(self) -> tuple[ScalingPolicy | None]:
+        """How the size of its fleet changes; None: it does not."""
+        return (self.scaling,)
+
+    @property
     def contexts(self) -> list[str]:
         """The kind of each request, "" where it has none."""
         found = self.trace.context

@@ -1,7 +1,7 @@
 """What became of requests at several places, and the run of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +20,8 @@ from workbench.validation import Seed
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from workbench.scaling.base import ScalingPolicy
 
 
 class PlaceOutcome(NamedTuple):
@@ -89,6 +91,11 @@ class PlacesSimulation(ABC):
     @abstractmethod
     def simulated_places(self) -> tuple[SimulatedPlace, ...]:
         """The places, in their order."""
+
+    @property
+    @abstractmethod
+    def scalings(self) -> Sequence["ScalingPolicy | None"]:
+        """How the size of each fleet changes; None: it does not."""
 
     @property
     @abstractmethod

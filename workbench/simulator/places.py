@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from workbench.simulator.stepwise import begin_steps
 from workbench.traffic.trace import Context, Trace
 from workbench.validation import Seed
 
+if TYPE_CHECKING:
+    from workbench.scaling.base import ScalingPolicy
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RoutedSimulation(PlacesSimulation):
@@ -57,6 +60,11 @@ class RoutedSimulation(PlacesSimulation):
     seed: Seed = 0
     context_of: Callable[[Trace], Context | None] = attrgetter("context")
     most_requests = 100_000
+
+    @property
+    def scalings(self) -> list["ScalingPolicy | None"]:
+        """How the size of each fleet changes; None: it does not."""
+        return [each.scaling for each in self.members]
 
     @property
     def contexts(self) -> list[str]:

@@ -6,6 +6,7 @@ is left out, until the start from empty is forgotten. Elsewhere it is the same t
 like it, from empty: the start counts.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -20,10 +21,11 @@ from workbench.traffic.trace import Trace
 from workbench.validation import Seed, whole_number
 
 if TYPE_CHECKING:
+    from workbench.scaling.base import ScalingPolicy
     from workbench.simulator import Outcome, Simulation
 
 COUNT = 20
-"""Repetitions where nobody says how many."""
+"""Repetitions where nobody says how many and they take seconds."""
 
 _STREAM = 0x2E9  # sets the draws apart from those of the run itself
 _WANTED = 4000.0  # independent requests: four times what p99 needs
@@ -31,6 +33,9 @@ _LEAST = 400.0  # fewer, and the long run is out of reach
 _WARM_UP = 5.0  # relaxation times, after which 1 % of the start is left
 _PILOT = 100_000  # requests from which the relaxation time is found
 _TRACES = 500  # drawn like the trace, each from empty, where there is no long run
+_FEWEST = 5  # repetitions nobody has asked for that a simulation may take longer for
+_DECISION = 25  # requests that take as long to simulate as a scaler takes to be asked
+_PERIOD = 60.0  # seconds between decisions of a scaler that is first asked at the start
 
 
 class _Replica(Protocol):
@@ -62,6 +67,11 @@ class Replicable(Protocol):
         ...
 
     @property
+    def scalings(self) -> "Sequence[ScalingPolicy | None]":
+        """How the size of each fleet changes; None: it does not."""
+        ...
+
+    @property
     def random_parts(self) -> list[str]:
         """What another seed would change, besides arrivals."""
         ...
@@ -75,12 +85,15 @@ class Replicable(Protocol):
         ...
 
 
-def replicate(simulation: Replicable, count: int = COUNT) -> Replications:
-    """Return what `count` repetitions say: see the module.
+def replicate(simulation: Replicable, count: int | None = None) -> Replications:
+    """Return what `count` repetitions say: see the module. By default they take seconds.
 
     Raises:
         InvalidInput: There are fewer than 2, or nothing that would differ between them.
     """
+    affordable = _count_affordable(simulation)
+    if count is None:
+        count = min(COUNT, max(_FEWEST, affordable))
     whole_number("replications", count, low=2)
     generator = _generator(simulation)
     again = can_redraw(simulation.trace)
@@ -93,7 +106,6 @@ def replicate(simulation: Replicable, count: int = COUNT) -> Replications:
     if again and (found := _long_run(simulation, count, generator, drawn)) is not None:
         return found
     if again:
-        affordable = 3 * simulation.most_requests // (2 * len(simulation.trace))
         count = max(count, min(_TRACES, affordable))
     parts, cold = [], []
     for each in generator.spawn(count):
@@ -110,8 +122,16 @@ def replicate(simulation: Replicable, count: int = COUNT) -> Replications:
 
 
 def replicate_if_random(simulation: Replicable) -> Replications | None:
-    """Return what `COUNT` repetitions say, None of a trace of which no other can be drawn."""
+    """Return what repetitions say, None of a trace of which no other can be drawn."""
     return replicate(simulation) if can_redraw(simulation.trace) else None
+
+
+def _count_affordable(simulation: Replicable) -> int:
+    """Return how many repetitions take seconds, by what is asked of a scaler and its requests."""
+    trace = simulation.trace
+    scalers = [each.scaler() for each in simulation.scalings if each is not None]
+    decisions = sum(trace.duration / (each.due or _PERIOD) for each in scalers)
+    return int(1.5 * simulation.most_requests / (len(trace) + _DECISION * decisions))
 
 
 def _generator(simulation: Replicable) -> np.random.Generator:
