@@ -12,13 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import plots
+from workbench.deployment import KINDS as SIMPLE
 from workbench.deployment import Lambda, Local, RealTime
+from workbench.deployment.base import COMPOSITES
 from workbench.errors import InvalidInput, StorageError
 from workbench.formatting import dollars
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.plots.channels import colour, dash, shape
 from workbench.plots.series import caption, name_results
-from workbench.plots.theme import DASHES, INK, PALETTE, SHAPES
+from workbench.plots.theme import DASHES, INK, KINDS, PALETTE, SHAPES
 from workbench.pricing.cost import Cost
 from workbench.pricing.usage import Usage
 from workbench.run import SLO, Run
@@ -352,6 +354,14 @@ def test_colour_dash_and_shape_go_with_the_name():
     assert colour(names).to_dict()["scale"] == {"domain": names, "range": list(PALETTE[:2])}
     assert shape(names).to_dict()["scale"] == {"domain": names, "range": list(SHAPES[:2])}
     assert dash(names) == {"dash": '[[1, 0], [6, 3]][indexof(["a", "b\\""], datum.run)]'}
+
+
+def test_an_inference_type_looks_the_same_whichever_others_are_there():
+    assert {*SIMPLE, *COMPOSITES} == {*KINDS}
+    for others in (["serverless", "lambda"], ["lambda"], list(KINDS)):
+        for channel, mark in ((colour(others), PALETTE[4]), (shape(others), SHAPES[4])):
+            assert channel.to_dict()["scale"]["range"][others.index("lambda")] == mark
+    assert dash(["lambda"])["dash"].startswith(f"[{list(DASHES[4])}]")
 
 
 def test_text_and_axes_take_the_colour_they_are_given(figure):

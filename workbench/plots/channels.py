@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.plots.theme import DASHES, PALETTE, SHAPES, WIDTH
+from workbench.plots.theme import DASHES, KINDS, PALETTE, SHAPES, WIDTH
 
 if TYPE_CHECKING:
     import altair as alt
@@ -19,7 +19,7 @@ def colour(names: Sequence[str], field: str = "run", shown: Sequence[str] = ()) 
 
 def dash(names: Sequence[str]) -> dict[str, str]:
     """Return the calculation of the field `dash`; drawn without a scale, it stays off legends."""
-    dashes = _repeat(DASHES, len(names))
+    dashes = _repeat(DASHES, names)
     return {"dash": f"{json.dumps(dashes)}[indexof({json.dumps(list(names))}, datum.run)]"}
 
 
@@ -53,7 +53,7 @@ def _channel(names: Sequence[str], marks: Sequence[Any], shown: Sequence[str]) -
     return {
         "field": "run",
         "type": "nominal",
-        "scale": {"domain": list(names), "range": _repeat(marks, len(names))},
+        "scale": {"domain": list(names), "range": _repeat(marks, names)},
         "title": None,
         "legend": {
             "orient": "top",
@@ -63,5 +63,7 @@ def _channel(names: Sequence[str], marks: Sequence[Any], shown: Sequence[str]) -
     }
 
 
-def _repeat(values: Sequence[Any], times: int) -> list[Any]:
-    return [values[number % len(values)] for number in range(times)]
+def _repeat(values: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    """Return a value for each name: by its place, or by that of the inference type that it is."""
+    places = map(KINDS.index, names) if set(names) <= set(KINDS) else range(len(names))
+    return [values[place % len(values)] for place in places]

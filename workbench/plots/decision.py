@@ -9,7 +9,7 @@ from workbench.plots.axes import LatencyAxis, format_target
 from workbench.plots.channels import colour_settings, shape_settings
 from workbench.plots.figure import Figure
 from workbench.plots.plans import MAX_TARGET_RATIO, cost_settings
-from workbench.plots.theme import INK
+from workbench.plots.theme import INK, KINDS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -110,9 +110,7 @@ def _layers(
     """Return target, front, points, and the frames of winner and today's choice."""
     import polars as pl
 
-    searched = [table.kind for table in decision.plan.fields]  # coloured as by plot_break_even
-    kinds = list(dict.fromkeys([*searched, *decision.frame["kind"]]))
-    shown = [kind for kind in kinds if kind in set(data["run"])]
+    kinds = [kind for kind in KINDS if kind in set(data["run"])]
     quantile = f"p{100 * decision.slo.quantile:g}"
     x = axis.settings() | {"title": f"{quantile} l{axis.settings()['title'][1:]}"}
     y = cost_settings("month", near["cost_per_month"].to_list())
@@ -121,7 +119,7 @@ def _layers(
     y["scale"] |= {"clamp": True, "domain": [low / room, 2 * high]}
     place = {"x": x, "y": y}
     tooltip = [{"field": name, "title": title} for name, title in _TOOLTIP.items()]
-    by_kind = place | {"color": colour_settings(kinds, shown), "tooltip": tooltip}
+    by_kind = place | {"color": colour_settings(kinds), "tooltip": tooltip}
     front = near.filter(on="front")
     types = data.filter(on="type").reverse()  # the best is drawn over the others
     return [
@@ -130,7 +128,7 @@ def _layers(
         _layer(
             types,
             {"type": "point", "filled": True, "size": 150, "opacity": 1},
-            by_kind | {"shape": shape_settings(kinds, shown)},
+            by_kind | {"shape": shape_settings(kinds)},
         ),
         _layer(front, {"type": "point", "filled": True, "size": 25, "opacity": 1}, by_kind),
         *_frames(data.filter(pl.col("on") != "front"), axis, place | {"tooltip": tooltip}),

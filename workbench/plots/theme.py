@@ -13,6 +13,11 @@ PALETTE = (
 )
 DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 4))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
+KINDS = (
+    *("real-time", "serverless", "async", "hybrid", "lambda", "batch transform", "lambda managed"),
+    *("on-premise", "local", "mixed fleet", "routed"),
+)
+"""Inference types: each looks the same on all charts of types, whichever others are there."""
 INK = "#797979"
 """Text and axes where the background is not known: at least 4.3:1 on white and on #111."""
 
