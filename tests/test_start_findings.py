@@ -88,6 +88,13 @@ def test_a_type_is_bounded_by_the_rates_at_which_it_is_the_cheapest(rows, kind, 
     assert bool(said.only_if) is bool(only_if)
 
 
+def test_rates_at_which_no_type_meets_the_target_are_named():
+    table = break_even((0.5, 2.0, 4.0), (1, 2.0, 4.0), (4, 2.0, 1.0))
+    table = table.with_columns(pl.col("cheapest") & (pl.col("rate") > 0.5))
+
+    assert "None meets the target at 0.5 a second" in findings.find_rates(table, "serverless").text
+
+
 def test_where_no_type_meets_the_target_rates_cannot_tell():
     table = break_even((1, 2.0, 4.0)).with_columns(cheapest=pl.lit(value=False))
 
@@ -136,11 +143,11 @@ def test_lambda_bills_starts_and_sagemaker_does_not(deployment, holds, billed):
 def shares(**by_way):
     """In time by way and size 2, 10, ..."""
     rows = [
-        (name, size, share)
+        (name, size, share, "")
         for name, each in by_way.items()
         for size, share in zip((2.0, 10.0, 50.0), each, strict=True)
     ]
-    return pl.DataFrame(rows, ["run", "size", "in_time"], orient="row")
+    return pl.DataFrame(rows, ["run", "size", "in_time", "flaw"], orient="row")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +156,7 @@ def shares(**by_way):
         ([0.9, 0.2, 0.1], [1, 0.99, 0.98], True, ""),
         ([0.9, 0.2, 0.1], [1, 0.99, 0.4], True, "the burst is at most 10 times the load"),
         ([0.9, 0.2, 0.1], [1, 0.3, 0.4], None, ""),
+        ([0.3, 0.2, 0.1], [1, 0.4, 0.6], True, "the burst is at most 2 times the load"),
         ([0.9, 0.8, 0.7], [1, 0.99, 0.98], False, ""),
     ],
 )
@@ -156,6 +164,17 @@ def test_functions_help_where_a_fleet_answers_less_than_half(fleet, functions, h
     said = findings.compare_bursts(shares(fleet=fleet, functions=functions), "fleet", "functions")
 
     assert (said.holds, said.only_if) == (holds, only_if)
+
+
+@pytest.mark.parametrize("lagging", [0.1, 0.9])
+def test_a_load_off_schedule_tells_nothing_of_bursts(lagging):
+    table = shares(fleet=[lagging] * 3, functions=[1, 1, 1])
+    late = pl.when(pl.col("run") == "functions").then(pl.lit("load was off schedule"))
+
+    said = findings.compare_bursts(table.with_columns(flaw=late), "fleet", "functions")
+
+    assert said.holds is None
+    assert '"functions": load was off schedule' in said.text
 
 
 def test_functions_that_lag_while_something_else_does_not_are_no_help():

@@ -93,9 +93,10 @@ def judge_alarm(alarms: pl.DataFrame, began: float) -> Conclusion:
 
 
 def find_silent_fault(drift: pl.DataFrame, before: "Run", after: "Run") -> Conclusion:
-    """Say whether a fault that makes answers wrong shows in inputs, and not in what a cloud sees.
+    """Say whether what a cloud sees is enough to notice a fault that makes answers wrong.
 
-    What a cloud sees is then enough to run a service only if inputs are watched as well.
+    Where no more calls fail than before it is so only if inputs are watched as well, and not at
+    all if these have not drifted. Where answers are as right as before there is nothing to notice.
 
     Args:
         drift: From `workbench.input_drift`, of the inputs of the second run.
@@ -110,13 +111,15 @@ def find_silent_fault(drift: pl.DataFrame, before: "Run", after: "Run") -> Concl
     middle = [duration(float(run.frame["latency"].drop_nans().median())) for run in (before, after)]  # type: ignore[arg-type]
     drifted = int(drift["drifted"].sum())
     text = (
-        f"{percent(right[0])} of the answers were right, then {percent(right[1])}: calls that "
-        f"failed ({failed[0]}, then {failed[1]}) and median latency ({middle[0]}, then {middle[1]})"
-        f" say nothing of it, the inputs do: {drifted} of {drift.height} drifted"
+        f"{percent(right[0])} of the answers were right, then {percent(right[1])}; calls that "
+        f"failed: {failed[0]}, then {failed[1]}; median latency: {middle[0]}, then {middle[1]}; "
+        f"{drifted} of {drift.height} inputs drifted."
     )
-    lost = right[0] - right[1] > _NOTICED
-    silent = bool(lost and drifted and failed[0] == failed[1])
-    return Conclusion(f"{text}.", silent, only_if="inputs are watched as well")
+    if right[0] - right[1] <= _NOTICED:
+        return Conclusion(text, None)
+    if failed[1] > failed[0]:
+        return Conclusion(text)
+    return Conclusion(text, holds=bool(drifted), only_if="inputs are watched as well")
 
 
 def weigh_retraining(accuracies: "Mapping[str, Accuracy]") -> Conclusion:

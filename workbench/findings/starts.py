@@ -1,6 +1,7 @@
 """What cold starts and bursts show: what a start takes, who pays for it, and who keeps up."""
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,8 @@ real-time.
         else (f"{kinds[0]} is the cheapest at {figure(rates[0])} to {figure(rates[-1])} a second")
     )
     text = f"{text[:1].upper()}{text[1:]}."
+    if lacking := sorted({*rates} - {*table.filter("cheapest")["rate"]}):
+        text += f" None meets the target at {', '.join(map(figure, lacking))} a second."
     if kind not in kinds or not edges:
         return Conclusion(text, holds=kind in kinds)
     return Conclusion(text, only_if=f"{_name_rates(kinds, edges, kind)} requests come a second")
@@ -139,6 +142,8 @@ def price_starts(run: "Run") -> Conclusion:
         for each in (True, False)
     )
     share = float(run.frame["cold"].mean())  # type: ignore[arg-type]
+    if not all_:
+        return Conclusion("No call was answered on demand: no start is billed or not.", None)
     text = f"Where {percent(share)} of the calls are cold, starts are {percent(1 - warm / all_)}"
     billed = bool(getattr(run.record.deployment, "bills_cold_start", False))
     text += f" of the seconds that {run.record.deployment.label} works"
@@ -151,7 +156,7 @@ def compare_bursts(table: "pl.DataFrame", tracked: str, helper: str) -> Conclusi
     """Say whether one way lags behind in bursts while another answers them.
 
     Behind is who answers fewer than half of a burst's requests in time. Where all are, none can be
-    said to help: that cannot tell.
+    said to help: that cannot tell, nor can a run whose load was not as it should be.
 
     Args:
         table: From `plots.burst_shares`.
@@ -166,6 +171,9 @@ def compare_bursts(table: "pl.DataFrame", tracked: str, helper: str) -> Conclusi
         shares.setdefault(name, {})[size] = share
     if missing := {tracked, helper} - shares.keys():
         raise InvalidInput(f"{sorted(missing)} are not among {list(shares)}.")
+    rows = table.select("run", "flaw").iter_rows()
+    if flaws := [f'"{name}": {flaw}' for name, flaw in rows if flaw and name in (tracked, helper)]:
+        return Conclusion(f"{'; '.join(flaws)}.", holds=None)
     late = sorted(size for size, share in shares[tracked].items() if share < _BEHIND)
     if not late:
         return Conclusion(f'"{tracked}" lags behind in none of these bursts.', holds=False)
@@ -173,7 +181,7 @@ def compare_bursts(table: "pl.DataFrame", tracked: str, helper: str) -> Conclusi
     listed = ", ".join(f'{percent(share)} with "{name}"' for name, share in worst.items())
     sizes = f"{late[0]:g} to {late[-1]:g}" if len(late) > 1 else f"{late[0]:g}"
     text = f"In bursts of {sizes} times the load, in time are at least {listed}."
-    helped = [size for size in late if shares[helper][size] >= _BEHIND]
+    helped = [*takewhile(lambda size: shares[helper][size] >= _BEHIND, late)]
     if not helped:
         nobody = all(each[size] < _BEHIND for each in shares.values() for size in late)
         return Conclusion(f"{text} Nobody keeps up." if nobody else text, None if nobody else False)

@@ -9,6 +9,7 @@ from workbench.plots.channels import colour, dash, shape
 from workbench.plots.figure import Figure
 from workbench.quantiles import longest_within
 from workbench.run import Run
+from workbench.run.verdict import find_flaw
 from workbench.run_cost import cost
 
 if TYPE_CHECKING:
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 def burst_shares(
     runs: Mapping[tuple[str, float], Run], start: float, stop: float
 ) -> "pl.DataFrame":
-    """Return a row for each run: run, size, in_time, failed, per_million.
+    """Return a row for each run: run, size, in_time, failed, per_million, flaw.
 
     Args:
         runs: By name and size of the burst, in times of the load before it.
         start: When the burst begins, in seconds; `in_time` is the share of the requests due from
             then until `stop` that were answered within the run's target, `failed` how many of them
-            got no answer. `per_million` is in US dollars, of the whole run.
+            got no answer. `per_million` is in US dollars, of the whole run; `flaw` says why a
+            measured one cannot tell, "" where it can.
         stop: When it ends.
 
     Raises:
@@ -40,8 +42,9 @@ def burst_shares(
         latency = (due["finished"] - due["scheduled"]).fill_nan(float("inf"))
         in_time = float((latency <= longest_within(run.slo.latency)).to_numpy().mean())
         failed = len(due) - int(latency.is_finite().sum())
-        rows.append((name, float(size), in_time, failed, cost(run).per_million))
-    return pl.DataFrame(rows, ["run", "size", "in_time", "failed", "per_million"], orient="row")
+        rows.append((name, float(size), in_time, failed, cost(run).per_million, find_flaw(run)))
+    columns = ["run", "size", "in_time", "failed", "per_million", "flaw"]
+    return pl.DataFrame(rows, columns, orient="row")
 
 
 def plot_bursts(table: "pl.DataFrame", subtitle: str = "Simulated.") -> Figure:
