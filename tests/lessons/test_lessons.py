@@ -280,6 +280,24 @@ def test_the_picture_counts_every_guess(class_folder):
     assert counts.filter(side="too high")["guesses"].sum() == 1
 
 
+@pytest.mark.parametrize("ratio", [0.1, 0.3, 0.8, 1.0, 1.25, 1.251, 3, 10])
+def test_the_picture_takes_a_guess_to_be_on_the_side_that_the_student_is_told(ratio):
+    row = {"lesson": ["a"], "exercise": ["b"], "ratio": [float(ratio)], "side": [""]}
+    (side,) = class_counts(pl.DataFrame(row)).filter(pl.col("guesses") > 0)["side"]
+
+    assert side in compare_guess(ratio, 1)
+
+
+@pytest.mark.parametrize(("cold", "holds"), [(40, True), (20, False)])
+def test_a_tail_is_of_cold_calls_if_more_are_cold_than_it_leaves_out(cold, holds):
+    due = np.arange(400.0)
+    run = wb.Run.from_arrays(
+        scheduled=due, finished=due + np.where(due < 40, 5, 0.1), cold=due < cold
+    )
+
+    assert findings.explain_tail(run).holds is holds
+
+
 def test_the_common_error_is_named(class_folder):
     said = findings.find_common_error(wb.collect_answers(class_folder).frame)
 

@@ -95,7 +95,7 @@ def _out_of(arguments: Arguments) -> Path:
 
 
 def _compare(arguments: Arguments, runs: list[str]) -> Comparison:
-    region = [text.removeprefix("region=") for text in arguments.parameter if "region=" in text]
+    region = [text[7:] for text in arguments.parameter if text.startswith("region=")]
     prices = PriceSheet.load(*region[:1])
     return compare([load_run(path) for path in runs], prices=prices)
 
@@ -149,7 +149,7 @@ def _execute_template(arguments: Arguments, template: Template, runs: list[str])
 
 
 def _print(arguments: Arguments, pages: Sequence[Path]) -> dict[str, str]:
-    """Write the PDF of each page that has none of its own age, where PDFs are asked for."""
+    """Write the PDF of each page, where PDFs are asked for, and return where they are."""
     if not arguments.pdf:
         return {}
     made = [print_page(page, page.with_suffix(".pdf")) for page in pages]

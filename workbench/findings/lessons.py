@@ -16,14 +16,14 @@ _TIMES = 10  # a tail that is so many times the median is of another kind of cal
 
 
 def explain_tail(run: "Run", q: float = 0.95) -> Conclusion:
-    """Say whether a quantile is that of a cold call, because more calls than the rest are cold."""
+    """Say whether a quantile is that of a cold call: more are cold than it leaves out."""
     cold = float(run.frame["cold"].to_numpy().mean())
     high, middle = run.quantile(q), run.quantile(0.5)
     text = (
         f"{percent(cold)} of the calls are cold, and p{100 * q:g} leaves out {percent(1 - q)}: it "
         f"is {duration(high)}, where the median is {duration(middle)}"
     )
-    return Conclusion(f"{text}.", holds=high > _TIMES * middle)
+    return Conclusion(f"{text}.", holds=cold > 1 - q and high > _TIMES * middle)
 
 
 def compare_cold_counts(before: "Run", after: "Run") -> Conclusion:

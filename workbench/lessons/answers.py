@@ -178,7 +178,7 @@ def collect_answers(folder: str | os.PathLike[str], topic: str | None = None) ->
 
 def _compare(guess: float, outcome: float) -> tuple[float, str]:
     """Return guess over outcome, and on which side it is."""
-    ratio = guess / outcome if outcome else (math.inf if guess else 1.0)
-    words = compare_guess(guess, outcome)
+    ratio = round(guess / outcome, 3) if outcome else (math.inf if guess else 1.0)
+    words = compare_guess(ratio, 1.0)
     side = next(side for side in ("too low", "too high", "about right") if side in words)
-    return round(ratio, 3), side
+    return ratio, side

@@ -96,7 +96,7 @@ def class_counts(answers: "pl.DataFrame") -> "pl.DataFrame":
 
     ratio = pl.col("ratio")
     number = pl.sum_horizontal(
-        *((ratio > step) | ((ratio == step) & (step > 1.25)) for step in _STEPS)
+        *((ratio > step) | ((ratio == step) & (step != 1.25)) for step in _STEPS)
     )
     named = answers.select(
         (pl.col("lesson") + ": " + pl.col("exercise")).alias("exercise"),
