@@ -470,7 +470,7 @@ BAD_RUNS = [
     ("--rate 9 --slo 1s --quantile 2", "quantile must"),
     ("--rate 9 --policy 1 --out there", "there/no-batching exists already"),
     ("--rate 9 --out file/run", "file/run cannot be written"),
-    ("--rate 9 --frequency 5", "unrecognized arguments: --frequency 5"),
+    ("--rate 9 --frequency 5", "unrecognized arguments: --frequency 5. See workbench run --help"),
     ("--trace nothing.csv", "nothing.csv"),
     ("--trace nothing", "no public trace 'nothing'"),
     ("--trace empty.csv", "empty.csv"),

@@ -173,7 +173,7 @@ def test_a_pickle_is_never_loaded_from_a_path(tmp_path, suffix):
     path = tmp_path / f"model.{suffix}"
     path.write_bytes(pickle.dumps(Bomb()))
 
-    with pytest.raises(InvalidModel, match=r"is a pickle, .* Register the estimator object"):
+    with pytest.raises(InvalidModel, match=r"is a pickle, .* the estimator itself: wb"):
         check_model(path)
     assert not (tmp_path / "boom").exists()
 

@@ -4,7 +4,7 @@ import argparse
 import math
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from workbench.batching.timer import BatchPolicy
 from workbench.cli.output import Arguments
@@ -25,6 +25,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong with the arguments."""
         raise InvalidInput(f"{message}. See {self.prog} --help.")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - argparse's
+        """Refuse what is left over here, where it is known whose help says more."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
 
 
 def argument_type(parse: Callable[[str], T]) -> Callable[[str], T]:

@@ -191,7 +191,8 @@ class Registry:
             raise NotFound(
                 f"No version of {group!r} is approved; version {newest.version} is "
                 f"{newest.approval}. Take it by name, registry[{newest.name!r}], or approve it: "
-                f"registry.approve({group!r}, {newest.version})."
+                f"registry.approve({group!r}, {newest.version}), or in a shell "
+                f"workbench registry approve {newest.name} --registry {self.path}."
             )
         return approved[-1]
 
@@ -220,7 +221,7 @@ class Registry:
         versions = self._models("AND group_name = ?", unicode_text("group", group))
         if not versions:
             known = ", ".join(self.groups()) or "none yet"
-            raise NotFound(f"No group {group!r}. Known: {known}.")
+            raise NotFound(f"No group {group!r}. Known: {known}. The registry is {self.path}.")
         return versions
 
     def models(self) -> list[Model]:

@@ -324,7 +324,8 @@ def _read(path: Path) -> bytes:
     if path.suffix.lower() in _PICKLES:
         raise InvalidModel(
             f"{path} is a pickle, and loading a pickle runs whatever code it holds: it is never "
-            "loaded from a path. Register the estimator object itself, or an ONNX file."
+            "loaded from a path. Register an ONNX file, or in Python the estimator itself: "
+            "wb.Registry(folder).register(group, estimator, samples=wb.Samples(rows, answers))."
         )
     try:
         return path.read_bytes()
