@@ -67,15 +67,22 @@ def break_even(*rows):
 @pytest.mark.parametrize(
     ("rows", "kind", "holds", "only_if"),
     [
-        ([(1, 2.0, 4.0), (4, 2.0, 1.0)], "serverless", True, "fewer than 2 requests"),
-        ([(1, 2.0, 4.0), (4, 2.0, 1.0)], "real-time", True, "more than 2 requests"),
-        ([(1, None, 9.0), (2, 2.0, 4.0), (8, 2.0, 1.0)], "serverless", True, "2 to 4 requests"),
+        ([(1, 2.0, 4.0), (4, 2.0, 1.0)], "serverless", True, "requests are fewer than 2 a second"),
+        ([(1, 2.0, 4.0), (4, 2.0, 1.0)], "real-time", True, "requests are more than 2 a second"),
+        (
+            [(1, None, 9.0), (2, 2.0, 4.0), (8, 2.0, 1.0)],
+            "serverless",
+            True,
+            "requests are 2 a second to 4 a second",
+        ),
         (
             [(1, None, 9.0), (2, 2.0, 4.0), (8, 2.0, 1.0)],
             "real-time",
             True,
-            "fewer than 2 or more than 4 requests",
+            "requests are fewer than 2 a second or more than 4 a second",
         ),
+        ([(1 / 360, 9.0, 4.0), (1 / 90, 1.0, 4.0)], "serverless", True, "requests are more than"),
+        ([(1 / 360, 9.0, 4.0), (1 / 90, 1.0, 4.0)], "real-time", True, "requests are fewer than"),
         ([(1, 2.0, 4.0), (4, 2.0, 3.0)], "serverless", True, ""),
         ([(1, 2.0, 4.0), (4, 2.0, 3.0)], "real-time", False, ""),
     ],
@@ -86,6 +93,7 @@ def test_a_type_is_bounded_by_the_rates_at_which_it_is_the_cheapest(rows, kind, 
     assert said.holds is holds
     assert said.only_if.startswith(only_if)
     assert bool(said.only_if) is bool(only_if)
+    assert rows[0][0] >= 1 or said.only_if.endswith(" an hour")
 
 
 def test_rates_at_which_no_type_meets_the_target_are_named():
@@ -104,9 +112,9 @@ def test_where_no_type_meets_the_target_rates_cannot_tell():
 def test_limits_say_what_one_type_takes_and_the_others_do_not():
     said = findings.compare_limits(Async, [RealTime, Serverless])
 
-    assert said.only_if == "a body has more than 6,291,456 bytes or a call takes longer than 60 s"
-    assert "async 1,073,741,824 bytes and 60 min" in said.text
-    assert "1,073" not in (back := findings.compare_limits(Serverless, [RealTime])).text
+    assert said.only_if == "a body has more than 6 MiB or a call takes longer than 60 s"
+    assert "async 1,024 MiB and 60 min" in said.text
+    assert "1,024" not in (back := findings.compare_limits(Serverless, [RealTime])).text
     assert back.holds is False
     assert findings.compare_limits(Lambda, [RealTime]).only_if == "a call takes longer than 60 s"
 

@@ -72,7 +72,7 @@ def compare_fleets(
     >>> import polars as pl
     >>> bills = {"run": ["a", "b"], "dollars": [2.0, 4.0], "attainment": [1, 1], "times": [1.5, 3]}
     >>> compare_fleets(pl.DataFrame(bills), ["a"], 0.99).text[:56]
-    '"a" costs $2.00, 1.5 times the bound, with 100 % in time'
+    '"a" costs $2.00, 1.5 times what one who knows the future'
     """
     rows = [row for row in table.sort("dollars").iter_rows(named=True) if row["run"] not in apart]
     own = [row for row in rows if row["run"] in ours]
@@ -94,7 +94,11 @@ def compare_fleets(
 
 
 def _describe(row: Row) -> str:
-    times = "" if row["times"] is None else f", {row['times']:.3g} times the bound"
+    times = (
+        ""
+        if row["times"] is None
+        else f", {row['times']:.3g} times what one who knows the future pays"
+    )
     share = percent(row["attainment"])
     return f'"{row["run"]}" costs {dollars(row["dollars"])}{times}, with {share} in time'
 

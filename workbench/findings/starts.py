@@ -9,6 +9,7 @@ from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, duration, figure, percent
 from workbench.planner.break_even import crossings
+from workbench.pricing.cost import HOUR
 from workbench.run_cost import RunActivity, cost
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
     from workbench.run import Run
 
+_MIB = 2**20
 _BEHIND = 0.5
 """Of the requests in a burst: whose share in time is below this is said to lag behind."""
 
@@ -52,8 +54,8 @@ def find_rates(table: "pl.DataFrame", kind: str) -> Conclusion:
     >>> rows = {"rate": [1.0, 1.0, 4.0, 4.0], "kind": ["lambda", "real-time"] * 2}
     >>> cost = {"cost_per_million": [2.0, 4.0, 2.0, 1.0], "cheapest": [True, False, False, True]}
     >>> find_rates(pl.DataFrame(rows | cost), "lambda")
-    Only if fewer than 2 requests come a second. Up to 2 a second lambda is the cheapest, then \
-real-time.
+    Only if requests are fewer than 2 a second. The cheapest that meets the target is lambda up to \
+2 a second, then real-time.
     """
     rates = table["rate"].unique().sort()
     found = crossings(table)
@@ -61,22 +63,20 @@ real-time.
     if first.is_empty():
         return Conclusion("No type meets the target at any of these rates.", holds=None)
     kinds = [first[0], *(after for _, _, after in found)]
-    edges = [figure(rate, 2) for rate, _, _ in found]
-    steps = [
-        f"up to {edge} a second {before} is the cheapest"
-        for edge, before in zip(edges, kinds, strict=False)
-    ]
-    text = (
-        ", ".join([*steps, f"then {kinds[-1]}"])
-        if steps
-        else (f"{kinds[0]} is the cheapest at {figure(rates[0])} to {figure(rates[-1])} a second")
-    )
-    text = f"{text[:1].upper()}{text[1:]}."
+    edges = [_name_rate(rate) for rate, _, _ in found]
+    steps = [f"{before} up to {edge}, " for edge, before in zip(edges, kinds, strict=False)]
+    last = "then " if steps else f"from {_name_rate(rates[0])} to {_name_rate(rates[-1])} "
+    text = f"The cheapest that meets the target is {''.join(steps)}{last}{kinds[-1]}."
     if lacking := sorted({*rates} - {*table.filter("cheapest")["rate"]}):
-        text += f" None meets the target at {', '.join(map(figure, lacking))} a second."
+        text += f" None meets the target at {', '.join(map(_name_rate, lacking))}."
     if kind not in kinds or not edges:
         return Conclusion(text, holds=kind in kinds)
-    return Conclusion(text, only_if=f"{_name_rates(kinds, edges, kind)} requests come a second")
+    return Conclusion(text, only_if=f"requests are {_name_rates(kinds, edges, kind)}")
+
+
+def _name_rate(rate: float) -> str:
+    """Return a rate as people count: seldom ones by the hour."""
+    return f"{figure(rate, 2)} a second" if rate >= 0.1 else f"{figure(rate * HOUR, 2)} an hour"
 
 
 def _name_rates(kinds: list[str], edges: list[str], kind: str) -> str:
@@ -96,17 +96,18 @@ def compare_limits(kind: type["Deployment"], others: Sequence[type["Deployment"]
 
     >>> from workbench.deployment import Async, RealTime
     >>> print(compare_limits(Async, [RealTime]).only_if)
-    a body has more than 6,291,456 bytes or a call takes longer than 60 s
+    a body has more than 6 MiB or a call takes longer than 60 s
     """
     limits = {each: (each.payload_limit or inf, each.time_limit or inf) for each in (kind, *others)}
     listed = "; ".join(
-        f"{each.kind} {size:,} bytes and {duration(time)}" for each, (size, time) in limits.items()
+        f"{each.kind} {size / _MIB:,.0f} MiB and {duration(time)}"
+        for each, (size, time) in limits.items()
     )
     most_bytes, most_seconds = limits.pop(kind)
     body, seconds = (max(values) for values in zip(*limits.values(), strict=True))
     text = f"What a call may bring, and how long it may take: {listed}."
     more = [
-        f"a body has more than {body:,} bytes" * (most_bytes > body),
+        f"a body has more than {body / _MIB:,.0f} MiB" * (most_bytes > body),
         f"a call takes longer than {duration(seconds)}" * (most_seconds > seconds),
     ]
     only_if = " or ".join(filter(None, more))
@@ -180,10 +181,11 @@ def compare_bursts(table: "pl.DataFrame", tracked: str, helper: str) -> Conclusi
     worst = {name: min(each[size] for size in late) for name, each in shares.items()}
     listed = ", ".join(f'{percent(share)} with "{name}"' for name, share in worst.items())
     sizes = f"{late[0]:g} to {late[-1]:g}" if len(late) > 1 else f"{late[0]:g}"
-    text = f"In bursts of {sizes} times the load, in time are at least {listed}."
+    at_least = " at least" * (len(late) > 1)
+    text = f"In bursts of {sizes} times the load, the share in time is{at_least} {listed}."
     helped = [*takewhile(lambda size: shares[helper][size] >= _BEHIND, late)]
     if not helped:
         nobody = all(each[size] < _BEHIND for each in shares.values() for size in late)
-        return Conclusion(f"{text} Nobody keeps up." if nobody else text, None if nobody else False)
+        return Conclusion(f"{text} None keeps up." if nobody else text, None if nobody else False)
     most = f"the burst is at most {max(helped):g} times the load"
     return Conclusion(text, only_if="" if helped == late else most)
