@@ -267,6 +267,24 @@ def test_a_class_is_collected_once_each_and_without_names(class_folder):
         assert not [each for each in digests if each in kept + shown.lower()]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ('"cold"', '"by Ada, for fun"'),
+        ('"lesson": "cold-starts"', '"lesson": "<b>"'),
+        ('"guess": 90.0', '"guess": -90.0'),
+        ('"format": 1', '"format": ' + "[" * 100_000),
+    ],
+)
+def test_what_a_student_wrote_into_a_file_is_left_out(damage, class_folder):
+    (path,) = (class_folder / "dix").iterdir()
+    path.write_text(path.read_text().replace(*damage))
+
+    found = wb.collect_answers(class_folder)
+
+    assert (found.students, found.unread) == (3, 3)
+
+
 def test_a_class_is_sorted_so_that_no_order_tells_who(class_folder):
     rows = wb.collect_answers(class_folder).frame.rows()
 

@@ -79,7 +79,7 @@ def _is_same(folder: Path, path: str) -> bool:
 
 def _read_copies(folder: Path) -> dict[str, str]:
     """Return the hash of each copy that was made before; none where that is not known."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         found = json.loads((folder / _COPIES).read_text())
         if isinstance(found, dict):
             return found

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from workbench.plots.figure import Figure
 
 FORMAT = 1
+_DAMAGE = ValueError, KeyError, TypeError, AttributeError, RecursionError
+_NAME = re.compile("[a-z0-9-]{1,20}")  # of a lesson and of an exercise
 _KEPT = {"format", "lesson", "id", "mark", "guesses"}
 
 
@@ -91,7 +94,7 @@ def _write(text: str, file: IO[bytes]) -> None:
 def _read(folder: Path, pattern: str) -> Iterator[dict[str, Any]]:
     """Yield what is in answer files; of another file None is known."""
     for path in sorted(folder.glob(pattern)):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(*_DAMAGE, OSError):
             yield _check(json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -99,15 +102,17 @@ def _check(facts: Any) -> dict[str, Any]:  # noqa: ANN401 - of a file
     """Return the facts of an answer file.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError: They are others.
+        One of `_DAMAGE`: They are others.
     """
     if facts["format"] != FORMAT or set(facts) != _KEPT:
         raise ValueError(facts["format"])
     guesses = {
-        str(name): {part: float(each[part]) for part in ("guess", "outcome")}
+        name: {part: float(each[part]) for part in ("guess", "outcome")}
         for name, each in facts["guesses"].items()
     }
-    if not all(math.isfinite(value) for each in guesses.values() for value in each.values()):
+    if not all(map(_NAME.fullmatch, [facts["lesson"], *guesses])):
+        raise ValueError(guesses)  # what a student wrote into it is on no picture
+    if not all(0 <= value < math.inf for each in guesses.values() for value in each.values()):
         raise ValueError(guesses)
     return {**{name: str(facts[name]) for name in ("lesson", "id", "mark")}, "guesses": guesses}
 
