@@ -154,6 +154,7 @@ REFUSED = [
     ("mine", "Nothing saved at mine. No template 'mine': there are c"),
     ("compare choice", "one template, got compare, choice"),
     ("--out r.ipynb", "cannot both be r.ipynb"),
+    ("--out .", "[.] is a folder"),
     ("--out /proc/nothing/r.html", "/proc/nothing cannot be written"),
 ]
 
@@ -168,23 +169,25 @@ def test_what_cannot_be_reported_is_one_line_and_leaves_nothing(words, message, 
 
 
 def test_the_page_of_a_report_that_fails_is_kept_apart_and_says_so(capsys):
-    template_of("size: int = 8", "print('kept')", "1 / size", "print('never')")
+    kept = "print('\\x1b[31mkept\\x1b[0m\\0')"  # in a terminal's red
+    template_of("size: int = 8\nwho: str = ''", kept, "1 / size", "print('never')")
     Path("r.html").write_text("of last week")
 
     assert main(["report", "mine.ipynb", "-p", "size=0", "-o", "r.html"]) == 2
 
     told = capsys.readouterr().err.splitlines()[-1]
-    reason = "Cell 3 of mine.ipynb failed: ZeroDivisionError: division by zero"
+    reason = "Cell 3 of mine.ipynb failed: ZeroDivisionError: division by zero."
     assert told == f"workbench: {reason} What was made until then: r.failed.html"
     page = Path("r.failed.html").read_text()
     assert "<title>Failed: mine</title>" in page
     assert f'<p class="failed">This page is not finished. {reason}</p>' in page
-    assert "<pre>kept" in page
+    assert "<pre>kept\n</pre>" in page
     assert "<pre>never" not in page
     assert Path("r.html").read_text() == "of last week"
     assert not LOADING.search(page)
 
-    assert main(["report", "mine.ipynb", "-o", "r.html"]) == 0
+    no_text = "-p", "who=\udcff", "--timeout", "inf"  # a file's name, as Python reads it
+    assert main(["report", "mine.ipynb", "-o", "r.html", *no_text]) == 0
     assert not Path("r.failed.html").exists()
 
 

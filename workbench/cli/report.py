@@ -91,7 +91,10 @@ def _report_on_runs(arguments: Arguments, runs: list[str]) -> int:
 
 
 def _out_of(arguments: Arguments) -> Path:
-    return Path(arguments.out or "report.html")
+    path = Path(arguments.out or "report.html")
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a folder: --out is the file of the page.")
+    return path
 
 
 def _compare(arguments: Arguments, runs: list[str]) -> Comparison:

@@ -21,6 +21,7 @@ _WITHOUT = re.compile(r"<(link|meta|base)\b[^>]*>", re.IGNORECASE)
 _VISIBLE = re.compile(r"<(img|svg|table|hr|progress|meter)\b", re.IGNORECASE)
 _TAG_OR_STYLE = re.compile(r"<style\b.*?</style>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _ANCHOR = re.compile(r'<a class="anchor-link"[^>]*>.*?</a>')  # of headings, for a notebook's page
+_INVISIBLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _LONGEST = 20_000  # characters of text that a cell may print on a page
 _LARGEST = 20_000_000  # characters of an output, of which a chart may draw few
 _LOST = (
@@ -65,7 +66,8 @@ def _output_part(output: Any) -> str:  # noqa: ANN401
 
 
 def _quote_start(text: str) -> str:
-    """Return text as it stands, the beginning of one that no one would read to its end."""
+    """Return text without a terminal's colours, the beginning of what no one would read whole."""
+    text = _INVISIBLE.sub("", text)
     left = len(text) - _LONGEST
     return quote(f"{text[:_LONGEST]}\n... {left:,} characters more" if left > 0 else text)
 

@@ -28,6 +28,7 @@ from workbench.report.templates import (
 
 _KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 _KEEP_CHARTS = "from workbench.report.altair_charts import keep_specs; keep_specs()"
+_LONGEST_CELL = 2e6  # seconds: in milliseconds, what ZeroMQ's 31 bits hold
 _LONGEST_REASON = 400  # characters of what a cell failed of
 
 
@@ -97,13 +98,13 @@ def _execute(notebook: Any, name: str, timeout: float | None) -> str:  # noqa: A
     try:
         _run(client)
     except CellExecutionError as error:
-        reason = f"{error.ename}: {error.evalue}"[:_LONGEST_REASON]
-        return f"Cell {cell.number} of {name} failed: {reason}"
+        reason = f"{error.ename}: {error.evalue}"[:_LONGEST_REASON].rstrip(".")
+        return f"Cell {cell.number} of {name} failed: {reason}."
     except CellTimeoutError:
         spent = f"was not done after {duration(timeout or 0)}, the --timeout."
         return f"Cell {cell.number} of {name} {spent}"
     except RuntimeError as error:  # when the kernel died
-        return f"{name} cannot be executed: at cell {cell.number}, {error}"
+        return f"{name} cannot be executed: at cell {cell.number}, {error}."
     return ""
 
 
@@ -133,7 +134,7 @@ class _CellCount:
 def _until(timeout: float | None) -> Callable[[object], float | None]:
     """Return what tells how many seconds a cell has, if all together have `timeout`."""
     end = None if timeout is None else time.monotonic() + timeout
-    return lambda _: None if end is None else max(0.001, end - time.monotonic())
+    return lambda _: None if end is None else min(max(0.001, end - time.monotonic()), _LONGEST_CELL)
 
 
 def _own_kernel() -> type:

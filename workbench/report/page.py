@@ -27,7 +27,8 @@ def page_html(title: str, parts: Iterable[str]) -> str:
         loader=PackageLoader("workbench.report", ""), undefined=StrictUndefined, autoescape=True
     )
     body = _number_clips(redact("\n".join(parts)))
-    return engine.get_template("page.html.j2").render(title=redact(title), body=body)
+    page = engine.get_template("page.html.j2").render(title=redact(title), body=body)
+    return page.encode(errors="replace").decode()  # of a file's name there may be half a character
 
 
 def _number_clips(body: str) -> str:

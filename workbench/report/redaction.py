@@ -37,7 +37,7 @@ _NAMED = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"({_AFTER}{_QUOTE})(?:(?!{_QUOTE}).){{4,}}",
-        rf"({_AFTER})(?![\d.,]+\b(?!{_BARE})){_BARE}{{4,}}",
+        rf"({_AFTER})(?!\[redacted\]|[\d.,]+\b(?!{_BARE})){_BARE}{{4,}}",
         r"(\bpassw(?:or)?d\s*[:=]\s*)\d{4,}",  # numbers of tokens are none, of passwords are
         r"(\b(?:Bearer|Basic)\s+)[\w.~+/-]{12,}=*",
         r"(\bX-Amz-(?:Signature|Security-Token|Credential)=)[^&\s\"'<>]+",
