@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -32,6 +33,13 @@ def home() -> Path:
 
     folder = os.environ.get("WORKBENCH_HOME")
     return Path(folder) if folder else user_data_path("inference-workbench")
+
+
+def find_notebooks() -> Path:
+    """Return the folder of our notebooks: that of the checkout, or what was installed."""
+    package = Path(__file__).parent
+    installed = package / "notebooks"
+    return installed if installed.is_dir() else package.parent / "notebooks"
 
 
 def runs_folder() -> Path:
@@ -87,6 +95,20 @@ def to_pandas(frame: "pl.DataFrame") -> "pd.DataFrame":
         raise NotAvailable(
             "to_pandas needs pandas and pyarrow: pip install pandas pyarrow."
         ) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it lies in, unless it is there.
+
+    Raises:
+        StorageError: It cannot be made, or nothing written in it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {_reason(error)}.") from error
 
 
 def write_file(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> Path:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from workbench.cli import installation, lab, main
-from workbench.cli.installation import find_notebooks, name_command
+from workbench.cli.installation import name_command
 from workbench.errors import InvalidInput, StorageError
+from workbench.files import find_notebooks
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput, StorageError
-from workbench.files import write_file
+from workbench.files import make_folder, write_file
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,13 +48,6 @@ def check_folder(path: Path) -> None:
     ground = next(each for each in [path, *path.absolute().parents] if each.exists())
     with translate_write_errors(path), tempfile.TemporaryFile(dir=ground):
         pass
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder that can be written, before hours are spent on what should go there."""
-    check_folder(path)
-    with translate_write_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager

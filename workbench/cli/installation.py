@@ -6,14 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-import workbench
-
-
-def find_notebooks() -> Path:
-    """Return the folder of our notebooks: that of the checkout, or what was installed."""
-    package = Path(workbench.__file__).parent
-    installed = package / "notebooks"
-    return installed if installed.is_dir() else package.parent / "notebooks"
+from workbench.files import find_notebooks
 
 
 def is_checkout() -> bool:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
 
-from workbench.cli.files import check_folder, translate_write_errors
-from workbench.cli.installation import find_notebooks
+from workbench.cli.files import check_folder
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.errors import InvalidInput
-from workbench.files import write_file
+from workbench.files import find_notebooks, make_folder, write_file
 
 FIRST = "00-quickstart.ipynb"
 """The notebook that is opened."""
@@ -50,8 +49,7 @@ def copy_notebooks(folder: Path) -> Copies:
     written = [path for path in ours if path not in kept and there.get(path) != ours[path][0]]
     for path in written:
         content = ours[path][1]
-        with translate_write_errors(folder):
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder((folder / path).parent)
         write_file(folder / path, methodcaller("write", content))
     if ours:
         copied = before | {path: ours[path][0] for path in ours if path not in kept}

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.files import make_folder
 from workbench.cli.options import TIME
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.results import costs_of, facts_of, format_comparison
 from workbench.comparison import Comparison, compare
 from workbench.errors import InvalidInput, NotAvailable, NotFound, WorkbenchError
-from workbench.files import write_file
+from workbench.files import make_folder, write_file
 from workbench.formatting import Table
 from workbench.measuring.profile import Profile, load_profile
 from workbench.pricing.sheet import PriceSheet

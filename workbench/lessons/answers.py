@@ -8,12 +8,12 @@ import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from workbench.errors import NotFound, StorageError
-from workbench.files import as_path, write_file
+from workbench.errors import NotFound
+from workbench.files import as_path, make_folder, write_file
 from workbench.lessons.exercise import compare_guess
 from workbench.lessons.student import Student
 
@@ -79,16 +79,9 @@ class AnswerFile:
             "mark": self.student.mark(self.id),
             "guesses": guesses,
         }
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{self.folder} cannot be made: {error.strerror}.") from error
-        write_file(self.path, partial(_write, json.dumps(facts, indent=1)))
+        make_folder(self.folder)
+        write_file(self.path, lambda file: file.write(json.dumps(facts, indent=1).encode()))
         self.guesses = guesses
-
-
-def _write(text: str, file: IO[bytes]) -> None:
-    file.write(text.encode())
 
 
 def _read(folder: Path, pattern: str) -> Iterator[dict[str, Any]]:

@@ -5,11 +5,10 @@ A guess earns its point, right or not: what is learned is in the outcome.
 
 import json
 import os
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from workbench.files import as_path, write_file
+from workbench.files import as_path, make_folder, write_file
 from workbench.lessons.notebooks import find_notebook
 
 _SCHEMA = 3
@@ -30,8 +29,9 @@ def write_assignment(topic: str, folder: str | os.PathLike[str]) -> Path:
     notebook = json.loads(find_notebook(topic).read_text(encoding="utf-8"))
     notebook["cells"] = [new for cell in notebook["cells"] for new in _convert(cell)]
     target = as_path(folder) / "source" / topic / f"{topic}.ipynb"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return write_file(target, partial(_write, json.dumps(notebook, indent=1, ensure_ascii=False)))
+    make_folder(target.parent)
+    text = json.dumps(notebook, indent=1, ensure_ascii=False)
+    return write_file(target, lambda file: file.write(text.encode()))
 
 
 def _convert(cell: dict[str, Any]) -> list[dict[str, Any]]:
@@ -66,7 +66,3 @@ def _mark_cell(
     if points is not None:
         facts["points"] = points
     return {**cell, "id": name, "source": source, "metadata": {"nbgrader": facts}}
-
-
-def _write(text: str, file: IO[bytes]) -> None:
-    file.write(text.encode())

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import workbench
 from workbench.errors import NotFound
+from workbench.files import find_notebooks
 
 
 def find_notebook(topic: str) -> Path:
@@ -15,8 +15,7 @@ def find_notebook(topic: str) -> Path:
     >>> find_notebook("batching").name
     'batching.ipynb'
     """
-    package = Path(workbench.__file__).parent
-    for folder in (package.parent / "notebooks/classroom", package / "notebooks/classroom"):
-        if (path := folder / f"{topic}.ipynb").is_file():
-            return path
-    raise NotFound(f"No notebook of the lesson {topic!r} is installed.")
+    path = find_notebooks() / "classroom" / f"{topic}.ipynb"
+    if not path.is_file():
+        raise NotFound(f"No notebook of the lesson {topic!r} is installed.")
+    return path

@@ -6,12 +6,11 @@ nbconvert makes the slides, reveal.js (MIT) shows them: it comes with the packag
 
 import importlib.util
 import os
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from workbench.errors import NotAvailable
-from workbench.files import as_path, write_file
+from workbench.files import as_path, make_folder, write_file
 from workbench.lessons.notebooks import find_notebook
 from workbench.report.printing import print_page
 
@@ -38,11 +37,10 @@ def write_slides(topic: str, folder: str | os.PathLike[str], *, pdf: bool = Fals
     from workbench.report.notebook import execute
 
     reveal = _read_reveal()
+    make_folder(folder := as_path(folder))
     done = execute(find_notebook(topic), {"name": _TEACHER, "reveal": True})
-    folder = as_path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     page = slides_of(done, reveal)
-    path = write_file(folder / f"{topic}.slides.html", partial(_write, page.encode()))
+    path = write_file(folder / f"{topic}.slides.html", lambda file: file.write(page.encode()))
     if not pdf:
         return [path]
     return [path, print_page(path, path.with_suffix(".pdf"), query="print")]
@@ -72,7 +70,3 @@ def _read_reveal() -> dict[str, str]:
         name: (folder / file).read_text(encoding="utf-8").replace("</script", "<\\/script")
         for name, file in (("script", "reveal.js"), ("style", "reveal.css"))
     }
-
-
-def _write(content: bytes, file: IO[bytes]) -> None:
-    file.write(content)

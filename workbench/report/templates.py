@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import workbench
 from workbench.errors import InvalidInput, NotAvailable, NotFound
-from workbench.files import as_path
+from workbench.files import as_path, find_notebooks
 
 _PARAMETER_KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -138,9 +137,7 @@ def our_templates() -> list[Path]:
     >>> [path.stem for path in our_templates()][:2]
     ['capacity', 'choice']
     """
-    package = Path(workbench.__file__).parent
-    folders = [package.parent / "notebooks/reports", package / "notebooks/reports"]
-    return sorted(path for folder in folders for path in folder.glob("*.ipynb"))
+    return sorted((find_notebooks() / "reports").glob("*.ipynb"))
 
 
 def read_template(path: Path) -> Template:
