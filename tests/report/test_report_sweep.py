@@ -147,5 +147,5 @@ def test_without_a_chromium_a_pdf_is_refused_before_the_report_is_made(monkeypat
 
     assert main(["report", "t.ipynb", "--pdf"]) == 2
 
-    assert "--pdf needs a Chromium on the path" in capsys.readouterr().err
+    assert "PDF needs Chromium" in capsys.readouterr().err
     assert not Path("log").exists()

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from workbench.cli.options import TIME
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.results import costs_of, facts_of, format_comparison
 from workbench.comparison import Comparison, compare
-from workbench.errors import InvalidInput, NotAvailable, NotFound, WorkbenchError
+from workbench.errors import InvalidInput, NotFound, WorkbenchError
 from workbench.files import make_folder, write_file
 from workbench.formatting import Table
 from workbench.measuring.profile import Profile, load_profile
@@ -20,7 +19,7 @@ from workbench.pricing.sheet import PriceSheet
 from workbench.progress import show_progress
 from workbench.report.grid import read_grid
 from workbench.report.notebook import make_page
-from workbench.report.printing import BROWSERS, print_page
+from workbench.report.printing import find_browser, print_page
 from workbench.report.report_sweep import list_reports, make_reports, write_index
 from workbench.report.templates import (
     Parameter,
@@ -38,11 +37,8 @@ _EXAMPLE = "capacity -p rate=200"
 def _report_on(arguments: Arguments) -> int:
     if arguments.list:
         return _list_templates(arguments)
-    if arguments.pdf and not any(map(shutil.which, BROWSERS)):
-        raise NotAvailable(
-            "--pdf needs a Chromium on the path: install one (apt-get install chromium), or print "
-            "the page in any browser."
-        )
+    if arguments.pdf:
+        find_browser()
     template, runs = _split(arguments.what)
     if not (template or arguments.notebook or arguments.parameter or arguments.sweep):
         return _report_on_runs(arguments, runs)

@@ -9,7 +9,6 @@ import polars as pl
 from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import duration, percent
-from workbench.quantiles import longest_within
 
 if TYPE_CHECKING:
     from workbench.cloud.monitor import BurnRate
@@ -62,7 +61,7 @@ def measure_burn(run: "Run", burn: "BurnRate") -> Conclusion:
 
     Late is what the client waited for longer than the target.
     """
-    late = _late_share(run, burn.slo.latency)
+    late = 1 - run.attainment(burn.slo)
     allowed = 1 - burn.slo.quantile
     text = (
         f"{percent(late)} of {len(run)} requests took longer than {duration(burn.slo.latency)}, "
@@ -70,11 +69,6 @@ def measure_burn(run: "Run", burn: "BurnRate") -> Conclusion:
         f"it may, and the alarm is set at {burn.rate:g}"
     )
     return Conclusion(f"{text}.", holds=late / allowed > burn.rate)
-
-
-def _late_share(run: "Run", latency: float) -> float:
-    within = run.latencies_or_inf <= longest_within(latency)
-    return float(1 - within.mean())
 
 
 def judge_alarm(alarms: pl.DataFrame, began: float) -> Conclusion:

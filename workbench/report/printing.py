@@ -9,10 +9,23 @@ from pathlib import Path
 from workbench.errors import NotAvailable, WorkbenchError
 from workbench.files import write_file
 
-BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"
-"""What a Chromium is called."""
+_BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"
 
 _PATIENCE = 120  # seconds
+
+
+def find_browser() -> str:
+    """Return the path of the Chromium that prints.
+
+    Raises:
+        NotAvailable: There is none.
+    """
+    if browser := next(filter(None, map(shutil.which, _BROWSERS)), None):
+        return browser
+    raise NotAvailable(
+        f"A PDF needs Chromium or Chrome ({', '.join(_BROWSERS[:3])} on the path): install one, "
+        "or open the page in a browser and print it."
+    )
 
 
 def print_page(page: Path, pdf: Path, *, query: str = "") -> Path:
@@ -28,12 +41,7 @@ def print_page(page: Path, pdf: Path, *, query: str = "") -> Path:
         WorkbenchError: It could not print the page.
         StorageError: The PDF cannot be written.
     """
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        raise NotAvailable(
-            f"A PDF needs Chromium or Chrome ({', '.join(BROWSERS[:3])} on the path): install one, "
-            "or open the page in a browser and print it."
-        )
+    browser = find_browser()
     address = page.absolute().as_uri() + (f"?{query}" if query else "")
     with tempfile.TemporaryDirectory(prefix="print-") as folder:
         made = Path(folder) / "page.pdf"
