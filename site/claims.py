@@ -14,6 +14,7 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PREFIX = "claim-"
 TOKEN = re.compile(r"\{(came-out|verdict)\}`([^`]+)`")
 
+_QUICK = " (Quick setting.)"
 _UNKNOWN = "(the notebook was not executed for this site)"
 _VERDICTS = {"Finding": "holds", "Not so here": "no longer holds", "Cannot tell": "cannot tell"}
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#$])")
@@ -27,7 +28,8 @@ def read_sentences(folder: Path = executed.FOLDER, notebooks: Path = NOTEBOOKS) 
         for cell in notebook.cells if notebook else ():
             texts = [each.get("data", {}).get("text/plain") for each in cell.get("outputs", ())]
             if cell.id.startswith(PREFIX) and texts and texts[-1]:
-                found[cell.id.removeprefix(PREFIX)] = texts[-1]
+                quick = notebook.metadata[executed.MARK]["parameters"]
+                found[cell.id.removeprefix(PREFIX)] = texts[-1] + _QUICK * bool(quick)
     return found
 
 

@@ -65,7 +65,7 @@ def test_the_verdict_follows_from_the_finding(conclusion, verdict):
     assert claims.judge(repr(conclusion)) == (verdict, "It is so.")
 
 
-def executed_notebook(folder, sentence, source="findings.ask()"):
+def executed_notebook(folder, sentence, source="findings.ask()", quick=False):
     """A notebook with one claim, and beside it what it said when it was executed."""
     cell = nbformat.v4.new_code_cell(source, id="claim-rain")
     notebook = nbformat.v4.new_notebook(cells=[cell])
@@ -73,8 +73,19 @@ def executed_notebook(folder, sentence, source="findings.ask()"):
     nbformat.write(notebook, path)
     data = {"text/plain": sentence, "text/html": "<p>"}
     cell.outputs = [nbformat.v4.new_output("execute_result", data)]
+    if quick:
+        notebook.cells.insert(0, nbformat.v4.new_code_cell("rate = 1"))
     executed.keep(path, notebook, folder / "kept")
     return path
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_came_out_in_the_quick_setting_says_so(tmp_path, quick):
+    executed_notebook(tmp_path, "Finding. It rains.", quick=quick)
+
+    said = claims.fill("{came-out}`rain`", claims.read_sentences(tmp_path / "kept", tmp_path))
+
+    assert said == "It rains." + " (Quick setting.)" * quick
 
 
 def test_the_page_shows_what_the_cell_said_when_it_was_executed(tmp_path):
