@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 LIBRARIES = "boto3 botocore onnx onnxruntime pooch requests skl2onnx sklearn"
 REMOVED = "_multiprocessing curses dbm fcntl grp pwd resource ssl syslog termios"
 PREPARE = f"""
@@ -52,8 +54,6 @@ print(plan.best.reason)
 figures = plots.plot_latency_ecdf([run]), plots.plot_plan(plan), plots.plot_arrival_rates(trace)
 print(sum(len(each.chart.to_json()) for each in figures))
 """
-
-
 REFUSED = """
 import os, socket
 for tried in (
@@ -70,10 +70,12 @@ for tried in (
 """
 
 
-def work(source, folder):
-    """Return what a Python prints that lacks what a browser lacks."""
+@pytest.fixture(scope="module", name="printed")
+def _printed(tmp_path_factory):
+    """What a Python prints that lacks what a browser lacks."""
+    folder = tmp_path_factory.mktemp("browser")
     done = subprocess.run(
-        [sys.executable, "-c", PREPARE + source],
+        [sys.executable, "-c", PREPARE + PATH + REFUSED],
         cwd=folder,
         env=os.environ | {"WORKBENCH_HOME": str(folder)},
         capture_output=True,
@@ -85,16 +87,16 @@ def work(source, folder):
 
 
 def test_a_trace_is_simulated_planned_for_and_drawn_without_models_sockets_processes_and_threads(
-    tmp_path,
+    printed,
 ):
-    verdict, reason, size = work(PATH, tmp_path)
+    verdict, reason, size = printed[:3]
 
     assert verdict.startswith("met ")
     assert reason.startswith("meets the target at the least cost")
     assert int(size) > 10_000
 
 
-def test_what_the_path_may_not_use_is_refused_here(tmp_path):
+def test_what_the_path_may_not_use_is_refused_here(printed):
     missing, refused = "ModuleNotFoundError", "AssertionError"
 
-    assert work(REFUSED, tmp_path) == [missing, missing, refused, refused, "RuntimeError"]
+    assert printed[3:] == [missing, missing, refused, refused, "RuntimeError"]
