@@ -27,6 +27,7 @@ c.JupyterHub.db_url = f"sqlite:///{FOLDER / 'hub.sqlite'}"
 c.JupyterHub.authenticator_class = "shared-password"
 c.SharedPasswordAuthenticator.user_password = os.environ["CLASS_PASSWORD"]
 c.Authenticator.allow_all = True
+c.Authenticator.username_pattern = r"^\w[\w .@-]*$"  # it names a folder
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = str(STUDENTS / "{username}")
 c.Spawner.pre_spawn_hook = lambda spawner: copy_notebooks(STUDENTS / spawner.user.name)

@@ -33,6 +33,14 @@ def test_versions_count_from_1_and_give_no_model_before_an_approval(group):
     assert "is g:2" in str(found)
 
 
+def test_a_registry_that_gives_what_nobody_approved_is_found_out(group, monkeypatch):
+    monkeypatch.setattr(type(group), "__getitem__", lambda self, name: self.versions(name)[0])
+    found = findings.list_versions(group, "g")
+
+    assert found.holds is False
+    assert "is g:1" in str(found)
+
+
 def test_a_version_is_better_by_the_rows_that_one_of_the_two_alone_has_right(group):
     old, new = group.versions("g")
     pool = old.samples()

@@ -1,12 +1,13 @@
 """What the versions of a group show: which is better, what was decided, what a copy keeps."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, NotFound
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import duration, percent
 from workbench.measuring.outcomes import find_outcomes
@@ -29,9 +30,12 @@ def list_versions(registry: "Registry", group: str) -> Conclusion:
     approved = [each.name for each in versions if each.approval == "Approved"]
     text = f"{group!r} has the versions {', '.join(map(str, numbers))}, and "
     text += f"{', '.join(approved)} of them approved" if approved else "none of them is approved"
-    served = f"registry[{group!r}] is {approved[-1]}" if approved else "it gives no model yet"
+    given = None
+    with contextlib.suppress(NotFound):
+        given = registry[group]
+    served = f"registry[{group!r}] is {given.name}" if given else "it gives no model yet"
     first = numbers == list(range(1, len(numbers) + 1))
-    return Conclusion(f"{text}: {served}.", holds=first and not approved)
+    return Conclusion(f"{text}: {served}.", holds=first and not approved and given is None)
 
 
 def compare_versions(old: "Model", new: "Model") -> Conclusion:
