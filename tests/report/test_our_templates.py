@@ -49,6 +49,16 @@ def test_a_cost_review_bills_what_is_there_and_says_what_a_change_saves():
     assert "Set min = " in shown
 
 
+def test_a_cost_review_of_a_saved_run_is_about_its_traffic():
+    trace, there = wb.poisson(rate=5, duration=60, seed=1), wb.RealTime(instance_type="ml.m5.large")
+    times = wb.ServiceTimes({1: 0.01})
+    wb.simulate(trace, wb.BatchPolicy(), there, times).save("today")
+
+    shown = text_of("cost-review", {**WHERE, "run": "today"})
+
+    assert f"{len(trace)} requests" in shown.partition("Where this comes from")[2]
+
+
 def test_a_model_card_says_what_the_registry_and_the_model_say(model):
     values = {"starts": 1, "batch_sizes": ["1", "8"], "threads": ["1"], "rates": ["5", "50"]}
 
