@@ -7,6 +7,7 @@ from workbench.plots.figure import Figure
 from workbench.plots.theme import HEIGHT, WIDTH
 
 if TYPE_CHECKING:
+    import altair as alt
     import polars as pl
 
 _OUTCOME, _CURVE, _GUESS = "what came out for you", "at other values", "your guess"
@@ -41,21 +42,13 @@ def plot_guess(
     import altair as alt
     import polars as pl
 
-    top = float(curve["outcome"].to_numpy().max())
-    high = 1.05 * (min(max(top, guess or 0.0), _FAR * top) or guess or 1.0)
-    names = [_CURVE, _OUTCOME, *([_GUESS] if guess is not None else [])]
     kind = pl.when(pl.col("value") == at).then(pl.lit(_OUTCOME)).otherwise(pl.lit(_CURVE))
     points = curve.with_columns(run=kind)
     if guess is not None:
         own = pl.DataFrame({"value": [float(at)], "outcome": [float(guess)], "run": [_GUESS]})
         points = pl.concat([points, own])
-    low, most = curve["value"].min(), curve["value"].max()
-    wide = low > 0 and most > 10 * low  # type: ignore[operator]
-    scale = alt.Scale(type="log" if wide else "linear", nice=False, zero=False, padding=14)
-    steps = alt.Axis(values=curve["value"].to_list(), format=",.4~r", labelOverlap=True)
-    x = alt.X("value:Q", title=axes[0], scale=scale, axis=steps)
-    y = alt.Y("outcome:Q", title=axes[1], scale=alt.Scale(domain=[0, high], clamp=True))
-    line = alt.Chart(curve).mark_line(strokeWidth=1.5, opacity=0.6).encode(x=x, y=y)
+    names = [_CURVE, _OUTCOME, _GUESS][: 2 + (guess is not None)]
+    x, y = _guess_axes(curve, guess, axes)
     marks = (
         alt.Chart(points)
         .mark_point(filled=True, opacity=1)
@@ -68,16 +61,27 @@ def plot_guess(
             tooltip=["run:N", alt.Tooltip("value:Q", title=axes[0]), "outcome:Q"],
         )
     )
-    chart = alt.layer(line, marks)
-    if guess is not None:
-        rule = alt.Chart(points.filter(run=_GUESS)).mark_rule(style="target").encode(y=y)
-        chart = alt.layer(rule, line, marks)
-    return Figure(
-        data=points,
-        chart=chart,
-        title=title,
-        subtitle=(sentence,),
-        description=sentence,
+    line = alt.Chart(curve).mark_line(strokeWidth=1.5, opacity=0.6).encode(x=x, y=y)
+    rule = alt.Chart(points.filter(run=_GUESS)).mark_rule(style="target").encode(y=y)
+    chart = alt.layer(rule, line, marks) if guess is not None else alt.layer(line, marks)
+    return Figure(data=points, chart=chart, title=title, subtitle=(sentence,), description=sentence)
+
+
+def _guess_axes(
+    curve: "pl.DataFrame", guess: float | None, titles: tuple[str, str]
+) -> "tuple[alt.X, alt.Y]":
+    """Return the channels of a setting and its outcome, on which the guess has a place."""
+    import altair as alt
+
+    top = float(curve["outcome"].to_numpy().max())
+    high = 1.05 * (min(max(top, guess or 0.0), _FAR * top) or guess or 1.0)
+    low, most = curve["value"].min(), curve["value"].max()
+    wide = low > 0 and most > 10 * low  # type: ignore[operator]
+    scale = alt.Scale(type="log" if wide else "linear", nice=False, zero=False, padding=14)
+    steps = alt.Axis(values=curve["value"].to_list(), format=",.4~r", labelOverlap=True)
+    return (
+        alt.X("value:Q", title=titles[0], scale=scale, axis=steps),
+        alt.Y("outcome:Q", title=titles[1], scale=alt.Scale(domain=[0, high], clamp=True)),
     )
 
 
