@@ -278,6 +278,15 @@ def test_assumptions_are_told(trace):
     assert str(silent).splitlines()[2:] == list(silent.notes)
 
 
+@pytest.mark.parametrize(("seconds", "told"), [(2.0, True), (60.0, False)])
+def test_a_first_start_that_alone_misses_the_target_is_told(seconds, told):
+    calm = poisson(rate=20, duration=seconds, seed=1)
+
+    notes = plan(TIMES, calm, TARGET, replace(ON_DEMAND, cold_start=0.5, unseen_draws=0)).notes
+
+    assert any("first start takes 500 ms of the 2 s" in note for note in notes) is told
+
+
 def test_a_plan_becomes_an_experiment(decided, model, trace):
     experiment = decided.experiment(model)
     best = decided.best

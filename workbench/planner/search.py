@@ -212,12 +212,8 @@ def _collect_warnings(problem: PlanningProblem) -> list[str]:
     notes = [*describe_prices(problem), *_collect_unknown_limits(problem)]
     if {SCALED, HYBRID} & set(options.kinds):
         notes.append(describe_untried())
-    if options.cold_start is None and any(
-        one.on_demand for kind in options.kinds for one in options.places(kind)
-    ):
-        notes.append(
-            "On-demand instances start without delay: give Options(cold_start=...), in seconds."
-        )
+    if any(one.on_demand for kind in options.kinds for one in options.places(kind)):
+        notes += _describe_starts(problem)
     if not has_enough_samples(problem.slo.quantile, len(problem.trace)):
         above = (1 - problem.slo.quantile) * len(problem.trace)
         notes.append(
@@ -227,6 +223,19 @@ def _collect_warnings(problem: PlanningProblem) -> list[str]:
     if len(np.unique(problem.trace.rows)) > 1:
         notes.append("Requests differ in rows: the exact model takes each to carry the mean.")
     return notes
+
+
+def _describe_starts(problem: PlanningProblem) -> Iterator[str]:
+    """Yield what starts of on-demand instances are taken to be, if that decides by itself."""
+    start, trace = problem.options.cold_start, problem.trace
+    if start is None:
+        yield "On-demand instances start without delay: give Options(cold_start=...), in seconds."
+    elif (first := float(np.median(start))) > (1 - problem.slo.quantile) * trace.duration:
+        yield (
+            f"The first start takes {duration(first)} of the {duration(trace.duration)} of "
+            "traffic, more than the target leaves late: on-demand types miss it for that alone "
+            "(a longer trace tells how they do once warm)."
+        )
 
 
 def _describe_days(problem: PlanningProblem, *, judged: bool) -> Iterator[str]:
