@@ -230,7 +230,9 @@ def _describe_starts(problem: PlanningProblem) -> Iterator[str]:
     start, trace = problem.options.cold_start, problem.trace
     if start is None:
         yield "On-demand instances start without delay: give Options(cold_start=...), in seconds."
-    elif (first := float(np.median(start))) > (1 - problem.slo.quantile) * trace.duration:
+    elif (first := float(np.median(np.asarray(start)))) > (
+        1 - problem.slo.quantile
+    ) * trace.duration:
         yield (
             f"The first start takes {duration(first)} of the {duration(trace.duration)} of "
             "traffic, more than the target leaves late: on-demand types miss it for that alone "
