@@ -41,12 +41,12 @@ def keep(path: Path, notebook: NotebookNode, folder: Path = FOLDER) -> Path:
 
 def find(path: Path, folder: Path = FOLDER) -> NotebookNode | None:
     """Return the executed notebook of a file, or None where there is none of its present source."""
-    kept = folder / path.name
-    if not kept.exists():
+    try:
+        notebook = nbformat.read(folder / path.name, as_version=4)
+        found = notebook.metadata[MARK]["source"]
+    except Exception:  # noqa: BLE001 - none, or damaged: nbformat raises whatever it stumbles over
         return None
-    notebook = nbformat.read(kept, as_version=4)
-    source = digest(nbformat.read(path, as_version=4))
-    return notebook if notebook.metadata.get(MARK, {}).get("source") == source else None
+    return notebook if found == digest(nbformat.read(path, as_version=4)) else None
 
 
 def prepare(notebook: NotebookNode, name: str) -> NotebookNode:

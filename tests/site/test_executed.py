@@ -48,6 +48,14 @@ def test_outputs_in_the_source_change_nothing(path, ran, tmp_path):
     assert executed.find(path, tmp_path / "kept")
 
 
+@pytest.mark.parametrize("text", ["", "[", "{}", "null", '{"nbformat": 3}', "[" * 100_000])
+def test_a_damaged_notebook_is_executed_again(text, path, tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / path.name).write_text(text)
+
+    assert executed.find(path, tmp_path / "kept") is None
+
+
 def test_a_page_says_with_which_parameters_it_was_executed(path, ran, tmp_path):
     executed.keep(path, ran, tmp_path)
 
