@@ -4,16 +4,25 @@ import os
 import re
 import subprocess
 import sys
+from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import psutil
 import pytest
-from jupyter_client.manager import KernelManager
+from jupyter_client.manager import KernelManager, start_new_kernel
+from jupyter_client.provisioning import KernelProvisionerFactory
 
 from tests.browser import PATIENCE
 from workbench.errors import NotAvailable
 from workbench.widgets import prepared_kernel
-from workbench.widgets.prepared_kernel import ForkedProcess, KernelOrder, Visit, prepare_kernel
+from workbench.widgets.forked_kernels import ForkedProvisioner, fork_kernels
+from workbench.widgets.prepared_kernel import (
+    ForkedProcess,
+    KernelOrder,
+    PreparedKernel,
+    Visit,
+    prepare_kernel,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux copies safely")
 MODULES = "sorted({'altair', 'numba', 'polars', 'ipywidgets'} & set(__import__('sys').modules))"
@@ -101,6 +110,21 @@ def test_copies_end_with_the_process_that_prepared_them(tmp_path):
     assert process.wait() == 0
     with pytest.raises(NotAvailable, match="has ended"):
         found.fork(order)
+
+
+def test_visitors_have_kernels_of_their_own_once_what_was_prepared_has_ended(monkeypatch):
+    here, there = Pipe()
+    there.close()
+    factory = KernelProvisionerFactory()
+    monkeypatch.setattr(KernelProvisionerFactory, "instance", lambda **_: factory)
+    fork_kernels(PreparedKernel(here))
+
+    manager, client = start_new_kernel(startup_timeout=PATIENCE)
+
+    assert answer_of(client, "6 * 7") == "42"
+    assert isinstance(manager.provisioner, ForkedProvisioner)
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
 
 
 def test_a_process_that_has_ended_already_is_none_to_wait_for():

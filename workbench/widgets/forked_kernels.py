@@ -9,6 +9,7 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Instance
 
+from workbench.errors import NotAvailable
 from workbench.widgets.prepared_kernel import KernelOrder, PreparedKernel
 
 if TYPE_CHECKING:
@@ -28,10 +29,17 @@ class ForkedProvisioner(LocalProvisioner):
         cmd: list[str],
         **arguments: Any,  # noqa: ANN401 - Jupyter's
     ) -> KernelConnectionInfo:
-        """Have a kernel that listens where its connection file says."""
+        """Have a kernel that listens where its connection file says.
+
+        Where what was prepared has ended, as of too little memory, it is one that shares nothing.
+        """
         file = cmd[cmd.index("-f") + 1]
         order = KernelOrder(file, arguments.get("cwd"), dict(arguments["env"]))
-        forked = self.prepared.fork(order)
+        try:
+            forked = self.prepared.fork(order)
+        except NotAvailable as error:
+            self.log.warning(f"{error} Visitors share no memory now.")
+            return await super().launch_kernel(cmd, **arguments)
         self.process, self.pid = cast("subprocess.Popen[bytes]", forked), forked.pid
         return self.connection_info
 
