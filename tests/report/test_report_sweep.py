@@ -125,6 +125,10 @@ def test_a_grid_that_is_not_there_is_said(capsys):
 
 @pytest.mark.skipif(not find_chromium(), reason="no Chromium")
 def test_a_page_is_printed_with_numbers_and_without_a_blank_page():
+    notebook = nbformat.read("t.ipynb", as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("for row in range(80): print('row', row)"))
+    nbformat.write(notebook, "t.ipynb")
+
     assert main(["report", "t.ipynb", "-o", "r.html", "--pdf", "-p", "name=joe"]) == 0
 
     content = Path("r.pdf").read_bytes()
@@ -137,7 +141,7 @@ def test_a_page_is_printed_with_numbers_and_without_a_blank_page():
         )
         for number in re.findall(rb"/Contents (\d+) 0 R", content)
     ]
-    assert len(drawn) == content.count(b"/Type /Page\n") == 2
+    assert len(drawn) == content.count(b"/Type /Page\n") > 1
     assert min(each.count(b" Tj") for each in drawn) > 3  # more than its number
     assert 5_000 < len(content) < 1_000_000
     assert sorted(path.name for path in Path().glob("r.*")) == ["r.html", "r.pdf"]
