@@ -228,14 +228,13 @@ def _collect_warnings(problem: PlanningProblem) -> list[str]:
 def _describe_starts(problem: PlanningProblem) -> Iterator[str]:
     """Yield what starts of on-demand instances are taken to be, if that decides by itself."""
     start, trace = problem.options.cold_start, problem.trace
+    late = (1 - problem.slo.quantile) * trace.duration
     if start is None:
         yield "On-demand instances start without delay: give Options(cold_start=...), in seconds."
-    elif (first := float(np.median(np.asarray(start)))) > (
-        1 - problem.slo.quantile
-    ) * trace.duration:
+    elif (first := float(np.median(np.asarray(start)))) > late:
         yield (
             f"The first start takes {duration(first)} of the {duration(trace.duration)} of "
-            "traffic, more than the target leaves late: on-demand types miss it for that alone "
+            "traffic, more than may be late: on-demand types can miss the target for that alone "
             "(a longer trace tells how they do once warm)."
         )
 
