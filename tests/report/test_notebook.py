@@ -155,6 +155,7 @@ REFUSED = [
     ("compare choice", "one template, got compare, choice"),
     ("--out r.ipynb", "cannot both be r.ipynb"),
     ("--out .", "[.] is a folder"),
+    ("--out r.pdf", "--out is the page, such as r.html"),
     ("--out /proc/nothing/r.html", "/proc/nothing cannot be written"),
 ]
 

@@ -89,6 +89,8 @@ def _out_of(arguments: Arguments) -> Path:
     path = Path(arguments.out or "report.html")
     if path.is_dir():
         raise InvalidInput(f"{path} is a folder: --out is the file of the page.")
+    if path.suffix.lower() == ".pdf":
+        raise InvalidInput(f"--out is the page, such as {path.stem}.html; --pdf writes {path} too.")
     return path
 
 
