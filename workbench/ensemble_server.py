@@ -19,7 +19,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,6 +28,7 @@ from workbench.backends import base
 from workbench.backends.local import LocalBackend
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput, NotAvailable, Stopped
+from workbench.extras import require_extra
 from workbench.registry.onnx import Tensor
 from workbench.registry.rows import as_rows
 from workbench.routing.base import PlaceAnswer, RoutedRequest
@@ -70,11 +70,7 @@ class EnsembleServer:
             _check_loopback(host),
             whole_number("port", port, low=0, high=65535),
         )
-        missing = [name for name in ("httptools", "orjson", "uvloop") if not find_spec(name)]
-        if missing:
-            raise NotAvailable(
-                f"Serving needs {', '.join(missing)}: pip install inference-workbench[cloud]"
-            )
+        require_extra("cloud", "Serving")
         self._caller = _Caller(of_kind("ensemble", ensemble, Ensemble), seed)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._started: Future[int] = Future()

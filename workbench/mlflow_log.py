@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import NotAvailable, StorageError
+from workbench.errors import StorageError
+from workbench.extras import require_extra
 from workbench.report.runs import write_report
 from workbench.run import Run
 from workbench.run_cost import cost
@@ -34,12 +35,9 @@ def to_mlflow(run: Run, *, experiment: str | None = None) -> str:
         NotAvailable: MLflow is not installed.
         StorageError: The tracking server cannot be reached, or refuses.
     """
-    try:
-        import mlflow
-    except ImportError as error:
-        raise NotAvailable(
-            "to_mlflow needs MLflow: pip install 'inference-workbench[mlflow]'."
-        ) from error
+    require_extra("mlflow", "to_mlflow")
+    import mlflow
+
     try:
         if experiment is not None:
             mlflow.set_experiment(experiment)

@@ -111,6 +111,16 @@ def test_a_command_is_named_as_it_is_typed(tmp_path, monkeypatch):
     assert name_command() == "workbench"
 
 
+def test_who_lacks_what_a_notebook_needs_is_told_the_line(ours, monkeypatch, capsys):
+    main(["lab", "mine", "--copy"])
+    assert "pip install" not in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "moto", None)
+
+    main(["lab", "mine", "--copy"])
+
+    assert "pip install 'inference-workbench[cloud]'" in capsys.readouterr().out
+
+
 def test_who_installed_with_pip_is_told_the_command(monkeypatch, tmp_path):
     assert installation.is_checkout()
     monkeypatch.setattr(installation, "find_notebooks", lambda: tmp_path / "notebooks")

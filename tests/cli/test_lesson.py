@@ -1,6 +1,7 @@
 """The command `lesson`: a student's guess, a class, and what a teacher gets."""
 
 import json
+import shlex
 
 import pytest
 
@@ -21,6 +22,14 @@ def test_a_guess_in_the_shell_is_one_in_python(capsys, tmp_path):
     assert own.guesses == {"cold": 20.0}
     assert printed.splitlines() == [str(own.guess("cold")), repr(own.conclude("cold"))]
     assert "Ada" not in "".join(path.name for path in tmp_path.rglob("*"))
+
+
+def test_a_lesson_ends_with_the_command_that_takes_a_guess(capsys):
+    main(["lesson", "cold-starts", "--name", "Ada O'Hara"])
+    told = capsys.readouterr().out.splitlines()[-1].removeprefix("Next: workbench ")
+
+    assert main(shlex.split(told.replace("NUMBER", "20"))) == 0
+    assert wb.lesson("cold-starts", "Ada O'Hara").guesses == {"cold": 20.0}
 
 
 def test_facts_of_a_lesson_hide_what_is_not_guessed(capsys):

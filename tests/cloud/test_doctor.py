@@ -1,6 +1,7 @@
 """The doctor examines real models in the real model server."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import workbench as wb
 from tests.graphs import linear
 from workbench.cli import main
 from workbench.cloud import doctor
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, NotAvailable
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,13 @@ def test_it_says_how_many_rows_fit_each_inference_type(found):
     row = 64 * 4
     assert fits["serverless"] * row < 4 * 1024**2 < 1.1 * fits["serverless"] * row
     assert fits["lambda"] < fits["real-time"] < fits["async"]
+
+
+def test_a_missing_package_of_the_server_is_no_fault_of_the_model(digits, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+
+    with pytest.raises(NotAvailable, match="uvloop"):
+        doctor.examine(digits)
 
 
 def test_a_server_that_does_not_come_up_gives_its_last_words(digits, monkeypatch):

@@ -1,5 +1,7 @@
 """What each forecaster says will come, by itself."""
 
+import sys
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
@@ -14,7 +16,6 @@ from workbench.forecasts import (
     SeasonalNaive,
     Smoothing,
     StatsForecast,
-    stats_forecast,
 )
 from workbench.forecasts.exponential import smooth
 
@@ -180,7 +181,7 @@ def test_a_model_with_a_season_of_its_own_waits_for_two_of_them():
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(stats_forecast, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "statsforecast", None)
 
     with pytest.raises(NotAvailable, match=r"inference-workbench\[forecast\]"):
         StatsForecast("AutoETS")

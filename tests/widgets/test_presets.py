@@ -108,7 +108,7 @@ def test_what_is_no_port_is_refused(port, registry):
 
 
 def test_a_missing_voila_is_named(registry, monkeypatch):
-    monkeypatch.setitem(sys.modules, "voila.app", None)
+    monkeypatch.setitem(sys.modules, "voila", None)
 
     with pytest.raises(NotAvailable, match=r"pip install 'inference-workbench\[voila\]'"):
         serve(registry, port=0)

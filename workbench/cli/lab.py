@@ -13,6 +13,7 @@ from pathlib import Path
 from workbench.cli.files import check_folder
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.errors import InvalidInput
+from workbench.extras import find_missing, tell_install
 from workbench.files import find_notebooks, make_folder, write_file
 
 FIRST = "00-quickstart.ipynb"
@@ -20,6 +21,9 @@ FIRST = "00-quickstart.ipynb"
 
 _COPIES = ".workbench-lab.json"
 """The file in the folder that says what each copy was: who has changed one keeps it."""
+
+_EXTRAS = ("cloud", "report")
+"""What a local cloud and reports take, which notebooks show."""
 
 _SUFFIXES = (".ipynb", ".md")
 
@@ -97,6 +101,8 @@ def _lab(arguments: Arguments) -> int:
     if copies.kept:
         names = ", ".join(copies.kept)
         print_text(arguments, f"Kept as you changed them: {names}. To have ours, rename yours.")
+    if missing := [extra for extra in _EXTRAS if find_missing(extra)]:
+        print_text(arguments, f"Some of them need more: {tell_install(*missing)}")
     if not arguments.copy:
         sys.stdout.flush()
         _open(folder / FIRST)

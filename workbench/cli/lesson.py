@@ -1,9 +1,11 @@
 """The command `lesson`: take one, see what a class guessed, write slides or a grader's form."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
+from workbench.cli.installation import name_command
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.errors import InvalidInput
 from workbench.findings.lessons import find_common_error
@@ -32,7 +34,10 @@ def _take(own: Lesson, arguments: Arguments) -> int:
         lines += [str(own.guess(name, _number(text, number))), repr(own.conclude(name))]
     if arguments.json:
         print_json({"lesson": own.topic, "story": own.story, "exercises": _facts(own)})
-    print_text(arguments, "\n".join(lines) or str(own))
+    first = next(iter(own.exercises))
+    command = f"lesson {own.topic} --name {shlex.quote(arguments.name)} --guess {first}=NUMBER"
+    asked = f"{own}\nNext: {name_command()} {command}"
+    print_text(arguments, "\n".join(lines) or asked)
     return 0
 
 

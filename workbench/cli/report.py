@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from workbench.cli.installation import name_command
 from workbench.cli.options import TIME
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.results import costs_of, facts_of, format_comparison
@@ -106,7 +107,7 @@ def _list_templates(arguments: Arguments) -> int:
     if arguments.json:
         print_json({name: describe_template(each) for name, each in templates.items()})
     shown = "\n\n".join(_format_template(name, each) for name, each in templates.items())
-    print_text(arguments, f"{shown}\n\nOne of them: workbench report {_EXAMPLE}")
+    print_text(arguments, f"{shown}\n\nOne of them: {name_command()} report {_EXAMPLE}")
     return 0
 
 

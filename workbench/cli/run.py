@@ -80,12 +80,13 @@ def _demo(arguments: Arguments) -> int:
         print_json(facts_of(comparison), saved=saved, report=str(page))
     command = name_command()
     lab, more = "make lab" if is_checkout() else f"{command} lab", f"{command} run --help"
+    width = max(len(lab), len(more))
     print_text(
         arguments,
         f"\nReport: {page}  (open it in a browser; it needs no internet)\n"
         f"Runs:   {', '.join(saved)}\n"
-        f"Next:   {lab:<22} the notebooks, in JupyterLab\n"
-        f"        {more:<22} other models, traffic and batching",
+        f"Next:   {lab:<{width}}  the notebooks, in JupyterLab\n"
+        f"        {more:<{width}}  other models, traffic and batching",
     )
     return report_interruption("what was measured was kept") if stopped else 0
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from workbench.cloud.packaging import archive, unpack
 from workbench.deployment import KINDS, Deployment
 from workbench.errors import WorkbenchError
+from workbench.extras import require_extra
 from workbench.formatting import Table, duration
 from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.invariance_probe import has_trees, probe
@@ -114,10 +115,12 @@ def examine(
         InvalidInput: A setting is not what it must be.
         Damaged: The model's file is not what was registered.
         StorageError: There is no room to unpack the model.
+        NotAvailable: The extra `cloud`, which has the server, is not installed.
     """
     of_kind("model", model, Model, "a version of a registry such as Registry()['name']")
     whole_number("rows", rows, low=1)
     whole_number("threads", threads, low=1)
+    require_extra("cloud", "A server to try")
     positive("ping_timeout", ping_timeout, "seconds")
     checks: list[Check] = []
     fits: tuple[PayloadFit, ...] = ()

@@ -2,14 +2,14 @@
 
 import copy
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from inspect import signature
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.errors import InvalidInput, NotAvailable
+from workbench.errors import InvalidInput
+from workbench.extras import require_extra
 from workbench.forecasts.base import Floats
 from workbench.forecasts.online import OnlineForecaster, Points, periods_in, spread_of
 from workbench.validation import positive, whole_number
@@ -46,7 +46,7 @@ class StatsForecast(OnlineForecaster):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.model, str):
-            _require_extra()
+            require_extra("forecast", "A model by its name")
         elif not hasattr(self.model, "forecast"):
             raise InvalidInput(
                 f"model must be the name of a model, or one of statsforecast, got {self.model!r}."
@@ -92,13 +92,6 @@ class _ForeignModel:
         seen = (counts[max(0, origin - self._history) : origin] for origin in origins)
         values = np.maximum(0.0, [ahead(y=part, h=self._steps)["mean"] for part in seen])
         return Points(values, spread_of(values))
-
-
-def _require_extra() -> None:
-    if find_spec("statsforecast") is None:
-        raise NotAvailable(
-            "Models of statsforecast need the package: pip install 'inference-workbench[forecast]'."
-        )
 
 
 def _make_model(name: str, season: int) -> Any:  # noqa: ANN401 - one of many classes

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import NotAvailable
+from workbench.extras import require_extra
 from workbench.files import as_path, make_folder, write_file
 from workbench.lessons.notebooks import find_notebook
 from workbench.report.printing import print_page
@@ -59,12 +59,9 @@ def slides_of(notebook: Any, reveal: dict[str, str]) -> str:  # noqa: ANN401 - n
 
 def _read_reveal() -> dict[str, str]:
     """Return reveal.js and its styles, without importing the package that has them."""
+    require_extra("slides", "A lesson on slides")
     spec = importlib.util.find_spec("sphinx_revealjs")
-    if spec is None or importlib.util.find_spec("nbconvert") is None:
-        raise NotAvailable(
-            "Slides need nbconvert and reveal.js: pip install 'inference-workbench[slides]'."
-        )
-    (package,) = spec.submodule_search_locations or [""]
+    (package,) = (spec and spec.submodule_search_locations) or [""]
     folder = Path(package) / _REVEAL
     return {
         name: (folder / file).read_text(encoding="utf-8").replace("</script", "<\\/script")

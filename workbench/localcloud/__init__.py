@@ -1,6 +1,5 @@
 """A cloud on this machine: an endpoint that boto3 takes for AWS."""
 
-import importlib.util
 import json
 import os
 import select
@@ -19,7 +18,8 @@ from typing import Any, Self
 from workbench import errors
 from workbench.cloud.aws import IMAGE, ROLE, Cloud
 from workbench.deployment import KEEP_ALIVE
-from workbench.errors import NotAvailable, StorageError, Unreachable, WorkbenchError
+from workbench.errors import StorageError, Unreachable, WorkbenchError
+from workbench.extras import require_extra
 from workbench.localcloud.core.access_keys import AccessKey
 from workbench.localcloud.core.settings import ColdStart, LocalCloudSettings
 
@@ -213,7 +213,7 @@ class _ServerProcess:
 
 
 def _start(path: str | Path | None, port: int, settings: LocalCloudSettings) -> _ServerProcess:
-    _check_packages()
+    require_extra("cloud", "A local cloud")
     folder = Path(path or tempfile.mkdtemp(prefix="workbench-cloud-")).absolute()
     try:
         folder.mkdir(0o700, parents=True, exist_ok=True)  # no other user reads what is in it
@@ -225,18 +225,6 @@ def _start(path: str | Path | None, port: int, settings: LocalCloudSettings) -> 
         raise StorageError(
             f"A local cloud cannot write {str(folder)!a}: {why}. Choose another folder."
         ) from error
-
-
-def _check_packages() -> None:
-    missing = [name for name in ("httptools", "moto", "uvloop") if not _is_installed(name)]
-    if missing:
-        raise NotAvailable(
-            f"LocalCloud needs {' and '.join(missing)}: pip install inference-workbench[cloud]"
-        )
-
-
-def _is_installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
 
 
 def _launch(

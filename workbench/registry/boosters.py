@@ -21,6 +21,7 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from workbench.errors import InvalidModel
+from workbench.extras import tell_install
 from workbench.registry.converters import convert_narrowly, convert_with
 
 _LIBRARIES = ("lightgbm", "xgboost", "catboost")
@@ -123,7 +124,7 @@ def name_missing(reason: str) -> str:
     """Return what to install where a library's converter is what was missing, else nothing."""
     if "onnxmltools" in sys.modules or not any(f"{name}." in reason for name in _LIBRARIES):
         return ""
-    return "Converters of LightGBM and XGBoost: pip install 'inference-workbench[boosted]'. "
+    return f"Converters of LightGBM and XGBoost: {tell_install('boosted')}. "
 
 
 def check_columns(estimator: Any, columns: Mapping[str, NDArray[Any]]) -> None:  # noqa: ANN401
@@ -269,8 +270,7 @@ def _write_with_onnxmltools(estimator: Any, columns: int) -> Any:  # noqa: ANN40
         from onnxmltools.convert.common.data_types import FloatTensorType
     except ImportError as error:
         raise InvalidModel(
-            "Boosters are converted by onnxmltools, which is not installed: "
-            "pip install 'inference-workbench[boosted]'."
+            f"Boosters are converted by onnxmltools: {tell_install('boosted')}."
         ) from error
     types = [("input", FloatTensorType([None, columns]))]
     if library == "lightgbm":

@@ -13,7 +13,6 @@ from typing import Any
 from workbench.progress import PROGRESS
 from workbench.report.parts import draw_spec, quote, tell, widen
 from workbench.report.redaction import redact
-from workbench.report.templates import require_extra
 
 _ACTIVE = "script|iframe|object|embed|applet|noscript|template"  # what a page does not run or load
 _WITH_CONTENT = re.compile(rf"<({_ACTIVE})\b.*?(</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -83,8 +82,8 @@ def _read_html(text: str) -> str:
 
 
 def _read_markdown(text: str) -> str:
-    with require_extra():
-        from nbconvert.filters.markdown import markdown2html
+    from nbconvert.filters.markdown import markdown2html
+
     return _read_html(_ANCHOR.sub("", markdown2html(text))) if text.strip() else ""
 
 

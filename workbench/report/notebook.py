@@ -23,7 +23,6 @@ from workbench.report.templates import (
     Template,
     drop_notes,
     read_template,
-    require_extra,
 )
 
 _KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -68,9 +67,9 @@ def execute(
 
 
 def _prepare(template: Template, values: dict[str, object]) -> Any:  # noqa: ANN401 - a node
-    with require_extra():
-        from nbformat import NotebookNode
-        from papermill.parameterize import parameterize_notebook
+    from nbformat import NotebookNode
+    from papermill.parameterize import parameterize_notebook
+
     notebook = deepcopy(template.notebook)
     notebook.metadata["kernelspec"] = dict(_KERNEL)
     notebook.metadata["language_info"] = {"name": "python"}

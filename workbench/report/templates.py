@@ -5,14 +5,14 @@ tagged `remove-cell`: a page has neither. A template without such a cell takes n
 """
 
 import ast
-import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InvalidInput, NotAvailable, NotFound
+from workbench.errors import InvalidInput, NotFound
+from workbench.extras import require_extra
 from workbench.files import as_path, find_notebooks
 
 _PARAMETER_KINDS: dict[str, tuple[type, ...]] = {
@@ -177,8 +177,9 @@ def _introduce(notebook: Any) -> tuple[str, str]:  # noqa: ANN401
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401 - nbformat's node
-    with require_extra():
-        import nbformat
+    require_extra("report", "A report as a notebook")
+    import nbformat
+
     try:
         notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
         nbformat.validate(notebook)  # reading one logs what is wrong, and goes on
@@ -213,15 +214,3 @@ def _parameter(line: ast.stmt, lines: list[str]) -> Parameter:
             rest = lines[(line.end_lineno or 1) - 1].encode()[line.end_col_offset :].decode()
             return Parameter(name, kinds, ast.literal_eval(value), rest.strip(" #"))
     raise ValueError(ast.unparse(line))
-
-
-@contextlib.contextmanager
-def require_extra() -> Iterator[None]:
-    """Say what to install where something of the extra `report` is missing."""
-    try:
-        yield
-    except ImportError as error:
-        raise NotAvailable(
-            "Reports as notebooks need papermill and nbconvert: "
-            "pip install 'inference-workbench[report]'."
-        ) from error

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InvalidInput, NotAvailable
+from workbench.extras import require_extra
 from workbench.registry.api import Registry
 from workbench.validation import of_kind
 from workbench.widgets.prepared_kernel import Visit, prepare_kernel
@@ -54,13 +55,9 @@ def serve(
     if preset is not None:
         preset_of(preset)
     port = _find_port(ip, port)
-    try:
-        from voila.app import Voila
-    except ImportError as error:
-        raise NotAvailable(
-            "Serving the app takes Voila: pip install 'inference-workbench[voila]'."
-        ) from error
+    require_extra("voila", "The app in a browser")
     from tornado.ioloop import IOLoop
+    from voila.app import Voila
 
     token = secrets.token_hex(24)
     with contextlib.ExitStack() as stack:
