@@ -16,6 +16,7 @@ FREE = (
     "batch_paper.py",  # a published evaluation, of Lambda
     "cli/demo.py",  # an example, on this machine
     "cli/serve.py",  # models of this machine
+    "lessons/",  # examples of a type each
     "measuring/outcomes.py",  # what a model answers on this machine
     "widgets/presets.py",  # examples
 )
