@@ -1,6 +1,7 @@
 """The app's page in a real browser: the answer first, nothing cut, taken without a mouse.
 
-The README's pictures of the app, app-light.png and app-dark.png, are left in .screenshots.
+The README's pictures of the app, decision-light.png and decision-dark.png, are
+left in .screenshots.
 """
 
 import pytest
@@ -41,7 +42,7 @@ def test_the_answer_is_there_in_either_theme_and_size(shown):
             shown.evaluate(TO_THE_TOP)
             chart = shown.locator(".wb-decision [aria-busy=false] svg.marks")
             expect(chart).to_be_in_viewport()
-        name = f"app-{theme.split()[-1].lower()}.png"
+        name = f"decision-{theme.split()[-1].lower()}.png"
         shown.locator(".wb-app").screenshot(path=PICTURES / name)
     command(shown, "apputils:change-theme", theme=THEMES[0])
     command(shown, "application:toggle-left-area")
