@@ -85,14 +85,14 @@ def test_a_kernel_that_is_restarted_leaves_rows_that_the_new_app_shows(open_note
     page.wait_for_function(f"() => ({WORDS}) === 'none'")
     expect(app_in(page).run).to_be_enabled()
     run = load_run(folder)
-    assert len(run) >= 10
+    assert len(run) > 0  # those of its first second at least
     assert not run.complete
 
     page.locator(".wb button", has_text=re.compile("^Runs$")).click()
     expect(page.locator(".wb select option:checked", has_text="not complete")).to_have_count(1)
     page.locator(".wb button", has_text=re.compile("^Show$")).click()
 
-    expect(app_in(page).p95).to_have_count(1)
+    expect(app_in(page).page.locator(".wb-table tbody tr")).to_have_count(1)
 
 
 def test_two_apps_on_a_page_run_in_turn_and_keep_their_own_results(open_notebook, show):
