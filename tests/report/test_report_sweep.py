@@ -87,6 +87,15 @@ def test_the_index_has_a_row_and_a_small_chart_of_each_report_and_says_what_fail
     assert "name" not in re.findall("<th .*?</th>", index)
 
 
+def test_no_processes_are_refused_before_anything_is_made(capsys):
+    grid_of("rate = [1]")
+
+    assert main(["report", "t.ipynb", "--sweep", "grid.toml", "-o", "out", "--processes", "0"]) == 2
+
+    assert "--processes must be a whole number of at least 1, got 0" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
 def test_a_grid_is_every_combination_of_its_lists():
     template = read_template(Path("t.ipynb"))
     grid = grid_of("rate = [1, 2, 2]\ntypes = [['a'], ['a', 'b']]")

@@ -19,7 +19,8 @@ def _lesson(arguments: Arguments) -> int:
     if arguments.slides or arguments.nbgrader:
         return _write(arguments)
     if not arguments.topic:
-        print_json({"lessons": list(TOPICS)}) if arguments.json else None
+        if arguments.json:
+            print_json({"lessons": list(TOPICS)})
         print_text(arguments, f"Lessons: {', '.join(TOPICS)}. Take one: --name NAME.")
         return 0
     if not arguments.name:

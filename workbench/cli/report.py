@@ -30,6 +30,7 @@ from workbench.report.templates import (
     read_template,
 )
 from workbench.run import load_run
+from workbench.validation import whole_number
 
 _TITLE = "Inference report"
 _EXAMPLE = "capacity -p rate=200"
@@ -161,6 +162,7 @@ def _sweep(arguments: Arguments, template: Template, runs: list[str]) -> int:
     """Write a page for each row of a grid, and an index of them."""
     if arguments.notebook:
         raise InvalidInput("--notebook keeps one report: leave it out of a --sweep.")
+    whole_number("--processes", arguments.processes, low=1)
     shared = _values(arguments, runs, template.parameters)
     varied, rows = read_grid(Path(arguments.sweep), template, shared)
     folder = Path(arguments.out or "reports")
