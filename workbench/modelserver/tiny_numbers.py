@@ -1,4 +1,4 @@
-"""Numbers so small that processors take a hundred times as long for them, read as 0."""
+"""Numbers so small that many processors take a hundred times as long for them, read as 0."""
 
 _IDENTITY = (  # the smallest model that ONNX Runtime loads: y = x
     b'\x08\x03:9\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x10\n\x01x\x12\x0b\n\t\x08\x01\x12'

@@ -1,7 +1,8 @@
 """CPU time of a model by the values in its rows: tiny numbers, above all.
 
-Processors take a hundred times as long for numbers below the smallest normal one, 1.2e-38 in
-float32 and 2.2e-308 in float64, unless a process reads them as 0. The servers that the workbench
+Many processors take up to a hundred times as long for numbers below the smallest normal one,
+1.2e-38 in float32 and 2.2e-308 in float64, unless a process reads them as 0; others (AMD's EPYC,
+measured on 2026-11-30) hardly longer. The servers that the workbench
 starts or packs do (`modelserver.tiny_numbers`); other programs, a notebook among them, do not.
 """
 
