@@ -198,6 +198,25 @@ def test_models_of_aws_are_kept_in_small_and_say_the_same():
         assert b"<p>" not in kept[part]._text
 
 
+def test_a_large_model_of_aws_takes_little_memory():
+    program = """
+import re, pathlib
+from workbench.localcloud.core import validation
+def resident():
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"RssAnon:\\s+(\\d+)", status)[1])
+validation.service("sts")
+before = resident()
+validation.service("sagemaker")
+print(resident() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert int(done.stdout) < 3500, done.stderr  # kB: 1,700, and 5,700 where it was read whole
+
+
 def test_what_programs_wrote_waits_for_whoever_asks_for_logs(tmp_path):
     """moto is not imported to keep what nobody reads."""
     program = """
