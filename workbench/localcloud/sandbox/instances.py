@@ -213,7 +213,7 @@ class Launcher:
         """Return an instance on the model in a folder, which goes with it if it is its `own`.
 
         Raises:
-            LaunchFailed: Its container did not answer /ping.
+            LaunchFailed: Its container did not come up.
         """
         try:
             box = await sandbox.start(

@@ -5,7 +5,6 @@ only this process has.
 """
 
 import asyncio
-import errno
 import shutil
 import time
 from collections.abc import Mapping
@@ -27,12 +26,10 @@ GRACE = 30.0
 
 _HOST = "127.0.0.1"
 _TAIL_LINES = 20  # lines
-_POLL_SECONDS = 0.02  # seconds between two calls of /ping
-_PING_LIMIT = 2.0  # seconds: SageMaker developer guide, "... Respond to Health Check Requests"
 
 
 class SandboxFailed(CloudError):
-    """A worker process never answered /ping with 200; the message holds the end of its log."""
+    """A worker process never listened; the message holds the end of its log."""
 
 
 @dataclass(eq=False)
@@ -43,7 +40,7 @@ class Sandbox:
         pid: Its number.
         address: Host and port.
         mode: How it was started.
-        seconds: From the start until /ping was answered with 200.
+        seconds: From the start until it listened, its model loaded.
         limited: Whether memory and processors are limited; False where the machine does not allow
             it, or no memory was given.
         log: What it wrote to its standard output and error.
@@ -84,7 +81,7 @@ async def start(
     environment: Mapping[str, str] | None = None,
     timeout: float = 60.0,
 ) -> Sandbox:
-    """Return a sandbox that serves the model of a folder, once it answers /ping.
+    """Return a sandbox that serves the model of a folder, once it listens.
 
     Args:
         model_folder: What `model.tar.gz` was unpacked to.
@@ -96,7 +93,7 @@ async def start(
         limits: Of its memory and processors; None for none. Memory that a fork shares with what it
             was forked from does not count.
         environment: Variables of the container, as in `CreateModel`.
-        timeout: Seconds until /ping must be answered.
+        timeout: Seconds until it must listen.
 
     Raises:
         SandboxFailed: It ended, or did not answer in time; nothing of it is left.
@@ -123,7 +120,7 @@ async def start(
                 raise SandboxFailed(
                     f"The process to fork from did nothing for {timeout:g} s. {_read_tail(log)}"
                 ) from error
-        port = await _await_ping(worker, log, timeout)
+        port = await _await_port(worker, log, timeout)
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)
         raise
@@ -177,54 +174,25 @@ def _arguments(folder: Path) -> list[str]:
     return ["serve", "--host", _HOST, "--port", "0", "--model", str(folder)]
 
 
-async def _await_ping(worker: Worker, log: Path, timeout: float) -> int:
-    """Return the port once /ping is answered there; else nothing of the process is left."""
+async def _await_port(worker: Worker, log: Path, timeout: float) -> int:
+    """Return the port once it listens there; else nothing of the process is left.
+
+    That is as good as an answer to /ping: our server announces its port from the loop that answers,
+    with its model loaded, and /ping asks nothing else.
+    """
     try:
         async with asyncio.timeout(timeout):
-            port = await worker.wait_for_port()
-            await _ping(port)
+            return await worker.wait_for_port()
     except (TimeoutError, EOFError) as error:
         status = await worker.stop(0)
         slow = isinstance(error, TimeoutError)
-        why = f"did not answer /ping within {timeout:g} s" if slow else f"ended with {status}"
+        why = f"did not listen within {timeout:g} s" if slow else f"ended with {status}"
         if worker.ran_out_of_memory:
             why = "needed more memory than it may have"
         raise SandboxFailed(f"The container {why}. {_read_tail(log)}") from error
     except BaseException:
         await worker.stop(0)
         raise
-    return port
-
-
-async def _ping(port: int) -> None:
-    """Return once /ping is answered with 200.
-
-    Raises:
-        OSError: There are no file descriptors left to ask with.
-    """
-    while True:
-        try:
-            async with asyncio.timeout(_PING_LIMIT):
-                if await _get_status(port, "/ping") == 200:
-                    return
-        except TimeoutError:
-            pass
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):  # ours, and no answer of the container
-                raise
-        await asyncio.sleep(_POLL_SECONDS)
-
-
-async def _get_status(port: int, path: str) -> int:
-    reader, writer = await asyncio.open_connection(_HOST, port)
-    try:
-        writer.write(
-            f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode()
-        )
-        words = (await reader.readline()).split()
-        return int(words[1]) if len(words) > 1 else 0
-    finally:
-        writer.close()
 
 
 def _read_tail(log: Path) -> str:
