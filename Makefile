@@ -42,8 +42,11 @@ site: $(READY) ## the site, from notebooks that the tests have executed: site/_b
 	@$(BIN)/python site/build.py
 
 .PHONY: test
-test: $(READY) lint browser aws ## lint, types, layers, and every test with coverage
-	@$(BIN)/python -m pytest $(IN_PARALLEL) --durations=25 --cov --cov-report=term
+test: $(READY) style browser aws ## lint, types, layers, and every test with coverage
+	@nice $(BIN)/mypy & types=$$!; \
+	$(BIN)/python -m pytest $(IN_PARALLEL) --durations=25 --cov --cov-report=term; tests=$$?; \
+	wait $$types || { echo 'mypy found errors: they stand above the tests.' >&2; exit 1; }; \
+	exit $$tests
 
 .PHONY: flaky
 flaky: $(READY) browser aws ## every test TIMES times (10) on a busy machine, until one fails
@@ -56,10 +59,13 @@ flaky: $(READY) browser aws ## every test TIMES times (10) on a busy machine, un
 	done
 
 .PHONY: lint
-lint: $(READY) ## ruff, mypy and the layers of imports
+lint: style ## ruff, mypy and the layers of imports
+	@$(BIN)/mypy
+
+.PHONY: style
+style: $(READY)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
 .PHONY: format
