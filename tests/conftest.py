@@ -8,15 +8,19 @@ import signal
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
+from coverage import Coverage
 from hypothesis import settings
 
 # Two cores are for two tests, not for the threads of one matrix product; read when NumPy loads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import workbench
 from workbench.registry import zoo
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
@@ -39,6 +43,11 @@ MEASURED = "tests/localcloud/", "tests/modelserver/", "tests/test_process.py"
 """Tests whose processes are measured for coverage, because what they run is what is tested.
 
 Elsewhere that would find nothing more and make processes half as slow again.
+"""
+COUNTED = 0.3  # seconds of processor time
+"""How long a test's lines and branches are counted: what it repeats later finds hardly more.
+
+The count can only be too low for it. Counting makes all of Python two to four times as slow.
 """
 
 settings.register_profile("patient", settings(), deadline=None)  # a busy machine is no failure
@@ -68,10 +77,50 @@ def _fixtures_of(item: pytest.Item) -> Iterable[Sequence[pytest.FixtureDef[objec
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Measure the processes that a test starts only where they are what is tested."""
-    with pytest.MonkeyPatch.context() as environment:
+    with pytest.MonkeyPatch.context() as environment, _count_for(COUNTED):
         if not item.nodeid.startswith(MEASURED):
             environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Count what importing the package runs, but not what finding the tests does."""
+    if Coverage.current():
+        for module in walk_packages(workbench.__path__, "workbench."):
+            if not module.name.endswith("__main__"):
+                import_module(module.name)
+    with _count_for(0.0):
+        return (yield)
+
+
+@contextmanager
+def _count_for(seconds: float) -> Iterator[None]:
+    """Count lines and branches, where they are counted, for so long of processor time."""
+    coverage = Coverage.current()
+    if coverage is None:
+        yield
+        return
+    counts = coverage._collector  # `coverage.start` would wrap os._exit once more each time
+    counting = True
+
+    def stop(*_: object) -> None:
+        nonlocal counting
+        counting = False
+        counts.stop()
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    if seconds:
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    else:
+        stop()
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
+        if not counting:
+            counts.start()
 
 
 def _registry_of(
