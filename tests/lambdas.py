@@ -73,6 +73,7 @@ class Lambdas:
         name = options.pop("FunctionName", f"function-{next(self._numbers)}")
         code = {"ZipFile": zipped(program)}
         usual = {"Role": self.cloud.role, "Runtime": "python3.11", "Handler": "app.handler"}
+        usual["Timeout"] = 60  # seconds; AWS's 3 are soon over on a busy machine
         self.client.create_function(
             **{"FunctionName": name, "Code": code, "MemorySize": 1769} | usual | options
         )
