@@ -22,7 +22,7 @@ from workbench.quantiles import find_rank
 from workbench.registry import zoo
 from workbench.registry.api import Registry
 from workbench.run import Run
-from workbench.widgets.parameters import TunableParameter
+from workbench.widgets.parameters import TunableParameter, list_batching
 from workbench.widgets.preview import describe_outcome
 
 SHARES = [
@@ -169,9 +169,9 @@ BATCH_TARGET = wb.SLO(latency=0.15)
 
 
 def batch(*, rate: float, max_size: int, max_wait: float) -> Run:
-    """Return requests to Lambda behind a buffer that waits for milliseconds."""
+    """Return requests to Lambda behind a buffer."""
     trace = wb.poisson(rate=rate, duration=_REQUESTS / rate, seed=1)
-    policy = wb.BatchPolicy(max_size=max_size, max_wait=max_wait / 1000)
+    policy = wb.BatchPolicy(max_size=max_size, max_wait=max_wait)
     on = wb.Lambda(memory_mb=1769, max_concurrency=500)
     times = wb.ServiceTimes({size: (0.03 + 0.004 * size) * _SPREAD for size in range(1, 33)})
     return wb.simulate(trace, policy, on, times, slo=BATCH_TARGET, cold_start=0.5, seed=1)
@@ -185,8 +185,11 @@ def _answer_batch(**values: Any) -> Answer:  # noqa: ANN401 - as `batch` takes
 BATCHING = Explorable(
     dials=[
         _dial("rate", "Requests", (2, 5, 10, 20, 50, 100, 300), 50, "a s"),
-        _dial("max_size", "Batch size", (1, 2, 4, 8, 16, 32), 8),
-        _dial("max_wait", "Max wait", (0, 10, 25, 50, 75, 100), 50, "ms"),
+        *list_batching(
+            wb.BatchPolicy(max_size=8, max_wait=0.05),
+            sizes=(1, 2, 4, 8, 16, 32),
+            waits=(0, 0.01, 0.025, 0.05, 0.075, 0.1),
+        ),
     ],
     answer=_answer_batch,
     subject=_WITHIN,

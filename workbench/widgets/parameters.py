@@ -103,14 +103,27 @@ def _list_parameters(experiment: Experiment, largest: int) -> Iterator[TunablePa
     policy, on, slo = experiment.policy, experiment.deployment, experiment.slo
     yield _make_parameter("load", "Load", _LOADS, 1.0, unit="times")
     if isinstance(policy, BatchPolicy) and not on.by_job:
-        yield _make_parameter("max_size", "Batch size", range(1, largest + 1), policy.max_size)
         longest = slo.latency if slo else 0.1
         waits = [round(longest * step / _WAIT_STEPS, 6) for step in range(_WAIT_STEPS + 1)]
-        yield _make_parameter("max_wait", "Max wait", waits, policy.max_wait, unit="ms", shown=1000)
+        yield from list_batching(policy, range(1, largest + 1), waits)
     for name, described in settings_of(type(on)).items():
         if described.steps:
             label, _, unit = described.label.rstrip(")").partition(" (")
             yield _make_parameter(name, label, described.steps, getattr(on, name), unit=unit)
+
+
+def list_batching(
+    policy: BatchPolicy, sizes: Sequence[int], waits: Sequence[float]
+) -> tuple[TunableParameter, TunableParameter]:
+    """Return the parameters of a policy that waits for others, which takes `waits` in seconds.
+
+    >>> [each.label for each in list_batching(BatchPolicy(), (1, 8), (0, 0.025))]
+    ['Batch size', 'Max wait']
+    """
+    return (
+        _make_parameter("max_size", "Batch size", sizes, policy.max_size),
+        _make_parameter("max_wait", "Max wait", waits, policy.max_wait, unit="ms", shown=1000),
+    )
 
 
 def _make_parameter(
