@@ -239,7 +239,7 @@ def test_a_template_of_one_s_own_runs_whatever_kernel_it_names_and_keeps_its_cha
     assert "<title>Weekly &lt;load&gt;</title>" in page
     assert "For whoever fills" not in page
     (drawn,) = re.findall(r'<h3>(.*?)</h3><svg role="img" aria-label="(.*?)"', page)
-    assert drawn == ("Mine &amp; yours",) * 2
+    assert drawn == ("Mine &amp; yours", "Mine &amp; yours. Bars: rate by day, 2 rows")
     assert "Its data are at http://127.0.0.1:9/x.csv" in page
     assert "An interactive output is not kept here" in page
     assert "<script" not in page

@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 from workbench.formatting import Table
+from workbench.plots.descriptions import describe_spec
 from workbench.plots.figure import Figure, draw_svg
 
 _NOWHERE = ("https://nowhere.invalid/",)  # the only address that a chart's data may come from
@@ -100,7 +101,7 @@ def draw_spec(spec: Mapping[str, Any]) -> str:
     """
     title, subtitle = _split_title(spec.get("title"))
     bare = {key: value for key, value in spec.items() if key != "title"}
-    label = ". ".join(filter(None, (title, spec.get("description", "")))) or "A chart"
+    label = ". ".join(filter(None, (title, spec.get("description") or describe_spec(spec))))
     try:
         svg = draw_svg(bare, label, allowed_base_urls=[*_NOWHERE])
     except ValueError as error:
