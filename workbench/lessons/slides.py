@@ -12,7 +12,7 @@ from typing import Any
 from workbench.extras import require_extra
 from workbench.files import as_path, make_folder, write_file
 from workbench.lessons.notebooks import find_notebook
-from workbench.report.printing import print_page
+from workbench.report.printing import find_browser, print_page
 
 _TEACHER = "the class"
 """The name whose traffic is on slides."""
@@ -37,6 +37,8 @@ def write_slides(topic: str, folder: str | os.PathLike[str], *, pdf: bool = Fals
     from workbench.report.notebook import execute
 
     reveal = _read_reveal()
+    if pdf:
+        find_browser()
     make_folder(folder := as_path(folder))
     done = execute(find_notebook(topic), {"name": _TEACHER, "reveal": True})
     page = slides_of(done, reveal)
