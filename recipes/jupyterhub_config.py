@@ -4,8 +4,9 @@
     CLASS_PASSWORD=... CLASS_FOLDER=... jupyterhub -f recipes/jupyterhub_config.py
 
 Students choose their own names and share the password. All run as whoever starts the hub, so the
-names keep folders apart and nothing more: this is for a class, not for strangers. A student takes
-a server and a kernel, 0.5 GB together; what is idle for half an hour is ended. The ready-made
+names keep folders apart and nothing more: this is for a class, not for strangers. A name may be in
+any script; it begins with a letter or a digit, has no slash, and at most 63 characters. A student
+takes a server and a kernel, 0.5 GB together; what is idle for half an hour is ended. The ready-made
 models are trained once, into a registry that the class shares.
 """
 
@@ -27,7 +28,13 @@ c.JupyterHub.db_url = f"sqlite:///{FOLDER / 'hub.sqlite'}"
 c.JupyterHub.authenticator_class = "shared-password"
 c.SharedPasswordAuthenticator.user_password = os.environ["CLASS_PASSWORD"]
 c.Authenticator.allow_all = True
-c.Authenticator.username_pattern = r"^\w[\w .@-]*$"  # it names a folder
+# A name is that of a folder: 255 bytes, and a letter takes four at most. None may turn the order of
+# what is shown beside it.
+c.Authenticator.username_pattern = r"^[^\W_][^/\\\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]{0,62}\Z"
+c.JupyterHub.template_vars = {
+    "announcement_login": "A name begins with a letter or a digit, and has no slash and at most 63"
+    " characters. All share one password."
+}
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = str(STUDENTS / "{username}")
 c.Spawner.pre_spawn_hook = lambda spawner: copy_notebooks(STUDENTS / spawner.user.name)
