@@ -12,18 +12,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import api_pages
+import claims
 import command_pages
 import executed
 import links
 import nbformat
 from sphinx.cmd.build import build_main
 
+from workbench.errors import StorageError
+from workbench.files import make_folder
+
 SITE = Path(__file__).parent
 ROOT = SITE.parent
 BUILD = SITE / "_build"
 NOTEBOOKS = ROOT / "notebooks"
-LISTS = {"howto": "How to ...", "notebooks": "Notebooks"}
+CLAIMS = "notebooks/00-claims.md"
+CLASSROOM = "notebooks/classroom"
+LISTS = {"howto": "How to ...", "notebooks": "Notebooks", CLASSROOM: "Lessons for a class"}
+EXECUTING = "tests/test_notebooks.py", "tests/lessons/test_slides.py"
 LOCAL_CLOUD = "workbench/localcloud/README.md"
+LINKS = {
+    f"](../../{LOCAL_CLOUD}".encode(): b"](local-cloud.md",
+    b"](../../notebooks/": b"](../notebooks/",
+}
+"""Of how-to pages, which lead there in the repository, and here on the site."""
+
 NO_PAGES = {"_build", "_static", "__pycache__", "lite"}  # folders
 
 
@@ -36,6 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--leave", action="store_true", help="show what was not executed without outputs"
     )
     options = parser.parse_args(argv)
+    try:
+        for folder in (options.out, options.work):
+            make_folder(folder)
+    except StorageError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     if not options.leave:
         execute_missing()
     source, trees = options.work / "source", options.work / "doctrees"
@@ -57,13 +75,14 @@ def execute_missing() -> None:
     missing = [path for path in _notebooks() if executed.find(path) is None]
     if missing:
         print(f"Executing in the quick setting: {', '.join(path.name for path in missing)}")
-        words = " or ".join(path.stem for path in missing)
-        tests = ["-n2", "tests/test_notebooks.py", "-k", f"findings and ({words})"]
+        words = " or ".join(f"[{path.name}]" for path in missing)
+        tests = ["-n2", *EXECUTING, "-k", words]
         subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], cwd=ROOT, check=False)
 
 
 def _notebooks() -> list[Path]:
-    return sorted(NOTEBOOKS.glob("*.ipynb"))
+    """Return the notebooks and those of the lessons, but no template of a report."""
+    return [*sorted(NOTEBOOKS.glob("*.ipynb")), *sorted((ROOT / CLASSROOM).glob("*.ipynb"))]
 
 
 def stage(folder: Path) -> None:
@@ -75,22 +94,28 @@ def stage(folder: Path) -> None:
             pages[str(inner)] = path.read_bytes()
     for path in [*NOTEBOOKS.glob("*.md"), *NOTEBOOKS.glob("images/*")]:
         pages[f"notebooks/{path.relative_to(NOTEBOOKS)}"] = path.read_bytes()
+    table = claims.fill(pages[CLAIMS].decode(), claims.read_sentences())
+    pages[CLAIMS] = table.encode()
     for path in _notebooks():
         notebook = executed.find(path) or nbformat.read(path, as_version=4)
-        text = nbformat.writes(executed.prepare(notebook, path.name))
-        pages[f"notebooks/{path.name}"] = text.encode()
+        name = str(path.relative_to(ROOT))
+        pages[name] = nbformat.writes(executed.prepare(notebook, name)).encode()
+    for path in (ROOT / CLASSROOM).glob("*.md"):  # beside the notebook of the same name
+        pages[f"{CLASSROOM}/{path.stem}-sheet.md"] = path.read_bytes()
     pages["howto/local-cloud.md"] = (ROOT / LOCAL_CLOUD).read_bytes()
-    clouds = pages["howto/clouds.md"]  # its link leads there in the repository, too
-    pages["howto/clouds.md"] = clouds.replace(f"../../{LOCAL_CLOUD}".encode(), b"local-cloud.md")
+    for name in filter(re.compile("howto/").match, pages):
+        for there, here in LINKS.items():
+            pages[name] = pages[name].replace(there, here)
     made = api_pages.write_pages() | command_pages.write_pages()
     made |= {f"{part}/index.md": _list(part, title, pages) for part, title in LISTS.items()}
     _write(folder, pages | {name: text.encode() for name, text in made.items()})
 
 
 def _list(part: str, title: str, pages: Iterable[str]) -> str:
-    """Return the page that lists those of a part."""
+    """Return the page that lists those of a part, and the parts within it."""
     names = {Path(page).stem for page in pages if re.fullmatch(rf"{part}/[^/]+\.(md|ipynb)", page)}
-    return "\n".join([f"# {title}\n", ":::{toctree}", *sorted(names), ":::\n"])
+    inner = [f"{Path(other).name}/index" for other in LISTS if str(Path(other).parent) == part]
+    return "\n".join([f"# {title}\n", ":::{toctree}", *sorted(names), *inner, ":::\n"])
 
 
 def _write(folder: Path, pages: Mapping[str, bytes]) -> None:

@@ -6,7 +6,6 @@ A claim is the cell of a notebook whose id is `claim-NAME`. Its sentence goes wh
 
 import re
 from pathlib import Path
-from typing import Any
 
 import executed
 
@@ -58,14 +57,3 @@ def fill(page: str, sentences: dict[str, str]) -> str:
         return f"**{verdict}**" if kind == "verdict" else _MARKUP.sub(r"\\\1", text)
 
     return TOKEN.sub(put, page)
-
-
-def setup(app: Any) -> dict[str, bool]:  # noqa: ANN401 - of Sphinx, which is needed for the site alone
-    """Have Sphinx fill the page as it is read."""
-
-    def on_read(_: object, name: str, source: list[str]) -> None:
-        if name.endswith("00-claims"):
-            source[0] = fill(source[0], read_sentences())
-
-    app.connect("source-read", on_read)
-    return {"parallel_read_safe": True}

@@ -16,7 +16,7 @@ author = "The Inference Workbench developers"
 copyright = author  # noqa: A001 - Sphinx's name
 version = release = installed("inference-workbench")
 
-extensions = ["claims", "explorable", "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["explorable", "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the tests have executed the notebooks

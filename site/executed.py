@@ -71,7 +71,7 @@ def _place(cell: NotebookNode) -> list[NotebookNode]:
 
 def _note(notebook: NotebookNode, name: str) -> str:
     """Return what the page says of how the notebook was executed."""
-    file = f"`notebooks/{name}`"
+    file = f"`{name}`"
     if MARK not in notebook.metadata:
         return f":::{{note}}\nThis page is {file}, which was not executed for this site.\n:::"
     lines = notebook.metadata[MARK]["parameters"]

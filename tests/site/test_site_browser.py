@@ -15,6 +15,7 @@ BUILD = Path(__file__).parents[2] / "site/build.py"
 PAGES = {
     "index.html": "light",
     "notebooks/00-quickstart.html": "dark",
+    "notebooks/classroom/spike.html": "light",
     "commands/registry.html": "light",
     "api/whole-data-sets-without-a-queue.html": "dark",
     "glossary.html": "light",
@@ -26,6 +27,7 @@ WORDS = {
     "serverless": "where the model runs",
     "batching pay": "quickstart",
     "MArk": "mark rebuilt",
+    "instructor": "the price of a spike: the instructor",
     "drift": "whether things are still",
     "registry": "workbench registry",
     "forecasts": "workbench.forecasts",
