@@ -67,8 +67,7 @@ def check_page(page, name):
     """Print what axe finds on a page, and return whether there is something."""
     page.goto((SITE / name).as_uri())
     found = [each["id"] for each in Axe().run(page, options=AXE).response["violations"]]
-    if found:
-        print(f"axe: {', '.join(found)}  {name}", flush=True)
+    print(f"axe: {', '.join(found) or 'nothing'}  {name}", flush=True)
     return bool(found)
 
 
