@@ -28,7 +28,15 @@ BUILD = SITE / "_build"
 NOTEBOOKS = ROOT / "notebooks"
 CLAIMS = "notebooks/00-claims.md"
 CLASSROOM = "notebooks/classroom"
-LISTS = {"howto": "How to ...", "notebooks": "Notebooks", CLASSROOM: "Lessons for a class"}
+LISTS = {
+    "howto": "# How to ...",
+    "notebooks": "# Notebooks",
+    CLASSROOM: "# Lessons for a class\n\nEach takes 45 minutes, and its page shows no outcome: "
+    "whoever takes it guesses first. Beside it stands the instructor's sheet. "
+    "[](../../howto/classroom.md) says how a class takes them.",
+}
+"""The parts whose pages are listed, and how the list begins."""
+
 EXECUTING = "tests/test_notebooks.py", "tests/lessons/test_slides.py"
 LOCAL_CLOUD = "workbench/localcloud/README.md"
 LINKS = {
@@ -107,15 +115,16 @@ def stage(folder: Path) -> None:
         for there, here in LINKS.items():
             pages[name] = pages[name].replace(there, here)
     made = api_pages.write_pages() | command_pages.write_pages()
-    made |= {f"{part}/index.md": _list(part, title, pages) for part, title in LISTS.items()}
+    made |= {f"{part}/index.md": _list(part, head, pages) for part, head in LISTS.items()}
     _write(folder, pages | {name: text.encode() for name, text in made.items()})
 
 
-def _list(part: str, title: str, pages: Iterable[str]) -> str:
+def _list(part: str, head: str, pages: Iterable[str]) -> str:
     """Return the page that lists those of a part, and the parts within it."""
     names = {Path(page).stem for page in pages if re.fullmatch(rf"{part}/[^/]+\.(md|ipynb)", page)}
     inner = [f"{Path(other).name}/index" for other in LISTS if str(Path(other).parent) == part]
-    return "\n".join([f"# {title}\n", ":::{toctree}", *sorted(names), *inner, ":::\n"])
+    tree = [":::{toctree}", ":maxdepth: 2\n", *sorted(names), *inner, ":::\n"]
+    return "\n".join([f"{head}\n", *tree])
 
 
 def _write(folder: Path, pages: Mapping[str, bytes]) -> None:
