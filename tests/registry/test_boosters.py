@@ -13,9 +13,9 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from workbench.errors import InvalidModel
+from workbench.errors import InvalidInput, InvalidModel
 from workbench.registry import boosters
-from workbench.registry.conversion import find_columns, from_estimator
+from workbench.registry.conversion import find_columns, from_estimator, name_columns_of
 from workbench.registry.model_import import import_model
 from workbench.registry.onnx import Session
 from workbench.registry.rows import as_rows
@@ -188,8 +188,53 @@ def test_texts_as_categories_are_refused_by_column(model):
     columns = pd.DataFrame({"age": [1.0, 2, 3, 4] * 5, "city": pd.Categorical(["a", "b"] * 10)})
     fitted = model.fit(columns, [0, 1] * 10)
 
-    with pytest.raises(InvalidModel, match="'city'"):
-        find_columns(fitted, as_rows(None, columns))
+    for estimator in (fitted, make_pipeline(fitted)):
+        for rows in (as_rows(None, columns), None):
+            with pytest.raises(InvalidModel, match=r"fitted on categories, \['city'\]"):
+                find_columns(estimator, rows)
+
+
+def test_numbers_as_categories_are_refused_too():
+    columns = pd.DataFrame({"city": pd.Categorical([10, 20, 30, 40] * 5)})
+    fitted = xgboost.XGBClassifier(n_estimators=2, enable_categorical=True)
+    fitted.fit(columns, [0, 1, 1, 0] * 5)
+
+    with pytest.raises(InvalidModel, match="fitted on categories"):
+        register(fitted, as_rows(None, columns))
+
+
+NAMED = pd.DataFrame({"the age": [1.0, 2, 3, 4] * 5, "pay": [1.0, -1] * 10})
+COLUMNS = ["the age", "pay"]
+RIGHT = [0, 0, 1, 1] * 5
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        lambda: lightgbm.train(
+            {"objective": "binary", "min_child_samples": 2, "verbose": -1},
+            lightgbm.Dataset(NAMED, RIGHT),
+            2,
+        ),
+        lambda: lightgbm.LGBMClassifier(n_estimators=2, min_child_samples=2, verbose=-1).fit(
+            NAMED, RIGHT
+        ),
+        lambda: xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(NAMED, RIGHT), 2),
+        lambda: catboost.CatBoostClassifier(iterations=2, verbose=0, allow_writing_files=False).fit(
+            NAMED, RIGHT
+        ),
+    ],
+    ids=["lightgbm.Booster", "LGBMClassifier", "xgboost.Booster", "CatBoostClassifier"],
+)
+def test_columns_of_samples_are_found_by_the_names_that_it_was_trained_on(train):
+    fitted = train()
+    swapped = as_rows(None, NAMED[COLUMNS[::-1]])
+
+    rows = find_columns(boosters.as_estimator(fitted), swapped)
+    np.testing.assert_array_equal(rows, NAMED.to_numpy())
+    assert name_columns_of(fitted, swapped) == tuple(COLUMNS)
+    with pytest.raises(InvalidInput, match=r"lack 'pay'"):
+        find_columns(boosters.as_estimator(fitted), as_rows(None, NAMED[COLUMNS[:1]]))
 
 
 def test_what_onnxmltools_cannot_convert_is_said():

@@ -23,6 +23,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from workbench.errors import InvalidModel
 from workbench.extras import tell_install
 from workbench.registry.converters import convert_narrowly, convert_with
+from workbench.registry.estimator_inputs import list_steps
 
 _LIBRARIES = ("lightgbm", "xgboost", "catboost")
 _OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
@@ -127,20 +128,79 @@ def name_missing(reason: str) -> str:
     return f"Converters of LightGBM and XGBoost: {tell_install('boosted')}. "
 
 
-def check_columns(estimator: Any, columns: Mapping[str, NDArray[Any]]) -> None:  # noqa: ANN401
-    """Check that boosted trees are given numbers: their libraries' ONNX has no columns of text.
+def check_categories(estimator: Any) -> None:  # noqa: ANN401
+    """Check that no boosted trees in it were fitted on categories of a frame's columns.
+
+    A file would take a category's number, which only the library knows, for its value.
 
     Raises:
-        InvalidModel: They have categories of their own.
+        InvalidModel: Some were.
     """
-    kind = name_kind(_unwrap(estimator))
-    texts = [name for name, each in columns.items() if each.dtype.kind == "U"]
-    if texts and kind.partition(".")[0] in _LIBRARIES:
-        raise InvalidModel(
-            f"This {kind} takes texts as categories, {texts}, for which no converter makes an ONNX "
-            "file: put an encoder before it, such as make_pipeline(ColumnTransformer([('c', "
-            "OrdinalEncoder(), columns)], remainder='passthrough'), model), and fit that."
-        )
+    for model in map(_unwrap, list_steps(estimator)):
+        library = name_kind(model).partition(".")[0]
+        if library not in _LIBRARIES or not _is_fitted(model):
+            continue
+        if columns := _CATEGORIES[library](model):
+            raise InvalidModel(
+                f"This {name_kind(model)} was fitted on categories, {columns}, for which no "
+                "converter makes an ONNX file: put an encoder before it, such as make_pipeline("
+                "ColumnTransformer([('c', OrdinalEncoder(), columns)], remainder='passthrough'), "
+                "model), and fit that."
+            )
+
+
+def name_features(estimator: Any) -> list[str]:  # noqa: ANN401
+    """Return the columns that an estimator was fitted on, in its order; [] where it knows none."""
+    inner = getattr(estimator, "best_estimator_", None)
+    if inner is None and getattr(estimator, "steps", ()):
+        inner = estimator.steps[0][1]
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None and inner is not None:
+        return name_features(inner)
+    model = _unwrap(estimator)
+    library = name_kind(model).partition(".")[0]
+    if names is None and library in _LIBRARIES:
+        names = _FEATURES[library](model)
+    found = [] if names is None else [str(name) for name in names]
+    unnamed = any(found == [f"{word}{at}" for at in range(len(found))] for word in ("", "Column_"))
+    return [] if unnamed else found
+
+
+def _is_fitted(model: Any) -> bool:  # noqa: ANN401
+    tell = getattr(model, "__sklearn_is_fitted__", getattr(model, "is_fitted", lambda: True))
+    return bool(tell())
+
+
+def _list_lightgbm_features(model: Any) -> Any:  # noqa: ANN401
+    return model.feature_name() if hasattr(model, "feature_name") else None
+
+
+def _list_xgboost_features(model: Any) -> Any:  # noqa: ANN401
+    return getattr(model, "feature_names", None)
+
+
+def _list_catboost_features(model: Any) -> Any:  # noqa: ANN401
+    return model.feature_names_
+
+
+def _list_lightgbm_categories(model: Any) -> list[Any]:  # noqa: ANN401
+    booster = getattr(model, "booster_", model)
+    if not booster.pandas_categorical:
+        return []
+    facts = booster.dump_model(num_iteration=1)["feature_infos"]
+    return [name for name, each in facts.items() if each["values"]] or booster.pandas_categorical
+
+
+def _list_xgboost_categories(model: Any) -> list[Any]:  # noqa: ANN401
+    booster = model.get_booster() if hasattr(model, "get_booster") else model
+    if booster.feature_names is None:  # of an array, whose values are the categories' numbers
+        return []
+    pairs = zip(booster.feature_names, booster.feature_types or (), strict=False)
+    return [name for name, kind in pairs if kind == "c"]
+
+
+def _list_catboost_categories(model: Any) -> list[Any]:  # noqa: ANN401
+    return [model.feature_names_[at] for at in model.get_cat_feature_indices()]
 
 
 def _unwrap(estimator: Any) -> Any:  # noqa: ANN401
@@ -298,6 +358,16 @@ _REGISTER: dict[str, Callable[[Any], None]] = {
     "lightgbm": _register_lightgbm,
     "xgboost": _register_xgboost,
     "catboost": _register_catboost,
+}
+_FEATURES: Mapping[str, Callable[[Any], Any]] = {
+    "lightgbm": _list_lightgbm_features,
+    "xgboost": _list_xgboost_features,
+    "catboost": _list_catboost_features,
+}
+_CATEGORIES: Mapping[str, Callable[[Any], list[Any]]] = {
+    "lightgbm": _list_lightgbm_categories,
+    "xgboost": _list_xgboost_categories,
+    "catboost": _list_catboost_categories,
 }
 _WRITERS: dict[str, Callable[[Any, int], Any]] = {
     "lightgbm.Booster": _write_with_onnxmltools,

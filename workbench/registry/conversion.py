@@ -29,13 +29,14 @@ def find_columns(estimator: Any, rows: NDArray[Any] | None) -> NDArray[Any] | No
     """Return rows as the estimator takes them: a structured array by its columns, or a matrix.
 
     Raises:
-        InvalidModel: It takes columns, and there are no rows that tell their types; or texts, and
-            its converter takes none.
+        InvalidModel: It takes columns, and there are no rows that tell their types; or it was
+            fitted on categories, and its converter knows none.
         InvalidInput: The rows lack some of them.
     """
     from workbench.registry import boosters  # brings scikit-learn
 
-    names = _feature_names(estimator)
+    boosters.check_categories(estimator)
+    names = _match(boosters.name_features(estimator), rows)
     by_column = _takes_columns(estimator)
     if rows is None:
         if by_column and names:
@@ -57,7 +58,6 @@ def find_columns(estimator: Any, rows: NDArray[Any] | None) -> NDArray[Any] | No
             f"on; they have {_brief(list(columns))}."
         )
     kept = {name: columns[name] for name in names or columns if name in columns}
-    boosters.check_columns(estimator, kept)
     if by_column or any(each.dtype.kind == "U" for each in kept.values()):
         return join_columns(kept)
     return np.column_stack(list(kept.values()))
@@ -65,8 +65,11 @@ def find_columns(estimator: Any, rows: NDArray[Any] | None) -> NDArray[Any] | No
 
 def name_columns_of(estimator: Any, rows: NDArray[Any] | None) -> tuple[str, ...]:  # noqa: ANN401
     """Return the names of the columns that a matrix was made of, as far as any are known."""
+    from workbench.registry import boosters  # brings scikit-learn
+
     named = () if rows is None else rows.dtype.names or ()
-    return tuple(_feature_names(estimator)) or named
+    known = [] if estimator is None else boosters.name_features(estimator)
+    return tuple(_match(known, rows)) or named
 
 
 def from_estimator(
@@ -180,8 +183,11 @@ def _raw_weights() -> Iterator[None]:
             ModelComponentContainer.add_initializer = plain
 
 
-def _feature_names(estimator: Any) -> list[str]:  # noqa: ANN401
-    return [str(name) for name in getattr(estimator, "feature_names_in_", [])]
+def _match(names: list[str], rows: NDArray[Any] | None) -> list[str]:
+    """Return an estimator's columns as the rows call them: LightGBM writes "_" for a space."""
+    there = () if rows is None else rows.dtype.names or ()
+    spaced = {name.replace(" ", "_"): name for name in there}
+    return [name if name in there else spaced.get(name, name) for name in names]
 
 
 def _find_dropped(estimator: Any) -> set[str]:  # noqa: ANN401
