@@ -665,6 +665,81 @@ def test_an_upload_is_completed_again_while_its_object_is_there(s3, bucket):
         complete(s3, upload, sent)
 
 
+def join_large(s3, bucket, **algorithm):
+    """Return the bodies of two parts that were joined to the object k, the second the shorter."""
+    bodies = [b"a" * 5 * MIB, b"rest"]
+    made = s3.create_multipart_upload(Bucket=bucket, Key="k", **algorithm)
+    upload = {"Bucket": bucket, "Key": "k", "UploadId": made["UploadId"]}
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        sent = s3.upload_part(**upload, PartNumber=number, Body=body, **algorithm)
+        sums = {name: value for name, value in sent.items() if name.startswith("Checksum")}
+        sums.pop("ChecksumType", None)
+        parts.append({"PartNumber": number, "ETag": sent["ETag"], **sums})
+    complete(s3, upload, *parts)
+    return bodies
+
+
+def test_the_parts_of_an_object_are_read_one_by_one(s3, bucket):
+    bodies = join_large(s3, bucket)
+    whole = 5 * MIB + 4
+    ranges = [f"bytes 0-{5 * MIB - 1}/{whole}", f"bytes {5 * MIB}-{whole - 1}/{whole}"]
+
+    for number, (body, expected) in enumerate(zip(bodies, ranges, strict=True), 1):
+        asked = {"Bucket": bucket, "Key": "k", "PartNumber": number}
+        got, head = s3.get_object(**asked), s3.head_object(**asked)
+        assert got["Body"].read() == body
+        for answer in (got, head):
+            assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206
+            assert (answer["PartsCount"], answer["ContentLength"]) == (2, len(body))
+            assert answer["ResponseMetadata"]["HTTPHeaders"]["content-range"] == expected
+            assert answer["ETag"].endswith('-2"')
+    assert "PartsCount" not in s3.head_object(Bucket=bucket, Key="k")
+
+
+def test_a_part_is_read_with_its_own_checksum(s3, bucket):
+    bodies = join_large(s3, bucket, ChecksumAlgorithm="SHA256")
+    expected = [base64.b64encode(hashlib.sha256(body).digest()).decode() for body in bodies]
+
+    asked = {"Bucket": bucket, "Key": "k", "ChecksumMode": "ENABLED"}
+    heads = [s3.head_object(**asked, PartNumber=number) for number in (1, 2)]
+    assert [head["ChecksumSHA256"] for head in heads] == expected
+    described = s3.get_object_attributes(
+        Bucket=bucket, Key="k", ObjectAttributes=["ObjectParts"], MaxParts=1, PartNumberMarker=1
+    )["ObjectParts"]
+    assert (described["TotalPartsCount"], described["IsTruncated"]) == (2, False)
+    assert described["Parts"] == [{"PartNumber": 2, "Size": 4, "ChecksumSHA256": expected[1]}]
+
+
+def test_an_object_of_one_piece_is_its_only_part(s3, bucket):
+    bodies = join_large(s3, bucket)
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")
+    s3.put_object(Bucket=bucket, Key="empty", Body=b"")
+
+    copy = s3.get_object(Bucket=bucket, Key="copy", PartNumber=1)
+    assert copy["ETag"].strip('"') == hashlib.md5(b"".join(bodies)).hexdigest()  # noqa: S324
+    assert "PartsCount" not in copy
+    assert s3.get_object(Bucket=bucket, Key="empty", PartNumber=1)["ContentLength"] == 0
+    s3.put_object(Bucket=bucket, Key="k", Body=b"new")
+    assert "PartsCount" not in s3.head_object(Bucket=bucket, Key="k", PartNumber=1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        ({"PartNumber": 2}, ("InvalidPartNumber", 416)),
+        ({"PartNumber": 0}, ("InvalidArgument", 400)),
+        ({"PartNumber": 10_001}, ("InvalidArgument", 400)),
+        ({"PartNumber": 1, "Range": "bytes=0-1"}, ("InvalidRequest", 400)),
+    ],
+)
+def test_a_part_that_is_not_there_is_refused(s3, bucket, asked, error):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"one piece")
+    with pytest.raises(ClientError) as caught:
+        s3.get_object(Bucket=bucket, Key="k", **asked)
+    assert code(caught) == error
+
+
 @pytest.mark.parametrize("number", ["0", "10001", "x"])
 def test_a_part_has_a_number_from_1_to_10000(cloud, s3, bucket, number):
     upload = begin(s3, bucket)

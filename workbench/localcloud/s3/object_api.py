@@ -1,5 +1,6 @@
 """S3's operations on objects: put, read, copied, tagged, deleted."""
 
+from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Any, cast
 
@@ -33,7 +34,9 @@ from workbench.localcloud.s3.requests import (
     parse_range,
     parse_tags,
     read_document,
+    read_number,
     read_object_headers,
+    read_part_number,
     read_source,
 )
 from workbench.localcloud.s3.uploads import BodyWriter, StoredBody
@@ -110,14 +113,49 @@ class ObjectApi:
             return Response(error.status, headers=headers)
         headers += [("accept-ranges", "bytes"), *object_headers(found, call.query)]
         wanted = parse_range(call.headers.get("range", ""), found.size)
+        sums = {} if wanted else found.checksums
+        if "partNumber" in call.query:
+            wanted, sums, marks = self._find_part(call, found)
+            headers += marks
         first, length = wanted or (0, found.size)
         if wanted:
             headers.append(("content-range", f"bytes {first}-{first + length - 1}/{found.size}"))
-        elif call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
-            headers += checksum_headers("", found.checksums)
+        if call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+            headers += checksum_headers("", sums)
         body = FilePart(self._objects.path(found).open("rb"), first, length)
         only_head = call.request.method == "HEAD"
         return Response(206 if wanted else 200, body, "", headers, bodiless=only_head)
+
+    def _find_part(
+        self, call: S3Request, found: Object
+    ) -> tuple[tuple[int, int] | None, Mapping[str, str], list[tuple[str, str]]]:
+        """Return first byte and length of the part asked for, its checksums, and the parts' count.
+
+        An object that was put in one piece is its only part, which nothing counts; an empty one has
+        no range.
+
+        Raises:
+            AwsError: There is no such part, or a range is asked for, too.
+        """
+        number, parts = read_part_number(call), self._objects.object_parts(call.bucket, found)
+        if "range" in call.headers:
+            raise AwsError(
+                "InvalidRequest", "Cannot specify both Range header and partNumber query parameter"
+            )
+        if number > max(1, len(parts)):
+            raise AwsError(
+                "InvalidPartNumber",
+                "The requested partnumber is not satisfiable",
+                416,
+                {"PartNumberRequested": number, "ActualPartCount": max(1, len(parts))},
+            )
+        if not parts:
+            return (0, found.size) if found.size else None, found.checksums, []
+        size, sums = parts[number - 1]
+        span = (sum(before for before, _ in parts[: number - 1]), size) if size else None
+        composite = find_type(found.checksums) == "COMPOSITE"
+        marks = [("x-amz-mp-parts-count", str(len(parts)))]
+        return span, sums if composite else {}, marks
 
     async def _describe(self, call: S3Request) -> Response:
         found = self._objects.get(call.bucket, call.key)
@@ -131,7 +169,7 @@ class ObjectApi:
         values: dict[str, Any] = {
             "ETag": found.etag,
             "Checksum": checksum_elements(bare) | kind,
-            "ObjectParts": {"TotalPartsCount": int(found.etag.partition("-")[2] or 0)},
+            "ObjectParts": self._describe_parts(call, found),
             "StorageClass": storage_class(found),
             "ObjectSize": found.size,
         }
@@ -143,6 +181,26 @@ class ObjectApi:
         }
         modified = ("last-modified", formatdate(found.modified, usegmt=True))
         return xml_response("GetObjectAttributesResponse", content, [modified])
+
+    def _describe_parts(self, call: S3Request, found: Object) -> dict[str, Any]:
+        """Return how many parts an object has, and these a page at a time, by their checksums."""
+        content: dict[str, Any] = {"PartsCount": int(found.etag.partition("-")[2] or 0)}
+        if find_type(found.checksums) == "FULL_OBJECT":
+            return content
+        after = read_number(call, "x-amz-part-number-marker", 0)
+        most = read_number(call, "x-amz-max-parts", 1000, 1000)
+        parts = self._objects.object_parts(call.bucket, found)
+        page = list(enumerate(parts, 1))[after : after + most]
+        return content | {
+            "PartNumberMarker": after,
+            "NextPartNumberMarker": page[-1][0] if page else 0,
+            "MaxParts": most,
+            "IsTruncated": after + len(page) < len(parts),
+            "Part": [
+                {"PartNumber": number, "Size": size} | checksum_elements(sums)
+                for number, (size, sums) in page
+            ],
+        }
 
     async def _copy(self, call: S3Request) -> Response:
         source = self.find_source(call)

@@ -25,6 +25,10 @@ bucket TEXT NOT NULL REFERENCES buckets, key TEXT NOT NULL, blob TEXT NOT NULL,
 size INTEGER NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL, headers TEXT NOT NULL,
 checksums TEXT NOT NULL, PRIMARY KEY (bucket, key)
 """
+_JOINED_COLUMNS = """
+bucket TEXT NOT NULL, key TEXT NOT NULL, parts TEXT NOT NULL, PRIMARY KEY (bucket, key),
+FOREIGN KEY (bucket, key) REFERENCES objects ON DELETE CASCADE
+"""
 _UPLOAD_COLUMNS = """
 id TEXT PRIMARY KEY, bucket TEXT NOT NULL REFERENCES buckets, key TEXT NOT NULL,
 started REAL NOT NULL, headers TEXT NOT NULL, algorithm TEXT NOT NULL
@@ -101,6 +105,7 @@ class ObjectStore:
             store, "buckets", _BUCKET_COLUMNS, json=["tags"], options="STRICT"
         )
         self._objects = StoreTable(store, "objects", _OBJECT_COLUMNS, json=["headers", sums])
+        self._joined = StoreTable(store, "joined", _JOINED_COLUMNS, json=["parts"])
         self._uploads = StoreTable(
             store, "uploads", _UPLOAD_COLUMNS, json=["headers"], options="STRICT"
         )
@@ -188,12 +193,22 @@ class ObjectStore:
         row = self._objects.find(_OBJECT, bucket=bucket, key=key)
         return Object(**row) if row else None
 
+    def object_parts(self, bucket: str, found: Object) -> list[tuple[int, dict[str, str]]]:
+        """Return size and checksums of each part that an object was joined from; [] of none."""
+        row = self._joined.find(bucket=bucket, key=found.key)
+        return [(size, sums) for size, sums in row["parts"]] if row else []
+
     def put(self, bucket: str, key: str, body: StoredBody, headers: Mapping[str, str]) -> Object:
         """Save a body as the object of a key, in place of what had it."""
         return self._save(bucket, key, body, headers)
 
     async def copy_body(self, source: Object, algorithm: str = "") -> StoredBody:
-        """Copy the body of an object, with a checksum of an algorithm where it is not ''."""
+        """Copy the body of an object, with a checksum of an algorithm where it is not ''.
+
+        The copy is of one piece, so that what was computed by parts is computed anew.
+        """
+        if "-" in source.etag:
+            return await self.copy_range(source, 0, source.size, algorithm or _only(source))
         path = self.new_path()
         file = self.path(source)
         sums = dict(source.checksums)
@@ -266,6 +281,8 @@ class ObjectStore:
             gone = [] if upload is None else self._delete_upload(upload)
             gone += _blobs(self._objects, bucket=bucket, key=key)
             self._objects.put(bucket=bucket, **asdict(kept))
+            if body.parts:
+                self._joined.put(bucket=bucket, key=key, parts=body.parts)
         self._discard(gone)
         return kept
 
@@ -336,7 +353,8 @@ class ObjectStore:
         each = [part.checksums.get(upload.algorithm, "") for part in chosen]
         if upload.checksum_type == "COMPOSITE" and all(each):
             sums[upload.algorithm] = combine(upload.algorithm, each)
-        return StoredBody(path, sum(part.size for part in chosen), _etag(chosen), sums)
+        parts = [(part.size, part.checksums) for part in chosen]
+        return StoredBody(path, sum(part.size for part in chosen), _etag(chosen), sums, parts)
 
     def complete(self, upload: Upload, body: StoredBody) -> Object:
         """Save what was joined as an object and end the upload.
@@ -429,6 +447,11 @@ def _check_bucket_name(name: str) -> None:
 def _blobs(table: StoreTable, **equal: Any) -> list[str]:  # noqa: ANN401 - what columns hold
     """Return the files that rows name."""
     return [row["blob"] for row in table.rows(["blob"], **equal)]
+
+
+def _only(source: Object) -> str:
+    """Return the algorithm of an object's checksum; "" where it has none."""
+    return next(iter(source.checksums), "")
 
 
 def _etag(parts: list[Part]) -> str:

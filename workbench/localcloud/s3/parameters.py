@@ -85,6 +85,7 @@ def _rows() -> dict[tuple[str, str, str], tuple[str, tuple[str, ...], tuple[str,
     """Return names, queries and headers by method, subject and what else makes the operation."""
     version = ("versionId",)
     lists = (*_LISTED, "max-keys")
+    overrides = (*_OVERRIDES, *version)
     optional = ("x-amz-optional-object-attributes",)  # RestoreStatus, which no object here has
     reads = (*_CONDITIONS, "range", "x-amz-checksum-mode")
     begins = (*_KEPT, "x-amz-checksum-algorithm", "x-amz-checksum-type")
@@ -131,8 +132,10 @@ def _rows() -> dict[tuple[str, str, str], tuple[str, tuple[str, ...], tuple[str,
         ),
         ("PUT", "object", ""): ("PutObject", (), (*_WRITE, *_KEPT, *_SUMS)),
         ("PUT", "object", COPY_SOURCE): ("CopyObject", (), copies),
-        ("GET", "object", ""): ("GetObject", (*_OVERRIDES, *version), reads),
-        ("HEAD", "object", ""): ("HeadObject", (*_OVERRIDES, *version), reads),
+        ("GET", "object", ""): ("GetObject", overrides, reads),
+        ("GET", "object", "partNumber"): ("GetObject", overrides, reads),
+        ("HEAD", "object", ""): ("HeadObject", overrides, reads),
+        ("HEAD", "object", "partNumber"): ("HeadObject", overrides, reads),
         ("DELETE", "object", ""): ("DeleteObject", version, ("if-match",)),
         ("GET", "object", "tagging"): ("GetObjectTagging", version, ()),
         ("PUT", "object", "tagging"): ("PutObjectTagging", version, _SUMS),
@@ -142,7 +145,7 @@ def _rows() -> dict[tuple[str, str, str], tuple[str, tuple[str, ...], tuple[str,
         ("GET", "object", "attributes"): (
             "GetObjectAttributes",
             version,
-            ("x-amz-object-attributes",),
+            ("x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"),
         ),
         ("POST", "object", "uploads"): ("CreateMultipartUpload", (), begins),
         ("PUT", "object", "partNumber&uploadId"): ("UploadPart", (), _SUMS),

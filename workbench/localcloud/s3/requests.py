@@ -212,12 +212,12 @@ def encode_tags(pairs: list[list[str]]) -> str:
 
 
 def read_number(call: S3Request, name: str, default: int, most: int = 10**9) -> int:
-    """Return a number of the query, at most so much.
+    """Return a number of the query, or of a header, at most so much.
 
     Raises:
         AwsError: It is none.
     """
-    text = call.query.get(name) or str(default)
+    text = call.query.get(name) or call.headers.get(name) or str(default)
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
         raise AwsError(
             "InvalidArgument",
@@ -225,6 +225,21 @@ def read_number(call: S3Request, name: str, default: int, most: int = 10**9) -> 
             extra={"ArgumentName": name, "ArgumentValue": text},
         )
     return min(int(text), most)
+
+
+def read_part_number(call: S3Request) -> int:
+    """Return the number of the part that a request names.
+
+    Raises:
+        AwsError: It is none.
+    """
+    number = read_number(call, "partNumber", 0)
+    if not 1 <= number <= 10_000:
+        raise AwsError(
+            "InvalidArgument",
+            "Part number must be an integer between 1 and 10000, inclusive.",
+        )
+    return number
 
 
 def read_object_headers(call: S3Request) -> dict[str, str]:

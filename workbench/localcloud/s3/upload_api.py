@@ -29,6 +29,7 @@ from workbench.localcloud.s3.requests import (
     parse_document,
     read_number,
     read_object_headers,
+    read_part_number,
     read_source_range,
 )
 from workbench.localcloud.s3.uploads import StoredBody
@@ -70,7 +71,7 @@ class UploadApi:
         return xml_response("InitiateMultipartUploadResult", content, marks)
 
     async def _put_part(self, call: S3Request) -> Response:
-        upload, number = self._find_upload(call), _read_part_number(call)
+        upload, number = self._find_upload(call), read_part_number(call)
         sent, _ = find_checksum(call.headers)
         if upload.algorithm and sent != upload.algorithm:
             raise AwsError(
@@ -83,7 +84,7 @@ class UploadApi:
         return Response(200, headers=checksum_headers(part.etag, part.checksums))
 
     async def _copy_part(self, call: S3Request) -> Response:
-        upload, number = self._find_upload(call), _read_part_number(call)
+        upload, number = self._find_upload(call), read_part_number(call)
         source = self._object_api.find_source(call)
         first, length = read_source_range(call, source.size)
         body = await self._objects.copy_range(source, first, length, upload.algorithm)
@@ -221,16 +222,6 @@ class _NamedPart:
     number: int
     etag: str
     checksums: dict[str, str]
-
-
-def _read_part_number(call: S3Request) -> int:
-    number = read_number(call, "partNumber", 0)
-    if not 1 <= number <= 10_000:
-        raise AwsError(
-            "InvalidArgument",
-            "Part number must be an integer between 1 and 10000, inclusive.",
-        )
-    return number
 
 
 def _read_parts(document: ET.Element) -> list[_NamedPart]:

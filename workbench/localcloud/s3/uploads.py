@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -42,12 +42,14 @@ class StoredBody:
         size: In bytes.
         md5: In hexadecimal, as ETags have it.
         checksums: What the client sent, verified, in base64 by algorithm.
+        parts: What it was joined from, in order: size and checksums of each.
     """
 
     path: Path
     size: int
     md5: str
     checksums: Mapping[str, str]
+    parts: Sequence[tuple[int, Mapping[str, str]]] = ()
 
 
 class BodyWriter:
