@@ -265,15 +265,17 @@ class Experiment:
             return measure_ensemble(self._of_ensemble(), cast("Any", on), options, **terms)
         return measure(self._plain(), cast("Any", on), options, **terms)
 
-    def estimate(self, *, drain: float = 60.0) -> "Cost":
+    def estimate(self, *, drain: float = 60.0, scaling: "ScalingPolicy | None" = None) -> "Cost":
         """Return the most that `run` can cost on a cloud that costs money.
 
+        With `scaling`, all instances that the policy may give count all the time, and its alarms.
+
         Raises:
-            InvalidInput: The deployment does not go on a cloud.
+            InvalidInput: The deployment does not go on a cloud, or the policy has no `most`.
         """
         from workbench.measuring.limits import estimate_cost
 
-        return estimate_cost(self._setups(), self.deployment, drain=drain)
+        return estimate_cost(self._setups(), self.deployment, drain=drain, scaling=scaling)
 
     def simulate(
         self,

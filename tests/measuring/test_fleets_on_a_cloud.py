@@ -11,12 +11,14 @@ import workbench as wb
 from tests.measuring.test_on_a_cloud import nothing_left
 from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient
+from workbench.cloud.cost_guard import estimate_max_cost
 from workbench.cloud.deploy import deploy
 from workbench.cloud.ledger import Ledger
 from workbench.deployment.on_premise import OnPremise
 from workbench.errors import CloudError, InvalidInput, NotAvailable, OverBudget
 from workbench.localcloud import LocalCloud
-from workbench.scaling.reactive import TargetTracking
+from workbench.pricing.cost import MONTH, monthly
+from workbench.scaling.reactive import StepScaling, TargetTracking
 from workbench.scaling.schedule import Schedule
 
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -27,6 +29,7 @@ LAMBDA = wb.Lambda(memory_mb=1769, max_concurrency=4, on_limit="queue")
 SERVERLESS = wb.Serverless(memory_mb=2048, max_concurrency=4, on_limit="queue")
 MIXED = wb.MixedFleet(parts=(BASE, OTHER))
 TRACE = wb.poisson(rate=60, duration=0.5, seed=1)
+PAID = Cloud(role="arn:aws:iam::123456789012:role/workbench", image="image")
 
 
 @pytest.fixture(scope="module")
@@ -159,9 +162,52 @@ def test_a_hybrid_is_estimated_as_both_with_all_requests(model):
     parts = [experiment.on(each).estimate().total for each in (BASE, LAMBDA)]
     assert experiment.estimate().total == pytest.approx(sum(parts), rel=1e-4)  # bytes are shared
 
-    paid = Cloud(role="arn:aws:iam::123456789012:role/workbench", image="image")
     with pytest.raises(OverBudget):
-        experiment.run(paid, budget=1e-6, yes=True)
+        experiment.run(PAID, budget=1e-6, yes=True)
+
+
+@pytest.mark.parametrize("deployment", [BASE, hybrid()], ids=["alone", "hybrid"])
+@pytest.mark.parametrize(
+    ("policy", "what", "month"),
+    [
+        (TargetTracking(target=600, most=4), "cloudwatch alarm", 0.2),
+        (
+            StepScaling(metric="backlog without capacity", threshold=1, most=4),
+            "cloudwatch alarm",
+            0.1,
+        ),
+        (
+            TargetTracking.high_resolution(target=2, most=4),
+            "cloudwatch alarm high resolution",
+            0.6,
+        ),
+        (ByRequests(2), "", 0.0),
+    ],
+    ids=["tracking", "steps", "high resolution", "the run's own"],
+)
+def test_what_is_scaled_is_estimated_at_its_largest_with_its_alarms(
+    model, deployment, policy, what, month
+):
+    experiment = wb.Experiment(model, deployment, TRACE)
+    cost = experiment.estimate(scaling=policy)
+    alarms = [item for item in cost.items if item.what.startswith("cloudwatch")]
+
+    assert [item.what for item in alarms] == ([what] if what else [])
+    assert monthly(alarms, TRACE.duration + 60) == pytest.approx(month)
+    largest = experiment.on(deployment.with_scale(policy.most)).estimate()
+    assert cost.total == pytest.approx(largest.total + sum(item.dollars for item in alarms))
+
+
+def test_a_hybrid_is_agreed_to_with_the_alarms_of_its_scaling(model):
+    policy = TargetTracking(target=600, most=2)
+    without = estimate_max_cost(hybrid().with_scale(2), MONTH, calls=1).total
+    terms = {"budget": without, "expected": MONTH, "calls": 1, "yes": True}
+
+    with (
+        pytest.raises(OverBudget, match="budget"),
+        deploy(model, hybrid(), PAID, scaling=policy, **terms),
+    ):
+        pytest.fail("nothing may be made")
 
 
 def test_a_hybrid_that_stays_and_whose_base_is_never_full_never_spills(cloud, model):

@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -15,10 +16,13 @@ from workbench.cloud.adapters.base import ADAPTERS, WatchedMetric
 from workbench.cloud.adapters.endpoint import VARIANT
 from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient
+from workbench.cloud.cost_guard import estimate_max_cost
 from workbench.cloud.ledger import LedgerEntry
+from workbench.cloud.monthly import monthly_items
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
+from workbench.pricing.cost import Cost, Items
 from workbench.scaling.base import ScalingPolicy
 from workbench.scaling.reactive import StepScaling, TargetTracking
 from workbench.scaling.schedule import Schedule
@@ -184,13 +188,41 @@ def dimension(deployment: Deployment) -> str:
     return _DIMENSIONS[deployment.scaled_by]
 
 
-def count_alarms(policy: ScalingPolicy | None) -> int:
-    """Return how many alarms of CloudWatch a policy has, which are paid for.
+def alarm_items(policy: ScalingPolicy | None, seconds: float, *, region: str) -> Items:
+    """Return what the alarms of CloudWatch by which AWS carries out a policy cost in `seconds`.
 
-    >>> count_alarms(TargetTracking(target=600)), count_alarms(None)
-    (2, 0)
+    A policy by concurrency looks every 10 s, which takes alarms of high resolution (Amazon
+    CloudWatch's pricing).
+
+    >>> [item] = alarm_items(TargetTracking(target=600), 3600.0, region="us-east-1")
+    >>> item.what, item.unit, round(item.quantity * 730, 2)
+    ('cloudwatch alarm', 'alarm-month', 2.0)
+    >>> alarm_items(None, 3600.0, region="us-east-1")
+    ()
     """
-    return 2 if isinstance(policy, TargetTracking) else int(isinstance(policy, StepScaling))
+    if not isinstance(policy, TargetTracking | StepScaling):
+        return ()
+    kind = "alarm high resolution" if policy.metric == "concurrency" else "alarm"
+    return monthly_items(kind, region, 2 if isinstance(policy, TargetTracking) else 1, seconds)
+
+
+def estimate_scaled(
+    deployment: Deployment,
+    policy: ScalingPolicy | None,
+    seconds: float,
+    *,
+    region: str = "us-east-1",
+    calls: int | None = None,
+    bytes_in: float = 0.0,
+) -> Cost:
+    """Return the most that a deployment can cost in `seconds` whose size follows a policy, if any.
+
+    Raises:
+        InvalidInput: The policy does not say how many instances it may give the deployment.
+    """
+    largest = expand_to_max(deployment, policy)
+    cost = estimate_max_cost(largest, seconds, calls=calls, bytes_in=bytes_in)
+    return replace(cost, items=cost.items + alarm_items(policy, seconds, region=region))
 
 
 def register(

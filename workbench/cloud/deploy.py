@@ -22,11 +22,12 @@ from workbench.cloud.adapters.base import ADAPTERS, CallTarget, Creation, adapte
 from workbench.cloud.autoscaling import (
     InstanceCounter,
     RegisteredPolicy,
+    alarm_items,
     begin_schedule,
     check_scaling,
-    count_alarms,
     deregister,
     dimension,
+    estimate_scaled,
     expand_to_max,
     is_registered,
     list_activities,
@@ -34,13 +35,14 @@ from workbench.cloud.autoscaling import (
 )
 from workbench.cloud.aws import Cloud, role_of
 from workbench.cloud.client import CloudClient, ignore_missing
-from workbench.cloud.cost_guard import confirm_cost, estimate_max_cost, hourly_cost
+from workbench.cloud.cost_guard import confirm_cost, hourly_cost
 from workbench.cloud.ledger import Ledger, LedgerEntry
-from workbench.cloud.monthly import KINDS, end_monthly, list_monthly, monthly_items
+from workbench.cloud.monthly import KINDS, end_monthly, list_monthly
 from workbench.deployment.base import Deployment
 from workbench.deployment.composite import Composite
 from workbench.deployment.platforms import OnDemandPlatform
 from workbench.errors import CloudError, InvalidInput, NotFound, Unreachable, WorkbenchError
+from workbench.pricing.cost import HOUR, total
 from workbench.registry.model import Model
 from workbench.scaling.base import ScalingPolicy, require_policy
 from workbench.scaling.schedule import Schedule
@@ -166,25 +168,25 @@ class DeployTerms:
         rest = {"libraries": self.libraries, "ledger": self.ledger, "stopped": self.stopped}
         return {"yes": True, "notify": lambda _: None, **rest}
 
-    def confirm(self, deployment: Deployment, cloud: Cloud, *, alarms: int = 0) -> None:
+    def confirm(
+        self, deployment: Deployment, cloud: Cloud, scaling: ScalingPolicy | None = None
+    ) -> None:
         """Estimate the most that a deployment can cost, and require that this is agreed to.
-
-        `alarms` counts those that its scaling has.
 
         Raises:
             NotAvailable: Nobody agreed to the cost.
             OverBudget: It may cost more than the budget.
         """
-        cost = estimate_max_cost(
+        cost = estimate_scaled(
             deployment,
+            scaling,
             positive("expected", self.expected, "seconds"),
+            region=cloud.region,
             calls=self.calls,
             bytes_in=self.bytes_in,
         )
-        more = monthly_items("alarm", cloud.region, alarms, self.expected)
-        cost = replace(cost, items=cost.items + more)
         agreed: dict[str, Any] = {"budget": self.budget, "yes": self.yes, "notify": self.notify}
-        confirm_cost(cost, deployment, cloud, **agreed)
+        confirm_cost(cost, expand_to_max(deployment, scaling), cloud, **agreed)
 
 
 @overload
@@ -301,12 +303,12 @@ def _deploy_model(
         check(deployment, scaling, cloud)
     largest = expand_to_max(deployment, scaling)
     role, image = role_of(cloud), adapter.image(cloud, terms.libraries)
-    terms.confirm(largest, cloud, alarms=count_alarms(scaling))
+    terms.confirm(deployment, cloud, scaling)
     adapter.check_quota(largest, cloud)
     ledger = terms.ledger
     with CloudClient(cloud, terms.stopped) as aws:
-        scales = dimension(deployment) if registered else ""
-        entry = open_entry(aws, model, largest, ledger, kind=adapter.ledger_kind, scales=scales)
+        kind = adapter.ledger_kind
+        entry = open_entry(aws, model, largest, ledger, kind=kind, scaling=scaling)
         with ensure_teardown([entry], ledger):
             creation = Creation(
                 aws=aws,
@@ -400,17 +402,18 @@ def open_entry(
     ledger: Ledger,
     *,
     kind: str,
-    scales: str = "",
+    scaling: ScalingPolicy | None = None,
 ) -> LedgerEntry:
     """Return the entry of what is about to be made, which the ledger has."""
+    alarms = alarm_items(scaling, HOUR, region=aws.cloud.region)
     entry = LedgerEntry(
         name=f"workbench-{model.group[:36]}-{secrets.token_hex(4)}",
         bucket=aws.bucket(),
         what=deployment.label,
-        hourly=hourly_cost(deployment),
+        hourly=hourly_cost(deployment) + total(alarms),
         cloud=aws.cloud.value(),
         kind=kind,
-        scales=scales,
+        scales=dimension(deployment) if scaling is not None and is_registered(scaling) else "",
     )
     ledger.write(entry)
     return entry

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from workbench.cloud.adapters.base import adapter_of
-from workbench.cloud.autoscaling import expand_to_max
 from workbench.cloud.aws import Cloud
 from workbench.cloud.controller import variant_weight
 from workbench.cloud.deploy import (
@@ -64,7 +63,7 @@ def deploy_fleet(
         raise InvalidInput(f"{deployment.label} is an ensemble's: deploy(ensemble, cloud).")
     for part in deployment.simple_parts:
         adapter_of(part).check(part)
-    terms.confirm(expand_to_max(deployment, scaling), cloud)
+    terms.confirm(deployment, cloud, scaling)
     base = deployment.base if isinstance(deployment, Hybrid) else deployment
     with contextlib.ExitStack() as stack:
         overflow = [

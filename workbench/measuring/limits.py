@@ -2,23 +2,32 @@
 
 from collections.abc import Sequence
 
+from workbench.cloud.autoscaling import estimate_scaled
 from workbench.cloud.cost_guard import START_AND_STOP_SECONDS, check_payload, estimate_max_cost
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import JobPlatform
 from workbench.measuring.setup import Setup
 from workbench.measuring.transform_run import jobs_of
 from workbench.pricing.cost import Cost
+from workbench.scaling.base import ScalingPolicy
 
 _HEADER_BYTES = 128  # NumPy's format puts this much before the rows of a batch
 
 
-def estimate_cost(setups: Sequence[Setup], deployment: Deployment, *, drain: float) -> Cost:
+def estimate_cost(
+    setups: Sequence[Setup],
+    deployment: Deployment,
+    *,
+    drain: float,
+    scaling: ScalingPolicy | None,
+) -> Cost:
     """Return the most that a run can cost on a cloud that costs money.
 
     Args:
         setups: What is measured: of an ensemble each member, as if it got all requests.
         deployment: Where, all members together.
         drain: Seconds that answers are awaited after the end of the trace.
+        scaling: What its size follows, if anything.
 
     Raises:
         InvalidInput: The deployment does not go on a cloud.
@@ -27,8 +36,12 @@ def estimate_cost(setups: Sequence[Setup], deployment: Deployment, *, drain: flo
         return estimate_max_cost(deployment, seconds_of_jobs(setups[0]))
     trace = setups[0].trace
     bytes_in = sum(map(bytes_of_trace, setups))
-    return estimate_max_cost(
-        deployment, trace.duration + drain, calls=len(trace), bytes_in=bytes_in
+    return estimate_scaled(
+        deployment,
+        scaling,
+        trace.duration + drain,
+        calls=len(trace),
+        bytes_in=bytes_in,
     )
 
 

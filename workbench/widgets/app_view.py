@@ -291,7 +291,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         if self.target.value is None:
             raise InvalidInput(self.target.error)
         length = describe_length(experiment.here.trace.duration)
-        return f"{length} {self.target.value.terms(experiment)}".strip()
+        terms = self.target.value.terms(experiment, self.scaling.value.policy)
+        return f"{length} {terms}".strip()
 
     def _save_views(self, _change: object = None) -> None:
         """Leave in the notebook what results, plan and monitor show."""

@@ -15,6 +15,7 @@ from workbench.experiment import Experiment
 from workbench.files import runs_folder
 from workbench.formatting import dollars
 from workbench.run import Run
+from workbench.scaling.base import ScalingPolicy
 from workbench.validation import not_negative
 from workbench.widgets.form import choice, number, text
 from workbench.widgets.pickers import Picker
@@ -31,7 +32,7 @@ class ThisMachine:
     preparing: ClassVar[str] = "the model is being loaded"
     stopping: ClassVar[str] = "what was answered is kept"
 
-    def terms(self, _experiment: Experiment) -> str:
+    def terms(self, _experiment: Experiment, _scaling: ScalingPolicy | None = None) -> str:
         """Return what has to be agreed to: nothing."""
         return ""
 
@@ -114,7 +115,7 @@ class OnAWS:
         )
         return f"run = experiment.run(wb.aws({arguments}), budget={self.budget!r}, yes=True)"
 
-    def terms(self, experiment: Experiment) -> str:
+    def terms(self, experiment: Experiment, scaling: ScalingPolicy | None = None) -> str:
         """Return what has to be agreed to; AWS is not asked.
 
         Raises:
@@ -122,7 +123,7 @@ class OnAWS:
             OverBudget: It can cost more than the budget.
             InvalidInput: The experiment does not go on a cloud.
         """
-        cloud, cost = self.cloud, experiment.estimate()
+        cloud, cost = self.cloud, experiment.estimate(scaling=scaling)
         role_of(cloud)
         image_of(cloud)
         return describe_cost(cost, experiment.deployment, cloud, budget=self.budget)
