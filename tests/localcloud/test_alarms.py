@@ -9,9 +9,9 @@ import pytest
 
 from workbench.localcloud.cloudwatch.alarms import Alarms, build_message
 from workbench.localcloud.cloudwatch.metrics import Metrics
-from workbench.localcloud.cloudwatch.tags import ResourceTags
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.tags import Tags
 
 NOON = 1_800_000_000
 WATCHED = {"Namespace": "Mine", "MetricName": "Load"}
@@ -269,20 +269,21 @@ def test_deleted_alarms_are_gone(watch):
 def test_tags_of_an_alarm_are_those_it_was_made_with_and_more(tmp_path):
     with closing(Store(tmp_path)) as store:
         alarms = Alarms(store, Metrics(store))
-        tags = ResourceTags(store)
-        operations = tags.operations(lambda arn: any(arn == a["AlarmArn"] for a in alarms.all()))
+        tags = Tags(store)
+        names = ("TagResource", "ListTagsForResource", "UntagResource")
+        operations = tags.operations(names, member="ResourceARN")
         call = lambda name, **params: asyncio.run(operations[name](params))  # noqa: E731
         given = {"Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 1.0}
         given |= WATCHED | {"AlarmName": "a", "ComparisonOperator": "GreaterThanThreshold"}
         arn = alarms.put(given | {"Tags": [{"Key": "workbench", "Value": "1"}]})
         alarms.put(given | {"Tags": [{"Key": "later", "Value": "ignored"}]})
         call("TagResource", ResourceARN=arn, Tags=[{"Key": "who", "Value": "me"}])
-        assert tags.of(arn) == {"workbench": "1", "who": "me"}
+        assert [each["Key"] for each in tags.of(arn)] == ["who", "workbench"]
         call("UntagResource", ResourceARN=arn, TagKeys=["who", "nothing"])
         assert call("ListTagsForResource", ResourceARN=arn)["Tags"] == [
             {"Key": "workbench", "Value": "1"}
         ]
         alarms.delete("a")
-        assert tags.of(arn) == {}
-        with pytest.raises(AwsError, match="There is no"):
+        assert tags.of(arn) == []
+        with pytest.raises(AwsError, match="Could not find"):
             call("TagResource", ResourceARN=arn, Tags=[])

@@ -22,7 +22,6 @@ from workbench.localcloud.cloudwatch.statistics import (
     parse_statistic,
     summarize_by_period,
 )
-from workbench.localcloud.cloudwatch.tags import ResourceTags
 from workbench.localcloud.core.paging import MAX_POSITION, Pager
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
@@ -34,6 +33,7 @@ from workbench.localcloud.core.protocol import (
     now,
 )
 from workbench.localcloud.core.store import Store, StoreTable
+from workbench.localcloud.core.tags import Tags
 
 Alarm = dict[str, Any]
 """What DescribeAlarms says of an alarm."""
@@ -122,7 +122,7 @@ class Alarms:
         self._metrics = metrics
         self._on_change = on_change
         self._clock = clock
-        self._tags = ResourceTags(store)
+        self._tags = Tags(store)
         self._handlers: dict[str, ActionHandler] = {}
         self._last_actions: dict[str, float] = {}
         columns = "name TEXT PRIMARY KEY, content TEXT NOT NULL"
@@ -179,7 +179,7 @@ class Alarms:
             del content["Dimensions"]
         with self._store.write():
             if not former:  # of one that exists, AWS takes no notice of them
-                self._tags.add(str(content["AlarmArn"]), alarm.get("Tags", []))
+                self._tags.begin(str(content["AlarmArn"]), alarm.get("Tags", []))
             self._save(content)
         done = "updated" if former else "created"
         self._add_history(
@@ -190,7 +190,7 @@ class Alarms:
     def delete(self, name: str) -> None:
         """Forget an alarm; its history stays."""
         if alarm := self._find(name):
-            self._tags.drop(alarm["AlarmArn"])
+            self._tags.end(alarm["AlarmArn"])
         self._alarms.remove(name=name)
         self._last_actions.pop(name, None)
         self._add_history(

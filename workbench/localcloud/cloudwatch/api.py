@@ -20,7 +20,6 @@ from workbench.localcloud.cloudwatch.statistics import (
     parse_statistic,
     summarize_by_period,
 )
-from workbench.localcloud.cloudwatch.tags import ResourceTags
 from workbench.localcloud.core import validation
 from workbench.localcloud.core.dispatch import JsonService
 from workbench.localcloud.core.formats import find_protocol, refuse
@@ -32,6 +31,7 @@ from workbench.localcloud.core.protocol import (
     now,
 )
 from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.tags import Tags
 from workbench.modelserver.http import Request, Response
 
 MAX_DATA_POINTS = 100_800
@@ -76,10 +76,10 @@ class CloudWatch:
             "ListMetrics": self._list,
             **dashboards.operations(),
             **alarms.operations(),
-            **ResourceTags(store).operations(
-                lambda arn: (
-                    any(each["AlarmArn"] == arn for each in alarms.all()) or dashboards.exists(arn)
-                )
+            **Tags(store).operations(
+                ("TagResource", "ListTagsForResource", "UntagResource"),
+                member="ResourceARN",
+                missing=("ResourceNotFoundException", 404),
             ),
         }
         self._service = JsonService("cloudwatch", operations)

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from workbench.localcloud.cloudwatch.tags import ResourceTags
 from workbench.localcloud.core.protocol import AwsError, Operation, arn, now
 from workbench.localcloud.core.store import Store, StoreTable
+from workbench.localcloud.core.tags import Tags
 
 _COLUMNS = "name TEXT PRIMARY KEY, arn TEXT NOT NULL, body TEXT NOT NULL, modified REAL NOT NULL"
 
@@ -16,7 +16,7 @@ class Dashboards:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._dashboards = StoreTable(store, "dashboards", _COLUMNS)
-        self._tags = ResourceTags(store)
+        self._tags = Tags(store)
 
     def exists(self, arn: str) -> bool:
         """Whether there is a dashboard of this ARN."""
@@ -45,7 +45,7 @@ class Dashboards:
         arn = _dashboard(name)
         with self._store.write():
             if not self.exists(arn):
-                self._tags.add(arn, params.get("Tags", []))
+                self._tags.begin(arn, params.get("Tags", []))
             self._dashboards.put(name=name, arn=arn, body=body, modified=now())
         return {"DashboardValidationMessages": []}
 
@@ -78,7 +78,7 @@ class Dashboards:
             self._get_dashboard(name)
         with self._store.write():
             for name in params["DashboardNames"]:
-                self._tags.drop(_dashboard(name))
+                self._tags.end(_dashboard(name))
                 self._dashboards.remove(name=name)
         return {}
 

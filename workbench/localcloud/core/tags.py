@@ -1,4 +1,4 @@
-"""Tags of SageMaker's resources: AddTags, ListTags, DeleteTags, and what makes and ends them."""
+"""Tags of whatever has an ARN: what makes, lists and ends them, for services to answer with."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -27,9 +27,46 @@ class Tags:
         self._store = store
         store.db.executescript(_SCHEMA)
 
-    def operations(self) -> dict[str, Operation]:
-        """Return the operations that this answers, by name."""
-        return {"AddTags": self._add, "ListTags": self._list, "DeleteTags": self._delete}
+    def operations(
+        self,
+        names: tuple[str, str, str] = ("AddTags", "ListTags", "DeleteTags"),
+        *,
+        member: str = "ResourceArn",
+        missing: tuple[str, int] = ("ResourceNotFound", 400),
+    ) -> dict[str, Operation]:
+        """Return a service's operations that this answers, by name.
+
+        Args:
+            names: What it calls adding, listing and deleting.
+            member: Where a request has the ARN.
+            missing: Code and status of the error that there is no such resource.
+        """
+
+        def find(params: Mapping[str, Any]) -> str:
+            arn = str(params[member])
+            query = "SELECT 1 FROM tagged WHERE arn = ?"
+            if self._store.db.execute(query, (arn,)).fetchone() is None:
+                code, status = missing
+                raise AwsError(code, f"Could not find the resource {arn}.", status)
+            return arn
+
+        async def add(params: dict[str, Any]) -> dict[str, Any]:
+            arn = find(params)
+            with self._store.write():
+                self._put(arn, params["Tags"])
+            return {"Tags": self.of(arn)}
+
+        async def list_all(params: dict[str, Any]) -> dict[str, Any]:
+            return {"Tags": self.of(find(params))}
+
+        async def delete(params: dict[str, Any]) -> dict[str, Any]:
+            arn = find(params)
+            with self._store.write() as db:
+                pairs = [(arn, key) for key in params["TagKeys"]]
+                db.executemany("DELETE FROM tags WHERE arn = ? AND key = ?", pairs)
+            return {}
+
+        return dict(zip(names, (add, list_all, delete), strict=True))
 
     def begin(self, arn: str, tags: Iterable[Mapping[str, str]] = ()) -> None:
         """Take in a new resource with its tags; call it in the transaction that makes it.
@@ -52,28 +89,6 @@ class Tags:
             "SELECT key, value FROM tags WHERE arn = ? ORDER BY key", (arn,)
         )
         return [{"Key": key, "Value": value} for key, value in rows]
-
-    async def _add(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        arn = self._check_arn(parameters)
-        with self._store.write():
-            self._put(arn, parameters["Tags"])
-        return {"Tags": self.of(arn)}
-
-    async def _list(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        return {"Tags": self.of(self._check_arn(parameters))}
-
-    async def _delete(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        arn = self._check_arn(parameters)
-        with self._store.write() as db:
-            pairs = [(arn, key) for key in parameters["TagKeys"]]
-            db.executemany("DELETE FROM tags WHERE arn = ? AND key = ?", pairs)
-        return {}
-
-    def _check_arn(self, parameters: Mapping[str, Any]) -> str:
-        arn = str(parameters["ResourceArn"])
-        if self._store.db.execute("SELECT 1 FROM tagged WHERE arn = ?", (arn,)).fetchone() is None:
-            raise AwsError("ResourceNotFound", f"Could not find the resource {arn}.")
-        return arn
 
     def _put(self, arn: str, tags: Iterable[Mapping[str, str]]) -> None:
         pairs = [(tag["Key"], tag["Value"]) for tag in tags]
