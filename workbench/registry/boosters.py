@@ -152,7 +152,7 @@ def check_categories(estimator: Any) -> None:  # noqa: ANN401
 def name_features(estimator: Any) -> list[str]:  # noqa: ANN401
     """Return the columns that an estimator was fitted on, in its order; [] where it knows none."""
     inner = getattr(estimator, "best_estimator_", None)
-    if inner is None and getattr(estimator, "steps", ()):
+    if inner is None and hasattr(estimator, "steps"):
         inner = estimator.steps[0][1]
     names = getattr(estimator, "feature_names_in_", None)
     if names is None and inner is not None:
