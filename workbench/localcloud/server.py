@@ -58,6 +58,7 @@ from workbench.localcloud.s3.api import S3
 from workbench.localcloud.sagemaker.async_endpoints import AsyncInvoker
 from workbench.localcloud.sagemaker.async_metrics import AsyncMetrics
 from workbench.localcloud.sagemaker.async_queue import AsyncQueue
+from workbench.localcloud.sagemaker.data_capture import DataCapture
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.invoke import EndpointInvoker
 from workbench.localcloud.sagemaker.model_packages import Packages
@@ -88,7 +89,10 @@ class Dispatcher:
         self._hosting = EndpointApi(store, self._s3, packages, store.path / "hosting", settings)
         self._log_writer = LogWriter(store)
         self._monitoring = Monitoring(store, self._hosting, self._log_writer)
-        self._invoking = EndpointInvoker(self._hosting, record=self._monitoring.metering.record)
+        self._capture = DataCapture(store, self._s3.objects)
+        self._invoking = EndpointInvoker(
+            self._hosting, record=self._monitoring.metering.record, capture=self._capture
+        )
         self._jobs = TransformJobApi(
             store,
             self._s3,
@@ -162,6 +166,7 @@ class Dispatcher:
         await self._asynchronous.close()
         await self._jobs.close()
         await self._hosting.close()
+        await self._capture.close()
         await self._monitoring.close()
 
     def handle(self, request: Request, reply: Reply) -> None:

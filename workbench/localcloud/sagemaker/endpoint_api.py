@@ -104,6 +104,7 @@ class EndpointApi:
                 kept.facts["LastModifiedTime"],
                 deployment=kept.facts["LastDeploymentConfig"],
                 async_config=kept.facts.get("AsyncInferenceConfig"),
+                capture=kept.facts.get("DataCaptureConfig"),
             )
             self._endpoints[kept.name] = endpoint
             self._resume(endpoint, kept.facts)
@@ -140,6 +141,7 @@ class EndpointApi:
         endpoint = Endpoint(name, added.arn, config, added.created, added.created)
         endpoint.deployment = params.get("DeploymentConfig")
         endpoint.async_config = self._definitions.async_config(config)
+        endpoint.capture = self._definitions.capture(config)
         variants = self._create_variants(endpoint, wanted)
         endpoint.pending = _describe_pending(config, variants)
         self._endpoints[name] = endpoint
@@ -189,7 +191,8 @@ class EndpointApi:
             endpoint.deployment = params.get("DeploymentConfig")
         endpoint.pending = _describe_pending(config, variants)
         self._set_status(endpoint, "Updating")
-        self._tasks.start(self._swap_variants(endpoint, config, variants, asynchronous))
+        configs = asynchronous, self._definitions.capture(config)
+        self._tasks.start(self._swap_variants(endpoint, config, variants, configs))
         return {"EndpointArn": endpoint.arn}
 
     async def _update_weights_and_capacities(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -226,7 +229,7 @@ class EndpointApi:
         endpoint: Endpoint,
         config: str,
         variants: list[Variant],
-        asynchronous: dict[str, Any] | None,
+        configs: tuple[dict[str, Any] | None, dict[str, Any] | None],
     ) -> None:
         try:
             await start_all(variants)
@@ -235,7 +238,7 @@ class EndpointApi:
             return
         former, endpoint.variants = endpoint.variants, variants
         endpoint.config = config
-        endpoint.async_config = asynchronous
+        endpoint.async_config, endpoint.capture = configs
         self._set_status(endpoint, "InService")
         await close_all((variant.fleet for variant in former), drain=True)
 

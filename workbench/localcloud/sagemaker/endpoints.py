@@ -88,7 +88,8 @@ class Variant:
 class Endpoint:
     """An endpoint: `variants` answer its requests; before it was in service, there are none.
 
-    `asynchronous` is its AsyncInferenceConfig; None: it answers at once.
+    `async_config` is its AsyncInferenceConfig; None: it answers at once. `capture` is its
+    DataCaptureConfig, if any.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Endpoint:
     variants: list[Variant] = field(default_factory=list)
     pending: Facts | None = None
     async_config: Facts | None = None
+    capture: Facts | None = None
     stable: asyncio.Event = field(default_factory=asyncio.Event)
 
     def set_status(self, status: str, reason: str = "") -> None:
@@ -144,6 +146,7 @@ class Endpoint:
             "LastModifiedTime": self.modified,
             "LastDeploymentConfig": self.deployment,
             "AsyncInferenceConfig": self.async_config,
+            "DataCaptureConfig": self.capture,
             "Variants": [variant.to_facts() for variant in variants],
         }
 
@@ -157,6 +160,7 @@ class Endpoint:
             "LastDeploymentConfig": self.deployment,
             "PendingDeploymentSummary": self.pending,
             "AsyncInferenceConfig": self.async_config,
+            "DataCaptureConfig": self.capture and _describe_capture(self.capture),
         }
         return {name: value for name, value in facts.items() if value}
 
@@ -177,6 +181,18 @@ class Endpoint:
             "status": self.status,
             "variants": [variant.state() for variant in self.variants],
         }
+
+
+def _describe_capture(config: Facts) -> Facts:
+    """Return what DescribeEndpoint says of a DataCaptureConfig."""
+    enabled = bool(config.get("EnableCapture"))
+    return {
+        "EnableCapture": enabled,
+        "CaptureStatus": "Started" if enabled else "Stopped",
+        "CurrentSamplingPercentage": config["InitialSamplingPercentage"],
+        "DestinationS3Uri": config["DestinationS3Uri"],
+        "KmsKeyId": "",
+    }
 
 
 async def start_all(variants: Iterable[Variant]) -> None:

@@ -9,7 +9,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
 from workbench.localcloud.core.protocol import (
@@ -20,8 +20,9 @@ from workbench.localcloud.core.protocol import (
     not_implemented_error,
     parse_scope,
 )
+from workbench.localcloud.sagemaker.data_capture import DataCapture
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
-from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
+from workbench.localcloud.sagemaker.endpoints import Endpoint, Facts, Variant
 from workbench.localcloud.sagemaker.metering import Invocation
 from workbench.modelserver.http import Reply, Request, Response
 
@@ -68,6 +69,7 @@ class EndpointInvoker:
     Args:
         hosting: Knows the endpoints.
         record: Called with each invocation that reached a variant, once it is answered.
+        capture: Takes what endpoints capture.
         generator: Draws variants by weight.
     """
 
@@ -76,10 +78,12 @@ class EndpointInvoker:
         hosting: EndpointApi,
         *,
         record: Callable[[Invocation], None] | None = None,
+        capture: DataCapture | None = None,
         generator: random.Random | None = None,
     ) -> None:
         self._hosting = hosting
         self._record = record
+        self._capture = capture
         self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
         self._ids = itertools.count()
         self._run = secrets.token_hex(6)
@@ -142,6 +146,24 @@ class EndpointInvoker:
         if self._record is not None:
             self._record(invocation)
 
+    def capture(self, call: "_PendingInvocation", config: Facts, response: Response) -> None:
+        """Capture a request and its answer."""
+        if self._capture is None:
+            return
+        headers = call.request.headers
+        attributes: Facts = {}
+        if custom := headers.get(_CUSTOM_ATTRIBUTES):
+            attributes["customAttributes"] = [custom]
+        if inference := headers.get(f"{_PREFIX}inference-id"):
+            attributes["inferenceId"] = inference
+        self._capture.take(
+            config,
+            f"{call.endpoint.name}/{call.variant.name}",
+            (bytes(call.request.body), headers.get("content-type", "")),
+            (cast("bytes", response.body), response.content_type),
+            attributes,
+        )
+
     def next_id(self) -> str:
         """Return the id of a request."""
         return f"{self._run}-{next(self._ids)}"
@@ -176,6 +198,8 @@ class _PendingInvocation(NamedTuple):
         headers += _times(exchange, model, overhead)
         response.headers = headers
         self.reply(response)
+        if self.endpoint.capture and not error:
+            self.invoker.capture(self, self.endpoint.capture, response)
         self.invoker.record(
             Invocation(
                 endpoint=self.endpoint.name,

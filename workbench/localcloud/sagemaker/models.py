@@ -34,7 +34,6 @@ MEMORY_SIZES = (1024, 2048, 3072, 4096, 5120, 6144)
 _UNSUPPORTED_CONFIG_MEMBERS = {
     "ShadowProductionVariants": "A shadow variant (ShadowProductionVariants)",
     "ExplainerConfig": "An explainer (ExplainerConfig)",
-    "DataCaptureConfig": "Data capture (DataCaptureConfig)",
 }
 _UNSUPPORTED_VARIANT_MEMBERS = {
     "InstancePools": "Several instance types in one variant (InstancePools)",
@@ -96,6 +95,14 @@ class ModelApi:
             AwsError: The configuration is gone.
         """
         return self._resources.get("endpoint-config", config).facts.get("AsyncInferenceConfig")
+
+    def capture(self, config: str) -> dict[str, Any] | None:
+        """Return a configuration's DataCaptureConfig; None: its endpoints capture nothing.
+
+        Raises:
+            AwsError: The configuration is gone.
+        """
+        return self._resources.get("endpoint-config", config).facts.get("DataCaptureConfig")
 
     def container(self, model: str) -> dict[str, Any]:
         """Return the container that runs a model: image, where the model lies, environment.
@@ -197,6 +204,8 @@ class ModelApi:
         _check_mixture(variants)
         if "AsyncInferenceConfig" in facts:
             _check_asynchronous(facts["AsyncInferenceConfig"], variants)
+        if "DataCaptureConfig" in facts:
+            _check_capture(facts, variants)
         facts["ProductionVariants"] = [{"InitialVariantWeight": 1.0} | each for each in variants]
         made = self._resources.add("endpoint-config", facts["EndpointConfigName"], facts, tags)
         return {"EndpointConfigArn": made.arn}
@@ -318,6 +327,17 @@ def _check_asynchronous(config: Mapping[str, Any], variants: Iterable[Mapping[st
     for member in ("S3OutputPath", "S3FailurePath"):
         if member in output:
             split_s3(member, output[member])
+
+
+def _check_capture(facts: Mapping[str, Any], variants: Iterable[Mapping[str, Any]]) -> None:
+    config = facts["DataCaptureConfig"]
+    if any(variant.get("ServerlessConfig") for variant in variants):
+        raise validation_error("A serverless variant cannot have a DataCaptureConfig.")
+    if "AsyncInferenceConfig" in facts:
+        raise not_implemented_error("Data capture (DataCaptureConfig) of asynchronous endpoints")
+    if config.get("KmsKeyId"):
+        raise not_implemented_error("Encryption of captured data (KmsKeyId)")
+    split_s3("DestinationS3Uri", config["DestinationS3Uri"])
 
 
 def split_s3(member: str, url: str) -> tuple[str, str]:

@@ -1,0 +1,139 @@
+"""Data capture: what real-time endpoints are asked and answer, as JSON Lines in S3.
+
+Names of objects and members are those of SageMaker's developer guide, "Capture data from real-time
+endpoint" (read as of 2026-11-30): `<destination>/<endpoint>/<variant>/yyyy/mm/dd/hh/<file>.jsonl`.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+import random
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from workbench.localcloud.core.protocol import AwsError
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.tasks import TaskSet
+from workbench.localcloud.s3.objects import ObjectStore
+from workbench.localcloud.s3.uploads import BodyWriter
+from workbench.localcloud.sagemaker.models import split_s3
+
+_FLUSH_SECONDS = 1.0  # records wait so long for others of their file; AWS does not say how long
+_PLAIN = {"CsvContentTypes": ("CSV", "text/csv"), "JsonContentTypes": ("JSON", "application/json")}
+
+_log = logging.getLogger("workbench.localcloud")
+
+
+class DataCapture:
+    """Writes what the endpoints of a local cloud capture, a file for what a moment brings.
+
+    Args:
+        store: Has the thread that waits for the disk.
+        objects: Where the files go.
+        generator: Draws which requests are captured.
+    """
+
+    def __init__(
+        self, store: Store, objects: ObjectStore, generator: random.Random | None = None
+    ) -> None:
+        self._store = store
+        self._objects = objects
+        self._generator = generator or random.Random()  # noqa: S311 - a sample is no secret
+        self._waiting: defaultdict[tuple[str, str], list[bytes]] = defaultdict(list)
+        self._closing = asyncio.Event()
+        self._tasks = TaskSet()
+
+    def take(
+        self,
+        config: Mapping[str, Any],
+        place: str,
+        asked: tuple[bytes, str],
+        answered: tuple[bytes, str],
+        attributes: Mapping[str, Any],
+    ) -> None:
+        """Capture a request and its answer, if it is in the sample.
+
+        Args:
+            config: The endpoint's DataCaptureConfig.
+            place: Names of the endpoint and its variant, with a slash between.
+            asked: Body and content type of the request.
+            answered: Those of the answer.
+            attributes: Members of `eventMetadata` that the client gave.
+        """
+        share = config["InitialSamplingPercentage"] / 100
+        if not config.get("EnableCapture") or self._generator.random() >= share:
+            return
+        modes = {option["CaptureMode"] for option in config["CaptureOptions"]}
+        sides = (("Input", asked), ("Output", answered))
+        data = {
+            f"endpoint{side}": _describe_side(config, side, *content)
+            for side, content in sides
+            if modes & {side, "InputAndOutput"}
+        }
+        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        event = {"eventId": str(uuid.uuid4()), **attributes, "inferenceTime": at}
+        record = {"captureData": data, "eventMetadata": event, "eventVersion": "0"}
+        lines = self._waiting[config["DestinationS3Uri"], place]
+        lines.append(json.dumps(record).encode())
+        if len(lines) == 1:
+            self._tasks.start(self._flush_later(config["DestinationS3Uri"], place))
+
+    async def close(self) -> None:
+        """Write what waits."""
+        self._closing.set()
+        await self._tasks.finish()
+
+    async def _flush_later(self, destination: str, place: str) -> None:
+        try:
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await self._closing.wait()
+        except TimeoutError:
+            pass
+        lines = self._waiting.pop((destination, place))
+        bucket, prefix = split_s3("DestinationS3Uri", destination)
+        now = time.time()
+        hour = datetime.fromtimestamp(now, UTC)
+        name = f"{hour:%M-%S}-{int(now % 1 * 1000):03}-{uuid.uuid4()}.jsonl"
+        key = "/".join([*filter(None, [prefix.strip("/")]), place, f"{hour:%Y/%m/%d/%H}", name])
+        sink = BodyWriter(self._objects.new_path(), {})
+        try:
+            sink.write(b"\n".join(lines) + b"\n")
+            body = await self._store.run_in_thread(sink.finish)
+            try:
+                self._objects.put(bucket, key, body, {"content-type": "application/json"})
+            finally:
+                body.path.unlink(missing_ok=True)
+        except AwsError as error:
+            _log.warning("Nothing was captured to %s: %s", destination, error.message)
+        finally:
+            sink.close()
+
+
+def _describe_side(
+    config: Mapping[str, Any], side: str, body: bytes, content_type: str
+) -> dict[str, str]:
+    """Return one side of a record: text as it is where its type counts as text, else in base64."""
+    encoding = _find_encoding(config.get("CaptureContentTypeHeader", {}), content_type)
+    try:
+        data = body.decode() if encoding else ""
+    except UnicodeDecodeError:
+        encoding = ""
+    return {
+        "observedContentType": content_type,
+        "mode": side.upper(),
+        "data": data if encoding else base64.b64encode(body).decode(),
+        "encoding": encoding or "BASE64",
+    }
+
+
+def _find_encoding(headers: Mapping[str, Any], content_type: str) -> str:
+    kind = content_type.partition(";")[0].strip().lower()
+    for member, (encoding, usual) in _PLAIN.items():
+        if kind in [each.lower() for each in headers.get(member, [usual])]:
+            return encoding
+    return ""
