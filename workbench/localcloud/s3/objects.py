@@ -205,7 +205,7 @@ class ObjectStore:
     async def copy_body(self, source: Object, algorithm: str = "") -> StoredBody:
         """Copy the body of an object, with a checksum of an algorithm where it is not ''.
 
-        The copy is of one piece, so that what was computed by parts is computed anew.
+        The copy is of one piece, so that what was computed by parts is computed again.
         """
         if "-" in source.etag:
             return await self.copy_range(source, 0, source.size, algorithm or _only(source))
