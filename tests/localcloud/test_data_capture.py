@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from tests.hosted import ROWS, Hosted, on_instances, serverless, until
 
+AS_TEXT = {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]}
 BOTH = [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}]
 NAME = re.compile(
     r"seen/(?P<endpoint>[^/]+)/one/\d{4}/\d\d/\d\d/\d\d/\d\d-\d\d-\d{3}-[0-9a-f-]{36}\.jsonl"
@@ -26,7 +27,6 @@ def _hosted():
 
 def configure(hosted, name, *variants, share=100, options=BOTH, **more):
     capture = {
-        "EnableCapture": True,
         "InitialSamplingPercentage": share,
         "DestinationS3Uri": "s3://models/seen/",
         "CaptureOptions": options,
@@ -53,7 +53,7 @@ def captured(hosted, name):
 
 
 def test_what_is_asked_and_answered_is_written_as_it_came(hosted):
-    told = endpoint(hosted, "whole")
+    told = endpoint(hosted, "whole", CaptureContentTypeHeader=AS_TEXT)
     hosted.invoke("whole", InferenceId="first", CustomAttributes="red")
     hosted.runtime.invoke_endpoint(
         EndpointName="whole", Body="1,2,3\n", ContentType="text/csv", Accept="text/csv"
@@ -85,8 +85,7 @@ def test_what_is_asked_and_answered_is_written_as_it_came(hosted):
 
 
 def test_only_what_is_asked_for_is_written_and_the_rest_in_base64(hosted):
-    headers = {"CaptureContentTypeHeader": {"JsonContentTypes": ["application/other"]}}
-    endpoint(hosted, "input", options=BOTH[:1], **headers)
+    endpoint(hosted, "input", options=BOTH[:1])
     hosted.invoke("input")
 
     (record,) = until(lambda: captured(hosted, "input"))
@@ -125,6 +124,17 @@ def test_what_cannot_be_captured_is_refused(hosted, variant, more, code):
     with pytest.raises(ClientError) as error:
         configure(hosted, "refused", variant, **more)
     assert error.value.response["Error"]["Code"] == code
+
+
+def test_capture_can_be_off(hosted):
+    told = endpoint(hosted, "off", EnableCapture=False)
+    hosted.invoke("off")
+    endpoint(hosted, "on")  # whose record would be written later
+    hosted.invoke("on")
+
+    assert told["DataCaptureConfig"]["CaptureStatus"] == "Stopped"
+    until(lambda: captured(hosted, "on"))
+    assert captured(hosted, "off") == []
 
 
 def test_a_bucket_that_is_not_there_hurts_nobody(hosted):

@@ -1,7 +1,9 @@
 """Data capture: what real-time endpoints are asked and answer, as JSON Lines in S3.
 
-Names of objects and members are those of SageMaker's developer guide, "Capture data from real-time
-endpoint" (read as of 2026-11-30): `<destination>/<endpoint>/<variant>/yyyy/mm/dd/hh/<file>.jsonl`.
+Objects are named `<destination>/<endpoint>/<variant>/yyyy/mm/dd/hh/<file>.jsonl` (SageMaker's
+developer guide, "Container Contract Inputs"). Capturing is on unless it is said otherwise, and a
+body is in base64 unless its content type is listed (API Reference, "DataCaptureConfig"). Records
+are as published examples of 2020 to 2025 have them.
 """
 
 import asyncio
@@ -24,7 +26,7 @@ from workbench.localcloud.s3.uploads import BodyWriter
 from workbench.localcloud.sagemaker.models import split_s3
 
 _FLUSH_SECONDS = 1.0  # records wait so long for others of their file; AWS does not say how long
-_PLAIN = {"CsvContentTypes": ("CSV", "text/csv"), "JsonContentTypes": ("JSON", "application/json")}
+_ENCODINGS = {"CsvContentTypes": "CSV", "JsonContentTypes": "JSON"}
 
 _log = logging.getLogger("workbench.localcloud")
 
@@ -66,7 +68,7 @@ class DataCapture:
             attributes: Members of `eventMetadata` that the client gave.
         """
         share = config["InitialSamplingPercentage"] / 100
-        if not config.get("EnableCapture") or self._generator.random() >= share:
+        if not config.get("EnableCapture", True) or self._generator.random() >= share:
             return
         modes = {option["CaptureMode"] for option in config["CaptureOptions"]}
         sides = (("Input", asked), ("Output", answered))
@@ -133,7 +135,9 @@ def _describe_side(
 
 def _find_encoding(headers: Mapping[str, Any], content_type: str) -> str:
     kind = content_type.partition(";")[0].strip().lower()
-    for member, (encoding, usual) in _PLAIN.items():
-        if kind in [each.lower() for each in headers.get(member, [usual])]:
-            return encoding
-    return ""
+    found = (
+        encoding
+        for member, encoding in _ENCODINGS.items()
+        if kind in [each.lower() for each in headers.get(member, [])]
+    )
+    return next(found, "")

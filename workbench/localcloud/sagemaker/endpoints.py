@@ -185,7 +185,7 @@ class Endpoint:
 
 def _describe_capture(config: Facts) -> Facts:
     """Return what DescribeEndpoint says of a DataCaptureConfig."""
-    enabled = bool(config.get("EnableCapture"))
+    enabled = bool(config.get("EnableCapture", True))
     return {
         "EnableCapture": enabled,
         "CaptureStatus": "Started" if enabled else "Stopped",
