@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.errors import InvalidInput, StorageError
+from workbench.errors import CloudError, InvalidInput, NotFound, StorageError
 from workbench.localcloud import LocalCloud
 from workbench.registry.api import Registry
 from workbench.registry.onnx import Session
@@ -52,3 +52,8 @@ def test_a_local_cloud_is_not_kept_where_no_folder_can_be(text, tmp_path):
         LocalCloud(tmp_path / text)
 
     assert str(caught.value).encode()
+
+
+@pytest.mark.parametrize("kind", [InvalidInput, StorageError, CloudError, NotFound])
+def test_an_error_that_quotes_half_a_character_can_be_written(kind):
+    assert str(kind(f"It is {HALF}.")).encode() == b"It is a\\ud800b."

@@ -24,7 +24,11 @@ Each message says what came, what was wanted, and what to do now.
 
 
 class WorkbenchError(Exception):
-    """Base of everything the workbench raises on purpose."""
+    """Base of everything the workbench raises on purpose; its text can be written anywhere."""
+
+    def __str__(self) -> str:
+        # What came may hold half a character, which no terminal, log or page takes.
+        return super().__str__().encode("utf-8", "backslashreplace").decode()
 
 
 class InvalidInput(WorkbenchError, ValueError):
