@@ -16,7 +16,7 @@ from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.mark import MArkDescribed, MArkReleased
 from workbench.scaling.miss_tracker import MissRule
 from workbench.scaling.predictive import Predictive
-from workbench.scaling.provision import fill_greedily, find_cheapest, price_counts
+from workbench.scaling.provision import fill_greedily, find_cheapest
 
 ONE = InstanceCapacity(instance_type="one", rate=10 / 60, hourly_price=0.6)  # 10 a minute, 1 cent
 TWO = InstanceCapacity(instance_type="two", rate=25 / 60, hourly_price=1.2)
@@ -203,6 +203,18 @@ CAPACITIES = st.lists(
 ])  # fmt: skip
 
 
+def price_counts(capacities, counts, demand, *, interval, call_price, running=0, overhead=0.0):
+    """US dollars of counts by type; what they do not cover costs calls, or without them no end."""
+    cases = np.asarray(demand, float).reshape(len(demand), -1)
+    rates, prices = (np.array([getattr(c, of) for c in capacities]) for of in ("rate", "price"))
+    spilled = np.maximum(cases - interval * float(rates @ counts), 0)
+    launched = np.maximum(counts - np.asarray(running), 0)
+    dollars = float(prices @ (counts * interval * len(cases) + launched * overhead))
+    if call_price is None:
+        return dollars if spilled.max() <= 1e-6 else math.inf
+    return dollars + call_price * float(spilled.mean(axis=1).sum())
+
+
 @given(
     capacities=CAPACITIES,
     demand=st.lists(st.integers(0, 90), min_size=1, max_size=4).filter(any),
@@ -233,7 +245,7 @@ def test_greedy_keeps_what_runs_where_a_launch_would_cost_more():
 def test_of_one_type_all_counts_are_tried():
     cases = np.random.default_rng(2).integers(0, 100, (3, 5))
     how = {"interval": 60.0, "call_price": 0.0021}
-    prices = [price_counts([ONE], [n], cases, **how) for n in range(12)]
+    prices = [price_counts([ONE], np.array([n]), cases, **how) for n in range(12)]
 
     assert find_cheapest([ONE], cases, **how) == [np.argmin(prices)]
 

@@ -5,7 +5,7 @@ instances cannot take goes to functions, where there are any.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,9 @@ from workbench.validation import as_tuple, of_kind
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
+
+_Terms = tuple[float, float | None, Floats, float]
+"""Those of `find_cheapest`: interval, call_price, running and overhead."""
 
 _MOST = 100_000  # instances of a type: more is a mistake in units
 
@@ -90,36 +93,6 @@ def fill_greedily(
     return counts
 
 
-def price_counts(
-    capacities: Sequence[InstanceCapacity],
-    counts: ArrayLike,
-    demand: ArrayLike,
-    *,
-    interval: float,
-    call_price: float | None,
-    running: ArrayLike = 0,
-    overhead: float = 0.0,
-) -> float:
-    """Return US dollars that counts by type are expected to cost over the periods of a demand.
-
-    Without functions, counts that do not cover all of it cost infinitely much.
-
-    >>> one = InstanceCapacity(instance_type="one", rate=1, hourly_price=3.6)
-    >>> price_counts([one], [2], [[150.0]], interval=60, call_price=0.01)  # 2 x 0.06 + 30 x 0.01
-    0.42
-    """
-    cases = _as_demand(demand)
-    counts = np.asarray(counts, np.int64)
-    rates = np.array([each.rate for each in capacities])
-    prices = np.array([each.price for each in capacities])
-    spilled = np.maximum(cases - interval * float(rates @ counts), 0.0)
-    launched = np.maximum(counts - np.asarray(running), 0)
-    dollars = float(prices @ (counts * interval * len(cases) + launched * overhead))
-    if call_price is None or not math.isfinite(call_price):
-        return dollars if spilled.max(initial=0.0) <= 1e-6 else math.inf
-    return dollars + call_price * float(spilled.mean(axis=1).sum())
-
-
 def find_cheapest(
     capacities: Sequence[InstanceCapacity],
     demand: ArrayLike,
@@ -129,7 +102,7 @@ def find_cheapest(
     running: ArrayLike = 0,
     overhead: float = 0.0,
 ) -> Whole:
-    """Return the counts by type that are expected to cost least, as `price_counts` has it.
+    """Return the counts by type that are expected to cost least.
 
     Of one type by trying all counts, of several by a small integer programme (SciPy's HiGHS).
 
@@ -151,18 +124,9 @@ def find_cheapest(
     if not cases.max(initial=0.0):
         return np.zeros(len(capacities), np.int64)
     call_price = call_price if call_price is not None and math.isfinite(call_price) else None
-    if len(capacities) == 1:
-        find_counts: Callable[..., Whole] = _find_one
-    else:
-        find_counts = _find_several
-    return find_counts(
-        capacities,
-        cases,
-        interval=interval,
-        call_price=call_price,
-        running=np.broadcast_to(np.asarray(running, np.float64), len(capacities)),
-        overhead=overhead,
-    )
+    running = np.broadcast_to(np.asarray(running, np.float64), len(capacities))
+    find_counts = _find_one if len(capacities) == 1 else _find_several
+    return find_counts(capacities, cases, (interval, call_price, running, overhead))
 
 
 def _as_demand(demand: ArrayLike) -> Floats:
@@ -170,15 +134,8 @@ def _as_demand(demand: ArrayLike) -> Floats:
     return cases.reshape(len(cases), -1)
 
 
-def _find_one(
-    capacities: Sequence[InstanceCapacity],
-    cases: Floats,
-    *,
-    interval: float,
-    call_price: float | None,
-    running: Floats,
-    overhead: float,
-) -> Whole:
+def _find_one(capacities: Sequence[InstanceCapacity], cases: Floats, terms: _Terms) -> Whole:
+    interval, call_price, running, overhead = terms
     one = capacities[0]
     needed = math.ceil(cases.max() / (one.rate * interval) - 1e-9)
     if call_price is None or needed > _MOST:
@@ -191,18 +148,11 @@ def _find_one(
     return np.array([int(dollars.argmin())])
 
 
-def _find_several(
-    capacities: Sequence[InstanceCapacity],
-    cases: Floats,
-    *,
-    interval: float,
-    call_price: float | None,
-    running: Floats,
-    overhead: float,
-) -> Whole:
+def _find_several(capacities: Sequence[InstanceCapacity], cases: Floats, terms: _Terms) -> Whole:
     """Solve for counts, launches by type, and the spilled requests of each period and case."""
     from scipy import optimize, sparse
 
+    interval, call_price, running, overhead = terms
     types, rows = len(capacities), cases.size if call_price is not None else 1
     wanted = cases.ravel() if call_price is not None else np.array([cases.max()])
     prices = np.array([each.price for each in capacities])
