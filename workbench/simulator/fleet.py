@@ -54,7 +54,7 @@ class Roster:
         self.booting.append(number)
         return number
 
-    def boot(self, instance: int, since: float) -> None:  # noqa: ARG002 - subclasses take it
+    def boot(self, instance: int, since: float) -> None:
         """Let an instance take batches; its workers count as idle `since` then."""
         self.booting.remove(instance)
 
@@ -352,19 +352,15 @@ class Arrivals(Protocol):
 
     def count_sent(self, now: float) -> int:
         """Return how many batches were sent before now."""
-        ...
 
     def count_requests(self, now: float) -> int:
         """Return how many requests arrived before now."""
-        ...
 
     def count_late(self, now: float, target: float) -> int:
         """Return how many requests the fleet answered late since it was asked last."""
-        ...
 
     def is_over(self, done: int) -> bool:
         """Whether these were all, if so many are done."""
-        ...
 
 
 class Rescaling:

@@ -158,7 +158,6 @@ class HybridSimulation(PlacesSimulation):
         answers: What the model answers; None where that is not known.
     """
 
-    trace: Trace
     policy: Policy
     deployment: Deployment
     times: tuple[ServiceTimes, ...]
@@ -166,7 +165,6 @@ class HybridSimulation(PlacesSimulation):
     boot: Floats | None
     scaling: ScalingPolicy | None
     spot: SpotPool | None
-    seed: Seed
     warnings: tuple[list[str], ...]
     answers: KnownAnswers | None = None
     most_requests = 4_000_000
@@ -188,12 +186,6 @@ class HybridSimulation(PlacesSimulation):
         return (self.scaling,)
 
     @property
-    def contexts(self) -> list[str]:
-        """The kind of each request, "" where it has none."""
-        found = self.trace.context
-        return [""] * len(self.trace) if found is None else found.tolist()
-
-    @property
     def base(self) -> Deployment:
         """The fleet."""
         return self.deployment.base if isinstance(self.deployment, Hybrid) else self.deployment
@@ -210,10 +202,6 @@ class HybridSimulation(PlacesSimulation):
             "interruptions": self.spot is not None,
         }
         return [what for what, does in differs.items() if does]
-
-    def again(self, trace: Trace, seed: np.random.Generator) -> "HybridSimulation":
-        """Return the same simulation with another trace and other draws."""
-        return replace(self, trace=trace, seed=seed)
 
     def run(
         self,

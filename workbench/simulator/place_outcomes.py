@@ -1,10 +1,11 @@
 """What became of requests at several places, and the run of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from workbench.run import Run
 from workbench.run.record import RunRecord
 from workbench.service_times import Floats
 from workbench.simulator import KnownAnswers, Outcome, build_frame, overload_warnings
-from workbench.traffic.trace import Trace
+from workbench.traffic.trace import Context, Trace
 from workbench.validation import Seed
 
 if TYPE_CHECKING:
@@ -79,13 +80,21 @@ class SimulatedPlace(NamedTuple):
     warnings: list[str]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PlacesSimulation(ABC):
-    """A simulation whose requests are answered at one of several places."""
+    """A simulation whose requests are answered at one of several places.
+
+    Attributes:
+        trace: The requests.
+        seed: Of all draws.
+        context_of: Returns the kind of each request of a trace, None where it has none.
+        most_requests: How many requests its repetitions may have in all.
+    """
 
     trace: Trace
-    seed: Seed
-    most_requests: int
-    """How many requests its repetitions may have in all."""
+    seed: Seed = 0
+    context_of: Callable[[Trace], Context | None] = attrgetter("context")
+    most_requests: ClassVar[int]
 
     @property
     @abstractmethod
@@ -98,18 +107,19 @@ class PlacesSimulation(ABC):
         """How the size of each fleet changes; None: it does not."""
 
     @property
-    @abstractmethod
     def contexts(self) -> list[str]:
         """The kind of each request, "" where it has none."""
+        found = self.context_of(self.trace)
+        return [""] * len(self.trace) if found is None else found.tolist()
 
     @property
     @abstractmethod
     def random_parts(self) -> list[str]:
         """What another seed would change, besides arrivals."""
 
-    @abstractmethod
-    def again(self, trace: Trace, seed: np.random.Generator) -> "PlacesSimulation":
+    def again(self, trace: Trace, seed: np.random.Generator) -> Self:
         """Return the same simulation with another trace and other draws."""
+        return replace(self, trace=trace, seed=seed)
 
     @abstractmethod
     def serve(self) -> RoutedOutcome:

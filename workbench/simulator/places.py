@@ -11,10 +11,9 @@ The network latency of a place is added to the time of its answers, as the clien
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,8 +33,7 @@ from workbench.simulator.place_outcomes import (
     SimulatedPlace,
 )
 from workbench.simulator.stepwise import begin_steps
-from workbench.traffic.trace import Context, Trace
-from workbench.validation import Seed
+from workbench.traffic.trace import Trace
 
 if TYPE_CHECKING:
     from workbench.scaling.base import ScalingPolicy
@@ -49,28 +47,18 @@ class RoutedSimulation(PlacesSimulation):
         members: What serves each place, and what it answers.
         places: What the router knows of each beforehand.
         patience: Seconds after which a place that has not answered is given up.
-        context_of: Returns the kind of each request of a trace, None where it has none.
     """
 
-    trace: Trace
     members: tuple[Simulation, ...]
     places: tuple[Place, ...]
     router: RoutingPolicy
     patience: float = math.inf
-    seed: Seed = 0
-    context_of: Callable[[Trace], Context | None] = attrgetter("context")
     most_requests = 100_000
 
     @property
     def scalings(self) -> list["ScalingPolicy | None"]:
         """How the size of each fleet changes; None: it does not."""
         return [each.scaling for each in self.members]
-
-    @property
-    def contexts(self) -> list[str]:
-        """The kind of each request, "" where it has none."""
-        found = self.context_of(self.trace)
-        return [""] * len(self.trace) if found is None else found.tolist()
 
     @property
     def simulated_places(self) -> tuple[SimulatedPlace, ...]:
@@ -85,10 +73,6 @@ class RoutedSimulation(PlacesSimulation):
         """What another seed would change, besides arrivals."""
         parts = [part for member in self.members for part in member.random_parts]
         return list(dict.fromkeys(parts))
-
-    def again(self, trace: Trace, seed: np.random.Generator) -> "RoutedSimulation":
-        """Return the same simulation with another trace and other draws."""
-        return replace(self, trace=trace, seed=seed)
 
     def serve(self) -> RoutedOutcome:
         """Return what becomes of each request.

@@ -41,31 +41,24 @@ class BatchSource(Protocol):
     @property
     def batches(self) -> Batches:
         """The batches that there are in the end."""
-        ...
 
     def serve_on_demand(self, rules: OnDemandRules) -> None:
         """Serve all on instances that start on demand."""
-        ...
 
     def serve_fleet(self, fleet: FleetState, now: float, until: float) -> None:
         """Serve what comes from `now` to `until` on a fleet."""
-        ...
 
     def count_sent(self, now: float) -> int:
         """Return how many batches were sent before now."""
-        ...
 
     def count_requests(self, now: float) -> int:
         """Return how many requests arrived before now."""
-        ...
 
     def count_late(self, now: float, target: float) -> int:
         """Return how many requests were answered late since the last time it was asked."""
-        ...
 
     def is_over(self, done: int) -> bool:
         """Whether these were all, if so many are done."""
-        ...
 
 
 class Answered:
