@@ -84,7 +84,7 @@ def test_places_say_what_is_known_and_nan_for_the_rest(ensemble, models):
     assert (small.name, small.servers, small.seconds) == ("small", 1, 0.003)
     assert small.accuracy == models[0].traits.accuracy
     assert (plain.accuracy, plain.servers, plain.network_latency) == (0.9, 2, (0.02,))
-    assert plain.accuracy_of("noisy") == 0.5
+    assert plain.accuracy_by_context == {"noisy": 0.5}
     assert math.isnan(plain.seconds)
     assert math.isnan(plain.cost)
 

@@ -40,7 +40,7 @@ RISING = {1: 0.010, 2: 0.012, 4: 0.016, 8: 0.024, 16: 0.040}
 def test_a_profile_of_a_calm_machine_raises_no_doubt():
     quality = profile_of(RISING, spread=0.2).quality
 
-    assert quality.monotone
+    assert quality.inversion is None
     assert quality.spread == pytest.approx(0.2)
     assert (quality.date, quality.load, quality.doubts) == (CALM["created"], 0.3, ())
     assert quality.caveat == ""

@@ -342,7 +342,7 @@ def test_a_policy_waits_milliseconds_in_the_control_and_seconds_in_the_value():
 def test_a_deadline_aware_policy_is_told_what_a_batch_takes():
     picker = PolicyPicker(DeadlineAware(latency=0.1, service=(0.02, 0.03)))
 
-    picker.set_service_times(0.001, 0.0005)
+    picker["first"].value, picker["more"].value = 1.0, 0.5
 
     assert picker.value.service == (0.001, 0.0015)
 

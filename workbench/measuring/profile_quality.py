@@ -38,11 +38,6 @@ class ProfileQuality:
     inversion: tuple[int, int] | None
 
     @property
-    def monotone(self) -> bool:
-        """Whether no larger batch took surely less time than a smaller one."""
-        return self.inversion is None
-
-    @property
     def doubts(self) -> tuple[str, ...]:
         """Why the machine may have been busy with something else, in sentences; () where not."""
         found = []

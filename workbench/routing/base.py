@@ -85,10 +85,6 @@ class Place:
         """Return the network latency of a client; the numbers begin again where they run out."""
         return self.network_latency[client % len(self.network_latency)]
 
-    def accuracy_of(self, context: str) -> float:
-        """Return the accuracy for requests of a kind, over all kinds where that is not known."""
-        return self.accuracy_by_context.get(context, self.accuracy)
-
 
 class PlaceState:
     """A place while requests are under way: what a router sees of it.
@@ -146,7 +142,6 @@ class Router(Protocol):
         self, request: RoutedRequest, states: Sequence[PlaceState], now: float
     ) -> Sequence[int]:
         """Return the numbers of the places to ask at once, at least one of `states`."""
-        ...
 
     def settle(
         self,
@@ -161,14 +156,12 @@ class Router(Protocol):
         `pending` counts the places that still owe one, `states` are those not asked yet. With no
         answer pending, one is given or a place is asked.
         """
-        ...
 
     def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
         """Learn from an answer or a failure, given or not.
 
         A place that stalls is seen to fail at once, and again to answer where it does so late.
         """
-        ...
 
 
 class RoutingPolicy(Protocol):
@@ -177,7 +170,6 @@ class RoutingPolicy(Protocol):
     @property
     def label(self) -> str:
         """The policy in a few words, for charts and tables."""
-        ...
 
     def router(self, places: Sequence[Place], seed: int = 0) -> Router:
         """Return a fresh router among these places.
@@ -185,11 +177,9 @@ class RoutingPolicy(Protocol):
         Raises:
             InvalidInput: The policy does not fit the places.
         """
-        ...
 
     def to_dict(self) -> dict[str, Any]:
         """Return kind and settings as JSON values."""
-        ...
 
 
 class SeenStates:
@@ -221,11 +211,11 @@ class SingleAnswerRouter:
 
     def settle(
         self,
-        request: RoutedRequest,  # noqa: ARG002 - the protocol's words
-        answers: Sequence[PlaceAnswer],  # noqa: ARG002
-        pending: int,  # noqa: ARG002
-        states: Sequence[PlaceState],  # noqa: ARG002
-        now: float,  # noqa: ARG002
+        request: RoutedRequest,
+        answers: Sequence[PlaceAnswer],
+        pending: int,
+        states: Sequence[PlaceState],
+        now: float,
     ) -> Settlement:
         """Give the first answer."""
         return Settlement(given=0)

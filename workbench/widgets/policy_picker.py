@@ -78,10 +78,6 @@ class PolicyPicker(Picker):
         for name, setting in _control_values(value).items():
             self[name].value = setting
 
-    def set_service_times(self, first: float, more: float) -> None:
-        """Have a deadline-aware policy expect so many seconds of a batch."""
-        self["first"].value, self["more"].value = round(1000 * first, 4), round(1000 * more, 4)
-
     def _make(self) -> Policy:
         kind = self["kind"].value
         self.form.show(["kind", *_SETTINGS_BY_KIND[kind]])
