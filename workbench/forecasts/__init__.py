@@ -7,24 +7,18 @@ of its own::
     ridge.forecast(5, [0.5, 0.9])                # five minutes ahead: median, and what 90 % hold
 """
 
-from workbench.forecasts.bands import Conformal
-from workbench.forecasts.base import Forecaster
-from workbench.forecasts.exponential import Smoothing
-from workbench.forecasts.mark_network import MArkNetwork
-from workbench.forecasts.naive import Oracle, Persistence, SeasonalNaive
-from workbench.forecasts.ridge import Ridge
-from workbench.forecasts.stats_forecast import StatsForecast
-from workbench.forecasts.trees import BoostedQuantiles
+from workbench.contents import resolve_late
 
-__all__ = [
-    "BoostedQuantiles",
-    "Conformal",
-    "Forecaster",
-    "MArkNetwork",
-    "Oracle",
-    "Persistence",
-    "Ridge",
-    "SeasonalNaive",
-    "Smoothing",
-    "StatsForecast",
-]
+__getattr__, __dir__, __all__ = resolve_late(
+    __name__,
+    {
+        "bands": ["Conformal"],
+        "base": ["Forecaster"],
+        "exponential": ["Smoothing"],
+        "mark_network": ["MArkNetwork"],
+        "naive": ["Oracle", "Persistence", "SeasonalNaive"],
+        "ridge": ["Ridge"],
+        "stats_forecast": ["StatsForecast"],
+        "trees": ["BoostedQuantiles"],
+    },
+)

@@ -13,38 +13,25 @@ Each states its assumptions, and refuses a load that no queue survives::
     found.quantile(0.95), found.attainment(slo), found.mean_batch_size
 """
 
-from workbench.queueing.batch_formulas import batch_as_published, percentile_size
-from workbench.queueing.buffers import predict_buffer
-from workbench.queueing.general import mg1
-from workbench.queueing.grid import Screen, screen
-from workbench.queueing.predictions import Distribution, Prediction, ServiceDistribution
-from workbench.queueing.queues import (
-    erlang_b,
-    erlang_c,
-    md1,
-    md1_wait_cdf,
-    mg1_mean_wait,
-    mm1,
-    mmc,
-    mmc_wait_cdf,
-)
+from workbench.contents import resolve_late
 
-__all__ = [
-    "Distribution",
-    "Prediction",
-    "Screen",
-    "ServiceDistribution",
-    "batch_as_published",
-    "erlang_b",
-    "erlang_c",
-    "md1",
-    "md1_wait_cdf",
-    "mg1",
-    "mg1_mean_wait",
-    "mm1",
-    "mmc",
-    "mmc_wait_cdf",
-    "percentile_size",
-    "predict_buffer",
-    "screen",
-]
+__getattr__, __dir__, __all__ = resolve_late(
+    __name__,
+    {
+        "batch_formulas": ["batch_as_published", "percentile_size"],
+        "buffers": ["predict_buffer"],
+        "general": ["mg1"],
+        "grid": ["Screen", "screen"],
+        "predictions": ["Distribution", "Prediction", "ServiceDistribution"],
+        "queues": [
+            "erlang_b",
+            "erlang_c",
+            "md1",
+            "md1_wait_cdf",
+            "mg1_mean_wait",
+            "mm1",
+            "mmc",
+            "mmc_wait_cdf",
+        ],
+    },
+)
