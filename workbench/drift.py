@@ -37,7 +37,6 @@ class Detector(Protocol):
 
     def update(self, x: float) -> bool:
         """Take in a value, and return whether the values have drifted; once so, always so."""
-        ...
 
 
 class PageHinkley:

@@ -42,11 +42,9 @@ class ProfileLike(Protocol):
 
     def find_speed(self, *, threads: int = ...) -> SpeedRecord | None:
         """Return how the server's speed changed, None where it did not show."""
-        ...
 
     def times(self, *, threads: int = ..., state: str = ...) -> "pl.DataFrame":
         """Return one row a batch size: batch_size, repeats, mean, quantiles, samples and tail."""
-        ...
 
 
 class RunLike(Protocol):
@@ -55,11 +53,9 @@ class RunLike(Protocol):
     @property
     def label(self) -> str:
         """The run's name."""
-        ...
 
     def batches(self) -> "pl.DataFrame":
         """Return one row a batch: rows, started, finished, and init where it is known."""
-        ...
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)

@@ -95,7 +95,6 @@ class Backend(Protocol):
 
     def __enter__(self) -> Self:
         """Make ready."""
-        ...
 
     def __exit__(
         self,
@@ -104,14 +103,12 @@ class Backend(Protocol):
         trace: TracebackType | None,
     ) -> None:
         """Give everything back; doing so twice is harmless."""
-        ...
 
     def invoke(self, batch: Batch) -> Reply:
         """Answer a batch, or raise: then every request of the batch has failed.
 
         Called from up to `concurrency` threads at once.
         """
-        ...
 
 
 class FunctionBackend:

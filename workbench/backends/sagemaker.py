@@ -29,7 +29,6 @@ class ClientFactory(Protocol):
 
     def client(self, service: str, *, pool: int) -> Any:  # noqa: ANN401 - boto3 builds its clients
         """Return the client of a service with `pool` connections, which retries nothing."""
-        ...
 
 
 class SageMakerBackend:

@@ -29,26 +29,21 @@ class Batcher(Protocol):
     @property
     def due(self) -> float:
         """The instant at which `wake` has to be called next; infinite when there is none."""
-        ...
 
     def add(self, request: int, now: float) -> Batches:
         """Take a request that arrives now."""
-        ...
 
     def wake(self, now: float) -> Batches:
         """Act on a timer; calling it before `due` does nothing."""
-        ...
 
     def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
         """Learn the latencies of a batch's requests, in seconds, infinite where they failed.
 
         Where completions are followed by `server_free`, this comes first.
         """
-        ...
 
     def server_free(self, count: int, now: float) -> Batches:
         """Learn that `count` servers are idle now."""
-        ...
 
 
 class Policy(Protocol):
@@ -57,20 +52,16 @@ class Policy(Protocol):
     @property
     def max_size(self) -> int:
         """The most requests that a batch can have."""
-        ...
 
     @property
     def label(self) -> str:
         """The policy in a few words, for charts and tables."""
-        ...
 
     def batcher(self) -> Batcher:
         """Return a fresh, empty batcher."""
-        ...
 
     def to_dict(self) -> dict[str, Any]:
         """Return kind and settings as JSON values."""
-        ...
 
 
 @dataclass(frozen=True)

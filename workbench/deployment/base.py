@@ -186,7 +186,7 @@ class Deployment(ABC):
         """Return the same deployment with so many instances; as it is if they are not counted."""
         return replace(self, **{self.counted_by: count}) if self.counted_by else self
 
-    def with_period(self, period: float) -> Self:  # noqa: ARG002 - of others
+    def with_period(self, period: float) -> Self:
         """Return the same deployment with a job each so many seconds; as it is without jobs."""
         return self
 
@@ -247,7 +247,7 @@ class Deployment(ABC):
             usage, **{name: getattr(idle, name) or getattr(usage, name) for name in kept}
         )
 
-    def usage_at_most(self, seconds: float, *, calls: int | None, up_and_down: float) -> Usage:  # noqa: ARG002 - of others
+    def usage_at_most(self, seconds: float, *, calls: int | None, up_and_down: float) -> Usage:
         """Return the most that can be billed for `seconds` of traffic.
 
         Args:

@@ -211,7 +211,7 @@ class LambdaManaged(Deployment):
             *bill_item(prices, "lambda requests", usage.calls),
         )
 
-    def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:  # noqa: ARG002
+    def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:
         """Return the instances' time from launch to stop, as far as it was recorded."""
         if activity.instances is not None:
             seconds = float(instance_seconds(activity.instances))
@@ -227,7 +227,7 @@ class LambdaManaged(Deployment):
         """Return the time of the fewest instances."""
         return Usage(instance_seconds=self.least * seconds)
 
-    def repeat_usage(self, usage: Usage, seconds: float) -> Usage:  # noqa: ARG002 - as its siblings
+    def repeat_usage(self, usage: Usage, seconds: float) -> Usage:
         """Return the usage as it is: AWS changes the number of instances."""
         return usage
 

@@ -76,10 +76,10 @@ class Local(Deployment):
         """Return itself, the only part."""
         return self, 1
 
-    def _bill(self, usage: Usage, prices: PriceSheet) -> Items:  # noqa: ARG002 - the user's price
+    def _bill(self, usage: Usage, prices: PriceSheet) -> Items:
         return (CostItem.by_user("this machine", usage.seconds / HOUR, "hour", self.hourly_price),)
 
-    def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:  # noqa: ARG002
+    def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:
         """Return the time from 0 to the last answer."""
         free = "This machine counts as free: give its price as Local(hourly_price=...)."
         return Usage(seconds=activity.end, notes=() if self.hourly_price else (free,))

@@ -56,7 +56,7 @@ class OnInstances(Deployment):
         """The instance type."""
         return self.instance_type
 
-    def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:  # noqa: ARG002
+    def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:
         """Return the instances' time from launch to stop, as far as it was recorded."""
         if activity.instances is not None:
             seconds = instance_seconds(activity.instances)

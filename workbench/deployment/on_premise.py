@@ -105,7 +105,7 @@ class OnPremise(Deployment):
         """Return one of the servers, and how many there are."""
         return replace(self, servers=1), self.servers
 
-    def _bill(self, usage: Usage, prices: PriceSheet) -> Items:  # noqa: ARG002 - the user's prices
+    def _bill(self, usage: Usage, prices: PriceSheet) -> Items:
         hours = self.servers * usage.seconds / HOUR
         kwh = self.power_watts / 1000 * hours
         bought = self.purchase_price / (self.lifetime_years * YEAR_HOURS)
@@ -116,7 +116,7 @@ class OnPremise(Deployment):
         )
         return tuple(item for item in items if item.quantity and item.unit_price)
 
-    def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:  # noqa: ARG002
+    def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:
         """Return the time that every server is on: to the trace's end, or the last answer."""
         return Usage(seconds=activity.span)
 

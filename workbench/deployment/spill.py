@@ -189,7 +189,7 @@ class Hedge(SpillRule):
         """The delay."""
         return self.after
 
-    def _spills(self, offered: OfferedBatch) -> bool:  # noqa: ARG002 - the base takes all at first
+    def _spills(self, offered: OfferedBatch) -> bool:
         return False
 
 

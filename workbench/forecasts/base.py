@@ -28,7 +28,6 @@ class Forecaster(Protocol):
         Raises:
             TooFewSamples: They are too few to learn from.
         """
-        ...
 
     def forecast(self, steps: int, quantiles: Sequence[float]) -> Floats:
         """Return quantiles of the requests in each of the next periods.
@@ -36,7 +35,6 @@ class Forecaster(Protocol):
         They are 0 or more and do not fall from one quantile to a higher one. Shape: steps by
         quantiles.
         """
-        ...
 
 
 def ask_forecaster(

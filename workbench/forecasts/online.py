@@ -41,11 +41,9 @@ class PointModel(Protocol):
 
     def learn(self, counts: Floats) -> None:
         """Learn from all counts that there are by now, no fewer than the last time."""
-        ...
 
     def points(self, counts: Floats, origins: NDArray[np.int64]) -> Points:
         """Return what comes after so many counts each, which are fewer than there are, or all."""
-        ...
 
 
 def spread_of(values: Floats) -> Floats:

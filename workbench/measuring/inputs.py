@@ -41,11 +41,9 @@ class Piece(Protocol):
 
     def inputs(self) -> NDArray[Any]:
         """Return the rows as the model takes them."""
-        ...
 
     def frame(self) -> "pl.DataFrame":
         """Return the rows as they are."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

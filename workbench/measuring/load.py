@@ -511,11 +511,7 @@ class RowMaker:
             },
         }
 
-    def await_calls(
-        self,
-        stopped: threading.Event,  # noqa: ARG002 - of others
-        seconds: float,  # noqa: ARG002
-    ) -> list[CompletedBatch]:
+    def await_calls(self, stopped: threading.Event, seconds: float) -> list[CompletedBatch]:
         """Return the calls that were made beside those of `of`; there are none."""
         return []
 

@@ -49,7 +49,7 @@ class OutputWriter:
         """Be done: nothing more comes."""
         self.outputs = np.concatenate(self._parts)
 
-    def _write(self, outputs: NDArray[Any], piece: Piece) -> None:  # noqa: ARG002 - for files
+    def _write(self, outputs: NDArray[Any], piece: Piece) -> None:
         self._parts.append(outputs)
 
 
@@ -114,7 +114,7 @@ class _NpyWriter(_FileWriter):
 
     _file: IO[bytes] | None = None
 
-    def _write(self, outputs: NDArray[Any], piece: Piece) -> None:  # noqa: ARG002 - as its parent's
+    def _write(self, outputs: NDArray[Any], piece: Piece) -> None:
         outputs = outputs.astype(str) if outputs.dtype == object else outputs
         with self._translate_errors():
             if self._file is None:

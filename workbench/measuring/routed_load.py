@@ -45,11 +45,9 @@ class AnswerReader(Protocol):
 
     def labels(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the label of each row."""
-        ...
 
     def confidence(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
         """Return how sure the model is of each row, NaN where it does not say."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,11 +33,9 @@ class EnsembleTarget(Protocol):
 
     def send(self, load: RoutedLoad, on_rows: OnRoutedRows, stopped: Event) -> None:
         """Send the load, and pass on what happened."""
-        ...
 
     def report(self, frame: "pl.DataFrame", calls: "pl.DataFrame", cores: int) -> PlacesReport:
         """Return what the target knows of a run on a machine of so many cores."""
-        ...
 
 
 @contextlib.contextmanager

@@ -63,13 +63,11 @@ class RunTarget(Protocol):
 
     def send(self, load: Load, on_rows: OnRows, stopped: Event) -> None:
         """Send the load, and pass on the rows of completed requests."""
-        ...
 
     def report(
         self, frame: "pl.DataFrame", cores: int, calls: "pl.DataFrame | None" = None
     ) -> Report:
         """Return what the target knows of the rows of a run on a machine of so many cores."""
-        ...
 
 
 @contextlib.contextmanager
@@ -185,10 +183,7 @@ class LocalTarget:
         replay_in_process(load, on_rows=on_rows, stopped=stopped)
 
     def report(
-        self,
-        frame: "pl.DataFrame",
-        cores: int,  # noqa: ARG002 - as others
-        calls: "pl.DataFrame | None" = None,  # noqa: ARG002
+        self, frame: "pl.DataFrame", cores: int, calls: "pl.DataFrame | None" = None
     ) -> Report:
         """Return the rows, and a warning where this machine stood for several."""
         if self._parts == 1:
@@ -249,10 +244,7 @@ class EndpointTarget:
         replay_in_process(load, on_rows=meter, stopped=stopped)
 
     def report(
-        self,
-        frame: "pl.DataFrame",
-        cores: int,
-        calls: "pl.DataFrame | None" = None,  # noqa: ARG002 - of others
+        self, frame: "pl.DataFrame", cores: int, calls: "pl.DataFrame | None" = None
     ) -> Report:
         """Return what the cloud tells of the run, and what it does not."""
         facts, warnings = self._instances(), list(self._meter.warnings)
@@ -305,10 +297,7 @@ class JobsTarget:
         self._replay = replay_jobs(load, self._jobs, on_rows=on_rows, stopped=stopped)
 
     def report(
-        self,
-        frame: "pl.DataFrame",
-        cores: int,  # noqa: ARG002 - as others
-        calls: "pl.DataFrame | None" = None,  # noqa: ARG002
+        self, frame: "pl.DataFrame", cores: int, calls: "pl.DataFrame | None" = None
     ) -> Report:
         """Return when the instances of jobs were up, and what did not apply."""
         warnings = list(self._replay.warnings)

@@ -50,35 +50,28 @@ class Activity(Protocol):
     @property
     def end(self) -> float:
         """The instant of the last answer in seconds, 0 where there is none."""
-        ...
 
     @property
     def span(self) -> float:
         """Seconds until the trace's end or the last answer, whichever is later."""
-        ...
 
     @property
     def calls(self) -> int:
         """How many calls were let in."""
-        ...
 
     @property
     def instances(self) -> Spans | None:
         """Launch and stop of each instance; None where that was not recorded."""
-        ...
 
     @property
     def service_spans(self) -> Spans:
         """Start and end of each call that was answered."""
-        ...
 
     def call_times(self, *, with_cold_starts: bool, provisioned: int) -> CallTimes:
         """Return what calls are billed; instances below the number `provisioned` are kept warm."""
-        ...
 
     def part(self, number: int) -> "Activity":
         """Return what a part of a composite deployment did."""
-        ...
 
 
 def round_up_ms(seconds: "ArrayLike") -> "NDArray[np.int64]":

@@ -83,24 +83,20 @@ class Waits(Protocol):
     @property
     def longest(self) -> float:
         """Seconds."""
-        ...
 
     @property
     def sizes(self) -> Floats:
         """The share of batches that hold 1, 2, ... requests."""
-        ...
 
     @property
     def total_wait(self) -> Floats:
         """Seconds that a batch's requests wait in sum: the mean over batches, split by size."""
-        ...
 
     def within(self, size: int, wait: Floats) -> Floats:
         """Return requests in a batch of this size that wait at most so long, on average.
 
         Asked only for 0 <= wait < longest: beyond, it is size * sizes[size - 1].
         """
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,16 +31,13 @@ class Distribution(Protocol):
     @property
     def mean(self) -> float:
         """Seconds."""
-        ...
 
     @property
     def support(self) -> tuple[float, float]:
         """The least and the greatest value; the latter may be infinite."""
-        ...
 
     def cdf(self, x: Floats) -> Floats:
         """Return the share of values of at most x, shape (n,), for x of shape (n,)."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

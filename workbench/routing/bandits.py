@@ -58,7 +58,7 @@ class _BanditRouter(SingleAnswerRouter, ABC):
     def __init__(self, target: float) -> None:
         self._target = target
 
-    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:  # noqa: ARG002
+    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
         """Learn the reward of an answer or a failure."""
         reward = 0.0
         if answer.error is None and answer.latency <= self._target:
@@ -96,17 +96,14 @@ class ThompsonRouter(_BanditRouter):
         self._counts = np.ones((2, count))  # successes, failures
 
     def choose(
-        self,
-        request: RoutedRequest,  # noqa: ARG002 - the protocol's words
-        states: Sequence[PlaceState],
-        now: float,  # noqa: ARG002
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
     ) -> tuple[int, ...]:
         """Return the place with the largest draw."""
         counts = self._counts[:, [state.index for state in states]]
         drawn: NDArray[np.float64] = self._random.beta(counts[0], counts[1])
         return (states[int(drawn.argmax())].index,)
 
-    def _learn(self, request: RoutedRequest, place: int, reward: float) -> None:  # noqa: ARG002
+    def _learn(self, request: RoutedRequest, place: int, reward: float) -> None:
         self._counts[:, place] += reward, 1 - reward
 
 
@@ -208,10 +205,7 @@ class ExpertsRouter(_BanditRouter):
         self._random = random.Random(seed)  # noqa: S311 - no secret
 
     def choose(
-        self,
-        request: RoutedRequest,
-        states: Sequence[PlaceState],
-        now: float,  # noqa: ARG002 - the protocol's words
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
     ) -> tuple[int, ...]:
         """Return a place by lot."""
         weights = dict.fromkeys((state.index for state in states), 0.0)
@@ -289,10 +283,7 @@ class LinearRouter(_BanditRouter):
         self._random = np.random.default_rng(seed)
 
     def choose(
-        self,
-        request: RoutedRequest,
-        states: Sequence[PlaceState],
-        now: float,  # noqa: ARG002 - the protocol's words
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
     ) -> tuple[int, ...]:
         """Return the place with the largest upper bound."""
         features = self._features(request)

@@ -107,7 +107,7 @@ class Cascade(RoutingRule):
         asked = " ".join(f"{name} {threshold:g}" for name, threshold in steps)
         return f"{self.kind} {asked} {self.names[-1]}"
 
-    def router(self, places: Sequence[Place], seed: int = 0) -> "CascadeRouter":  # noqa: ARG002
+    def router(self, places: Sequence[Place], seed: int = 0) -> "CascadeRouter":
         """Return a fresh router; other places are asked only where all of the cascade fail.
 
         Raises:
@@ -125,10 +125,7 @@ class CascadeRouter:
         self._thresholds = thresholds
 
     def choose(
-        self,
-        request: RoutedRequest,  # noqa: ARG002 - the protocol's words
-        states: Sequence[PlaceState],
-        now: float,  # noqa: ARG002
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
     ) -> Sequence[int]:
         """Return the first place in order that is there, and any other only without them."""
         first = self._find_next(states, -1)
@@ -136,11 +133,11 @@ class CascadeRouter:
 
     def settle(
         self,
-        request: RoutedRequest,  # noqa: ARG002
+        request: RoutedRequest,
         answers: Sequence[PlaceAnswer],
         pending: int,
         states: Sequence[PlaceState],
-        now: float,  # noqa: ARG002
+        now: float,
     ) -> Settlement:
         """Give the answer of the largest model asked, unless it is unsure and a larger is there."""
         last = len(self._order)

@@ -125,7 +125,7 @@ class Contextual(_LoadAware):
         """The policy in a few words, for charts and tables."""
         return "most accurate by kind"
 
-    def is_hopeless(self, rank: Rank) -> bool:  # noqa: ARG002 - as the others
+    def is_hopeless(self, rank: Rank) -> bool:
         """Return False: the target is not asked."""
         return False
 

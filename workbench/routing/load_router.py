@@ -46,28 +46,23 @@ class Preference(Protocol):
     @property
     def target(self) -> float:
         """Seconds within which an answer is in time."""
-        ...
 
     @property
     def explore(self) -> float:
         """Share of requests that may go to a place that was not asked for long."""
-        ...
 
     @property
     def margin(self) -> float:
         """The least by which the first numbers of two ranks have to differ to count."""
-        ...
 
     def rank(self, prospects: Sequence[Prospect]) -> Sequence[Rank]:
         """Return a rank for each."""
-        ...
 
     def is_hopeless(self, rank: Rank) -> bool:
         """Return whether the first rank says that no place will answer in time.
 
         Such a request goes where it makes the least work, so that those behind it have a chance.
         """
-        ...
 
 
 class LoadAwareRouter(SingleAnswerRouter):
@@ -232,7 +227,7 @@ class LoadAwareRouter(SingleAnswerRouter):
         in_time = float(latency <= self._policy.target)
         return Prospect(latency, in_time, self._accuracy[index].hope(context), self._costs[index])
 
-    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:  # noqa: ARG002
+    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
         """Learn latency, failures, and accuracy where the answer tells it."""
         self._unknown.discard(answer.place)
         self._expected[answer.place].clear()

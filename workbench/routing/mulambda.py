@@ -80,7 +80,7 @@ class MuLambda(RoutingRule):
         """The policy in a few words, for charts and tables."""
         return f"MuLambda, latency {self.latency:g}, accuracy {self.accuracy:g}"
 
-    def router(self, places: Sequence[Place], seed: int = 0) -> "MuLambdaRouter":  # noqa: ARG002
+    def router(self, places: Sequence[Place], seed: int = 0) -> "MuLambdaRouter":
         """Return a fresh router."""
         return MuLambdaRouter(self, places)
 
@@ -96,10 +96,7 @@ class MuLambdaRouter(SingleAnswerRouter):
         self._accuracies = [_or_nothing(place.accuracy) for place in places]
 
     def choose(
-        self,
-        request: RoutedRequest,
-        states: Sequence[PlaceState],
-        now: float,  # noqa: ARG002 - the protocol's words
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
     ) -> tuple[int, ...]:
         """Return the place with the largest weighted sum.
 
@@ -139,7 +136,7 @@ class MuLambdaRouter(SingleAnswerRouter):
         delay = _or_nothing(self._delays[state.index])
         return state.place.network_of(request.client) + delay * request.size
 
-    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:  # noqa: ARG002
+    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
         """Take over the delay and accuracy of an answer."""
         if answer.error is not None:
             return
@@ -186,7 +183,7 @@ class Weighted(WeightedRule):
         latency, accuracy, cost = self.shares
         return f"weighted, latency {latency:.2g}, accuracy {accuracy:.2g}, cost {cost:.2g}"
 
-    def router(self, places: Sequence[Place], seed: int = 0) -> "WeightedRouter":  # noqa: ARG002
+    def router(self, places: Sequence[Place], seed: int = 0) -> "WeightedRouter":
         """Return a fresh router."""
         return WeightedRouter(self, places)
 
@@ -199,10 +196,7 @@ class WeightedRouter(MuLambdaRouter):
         self._shares = policy.shares
 
     def choose(
-        self,
-        request: RoutedRequest,
-        states: Sequence[PlaceState],
-        now: float,  # noqa: ARG002 - the protocol's words
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
     ) -> tuple[int, ...]:
         """Return the place with the largest weighted sum, of equals the faster, the better."""
         self._seen.note(states)

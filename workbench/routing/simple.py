@@ -42,7 +42,7 @@ class RoundRobin(RoutingRule):
     kind: ClassVar[str] = "round-robin"
     sees_load: ClassVar[bool] = False
 
-    def router(self, places: Sequence[Place], seed: int = 0) -> "RoundRobinRouter":  # noqa: ARG002
+    def router(self, places: Sequence[Place], seed: int = 0) -> "RoundRobinRouter":
         """Return a fresh router that begins with the first place."""
         return RoundRobinRouter(len(places))
 
@@ -55,10 +55,7 @@ class RoundRobinRouter(SingleAnswerRouter):
         self._last = -1
 
     def choose(
-        self,
-        request: RoutedRequest,  # noqa: ARG002 - the protocol's words
-        states: Sequence[PlaceState],
-        now: float,  # noqa: ARG002
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
     ) -> tuple[int, ...]:
         """Return the next place there is."""
         after = self._last + 1
@@ -73,7 +70,7 @@ class RandomChoice(RoutingRule):
     kind: ClassVar[str] = "random"
     sees_load: ClassVar[bool] = False
 
-    def router(self, places: Sequence[Place], seed: int = 0) -> "RandomRouter":  # noqa: ARG002
+    def router(self, places: Sequence[Place], seed: int = 0) -> "RandomRouter":
         """Return a fresh router that draws by this seed."""
         return RandomRouter(seed)
 
@@ -85,10 +82,7 @@ class RandomRouter(SingleAnswerRouter):
         self._random = random.Random(seed)  # noqa: S311 - no secret
 
     def choose(
-        self,
-        request: RoutedRequest,  # noqa: ARG002 - the protocol's words
-        states: Sequence[PlaceState],
-        now: float,  # noqa: ARG002
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
     ) -> tuple[int, ...]:
         """Return a place by lot."""
         return (states[int(self._random.random() * len(states))].index,)
@@ -101,7 +95,7 @@ class LowestNetworkLatency(RoutingRule):
     kind: ClassVar[str] = "lowest-network-latency"
     sees_load: ClassVar[bool] = False
 
-    def router(self, places: Sequence[Place], seed: int = 0) -> "NearestRouter":  # noqa: ARG002
+    def router(self, places: Sequence[Place], seed: int = 0) -> "NearestRouter":
         """Return a fresh router, which learns nothing."""
         return NearestRouter()
 
@@ -110,10 +104,7 @@ class NearestRouter(SingleAnswerRouter):
     """Looks at the network alone."""
 
     def choose(
-        self,
-        request: RoutedRequest,
-        states: Sequence[PlaceState],
-        now: float,  # noqa: ARG002 - the protocol's words
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
     ) -> tuple[int, ...]:
         """Return the place nearest to the request's client."""
         return (min(states, key=lambda state: state.place.network_of(request.client)).index,)

@@ -59,7 +59,7 @@ class Vote(RoutingRule):
         """The policy in a few words, for charts and tables."""
         return f"{self.kind} of {', '.join(self.names)}"
 
-    def router(self, places: Sequence[Place], seed: int = 0) -> "VoteRouter":  # noqa: ARG002
+    def router(self, places: Sequence[Place], seed: int = 0) -> "VoteRouter":
         """Return a fresh router; other places are asked only where all that vote fail.
 
         Raises:
@@ -76,21 +76,18 @@ class VoteRouter:
         self._majority = len(order) // 2 + 1
 
     def choose(
-        self,
-        request: RoutedRequest,  # noqa: ARG002 - the protocol's words
-        states: Sequence[PlaceState],
-        now: float,  # noqa: ARG002
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
     ) -> Sequence[int]:
         """Return the first places in order, as many as a majority takes."""
         return self._list_free(states)[: self._majority] or (states[0].index,)
 
     def settle(
         self,
-        request: RoutedRequest,  # noqa: ARG002
+        request: RoutedRequest,
         answers: Sequence[PlaceAnswer],
         pending: int,
         states: Sequence[PlaceState],
-        now: float,  # noqa: ARG002
+        now: float,
     ) -> Settlement:
         """Give the label that has a majority, wait, or ask as many as it lacks."""
         votes = Counter(answer.label for answer in answers if answer.label is not None)

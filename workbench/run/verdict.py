@@ -35,16 +35,13 @@ class Predicted(Protocol):
     @property
     def slo(self) -> SLO | None:
         """The target of the experiment."""
-        ...
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes it doubtful."""
-        ...
 
     def attainment(self, slo: SLO) -> float:
         """Return the share answered within a target's latency."""
-        ...
 
 
 Word: TypeAlias = Literal["met", "missed", "cannot tell", "invalid"]

@@ -112,11 +112,9 @@ class Scaler(Protocol):
     @property
     def due(self) -> float:
         """The instant at which `decide` has to be called next; infinite when there is none."""
-        ...
 
     def decide(self, reading: Reading, now: float) -> Counts:
         """Return how many instances there should be, booting ones included; `due` moves on."""
-        ...
 
 
 class ScalingPolicy(Protocol):
@@ -124,11 +122,9 @@ class ScalingPolicy(Protocol):
 
     def scaler(self) -> Scaler:
         """Return a fresh scaler."""
-        ...
 
     def to_dict(self) -> dict[str, Any]:
         """Return kind and settings as JSON values."""
-        ...
 
 
 @dataclass(frozen=True)

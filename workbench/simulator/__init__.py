@@ -135,17 +135,14 @@ class AnswersByRequest(Protocol):
     @property
     def label(self) -> NDArray[Any]:
         """What it answers."""
-        ...
 
     @property
     def confidence(self) -> Floats:
         """That of the least certain row; NaN where it is not known."""
-        ...
 
     @property
     def correct(self) -> Floats:
         """Share of its rows that are right; NaN where that is not known."""
-        ...
 
 
 class KnownAnswers(Protocol):
@@ -153,7 +150,6 @@ class KnownAnswers(Protocol):
 
     def of_requests(self, trace: Trace) -> AnswersByRequest:
         """Return what is answered to each request of a trace."""
-        ...
 
 
 def simulate(

@@ -54,35 +54,28 @@ class Replicable(Protocol):
     @property
     def trace(self) -> Trace:
         """The requests."""
-        ...
 
     @property
     def seed(self) -> Seed:
         """Of all draws."""
-        ...
 
     @property
     def most_requests(self) -> int:
         """How many requests its repetitions may have in all, so that they take seconds."""
-        ...
 
     @property
     def scalings(self) -> "Sequence[ScalingPolicy | None]":
         """How the size of each fleet changes; None: it does not."""
-        ...
 
     @property
     def random_parts(self) -> list[str]:
         """What another seed would change, besides arrivals."""
-        ...
 
     def again(self, trace: Trace, seed: np.random.Generator) -> "Replicable":
         """Return the same simulation with another trace and other draws."""
-        ...
 
     def serve(self) -> _Replica:
         """Return what becomes of the requests."""
-        ...
 
 
 def replicate(simulation: Replicable, count: int | None = None) -> Replications:

@@ -103,27 +103,21 @@ class _Platform(Protocol):
     @property
     def free(self) -> int:
         """How many batches could begin, less those that wait."""
-        ...
 
     def next_start(self) -> float:
         """When a batch that waits may begin, if no server comes free before."""
-        ...
 
     def route(self, level: float) -> int:
         """Return the queue of the next batch."""
-        ...
 
     def take(self, queue: int, now: float) -> _Assignment | None:
         """Give a server to a batch, if there is one."""
-        ...
 
     def rest(self, server: int, now: float) -> int:
         """Take a server back, and return the queue that it serves."""
-        ...
 
     def expire(self) -> None:
         """Learn that a batch has waited too long."""
-        ...
 
 
 class _SharedQueue(Roster):
@@ -201,7 +195,7 @@ class _SharedQueue(Roster):
         self._outstanding[queue] += 1
         return queue
 
-    def take(self, queue: int, now: float) -> _Assignment | None:  # noqa: ARG002 - as in _Platform
+    def take(self, queue: int, now: float) -> _Assignment | None:
         if not self._idle[queue]:
             return None
         since, server = self._idle[queue].pop()
@@ -251,10 +245,10 @@ class _OnDemandInstances:
         is_below = self._busy < self._rules.limit
         return self._full_at + self._rules.pace - self._rules.depth if is_below else math.inf
 
-    def route(self, level: float) -> int:  # noqa: ARG002 - as in _Platform
+    def route(self, level: float) -> int:
         return 0
 
-    def take(self, queue: int, now: float) -> _Assignment | None:  # noqa: ARG002 - as in _Platform
+    def take(self, queue: int, now: float) -> _Assignment | None:
         assignment = self._take_idle(now) or self._start_instance(now)
         self._busy += assignment is not None
         return assignment
@@ -390,13 +384,13 @@ class StepSimulation:
         """Return how many requests arrived before now."""
         return bisect_left(self._arrivals, now)
 
-    def count_late(self, now: float, target: float) -> int:  # noqa: ARG002 - as in fleet.Arrivals
+    def count_late(self, now: float, target: float) -> int:
         """Return how many requests were answered late since the last time it was asked."""
         done, self._done = self._done, []
         seconds = [each for batch in done for each in self._latencies(batch)]
         return sum(target < each < math.inf for each in seconds)
 
-    def is_over(self, done: int) -> bool:  # noqa: ARG002 - as in fleet.Arrivals
+    def is_over(self, done: int) -> bool:
         """Whether nothing is to come: a policy that has lost requests never sends them."""
         return self.find_next() == math.inf
 

@@ -18,7 +18,6 @@ class RowPool(Protocol):
     @property
     def context(self) -> NDArray[np.str_] | None:
         """The kind of each row; None where it is not known."""
-        ...
 
     def __len__(self) -> int: ...
 

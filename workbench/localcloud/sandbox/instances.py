@@ -44,15 +44,12 @@ class InstanceClient(Protocol):
 
     def send(self, exchange: Exchange) -> None:
         """Send a request."""
-        ...
 
     def close(self) -> None:
         """End what is under way."""
-        ...
 
     def mark_broken(self) -> None:
         """Note that the instance is lost."""
-        ...
 
     async def wait_until_idle(self) -> None:
         """Wait until no request is under way."""
@@ -68,7 +65,6 @@ class ModelStore(Protocol):
         Raises:
             AwsError: There is no such object.
         """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
