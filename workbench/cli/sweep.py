@@ -120,7 +120,9 @@ def _show(
     arguments: Arguments, combinations: Sequence[_Combination], found: Sequence[Finding]
 ) -> int:
     """Print a row for each combination, write the table where asked for; return the status."""
-    varied = _list_varied(combinations)
+    varied = [
+        name for name in combinations[0] if len({repr(each[name]) for each in combinations}) > 1
+    ]
     named = {_describe(each, varied): one for each, one in zip(combinations, found, strict=True)}
     for name, each in named.items():
         if each.error:
@@ -160,13 +162,6 @@ def _print_rows(
     print_text(arguments, f"{Table(columns, rows)}\n{comparison.table().caption}")
     if written:
         print_text(arguments, f"\nTable: {written}")
-
-
-def _list_varied(combinations: Sequence[_Combination]) -> list[str]:
-    """Return the options that differ."""
-    return [
-        name for name in combinations[0] if len({repr(each[name]) for each in combinations}) > 1
-    ]
 
 
 def _describe(combination: _Combination, names: Sequence[str]) -> str:

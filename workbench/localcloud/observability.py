@@ -64,7 +64,7 @@ class Monitoring:
             _LogFiles(store.path / "jobs" / "logs", _JobStreamNames()),
         )
         self._tasks = TaskSet()
-        hosting.changed = self._publish_endpoint_event
+        hosting.changed = lambda endpoint: self.events.put(_build_endpoint_event(endpoint))
 
     async def start(self) -> None:
         """Begin to look at what happens."""
@@ -140,9 +140,6 @@ class Monitoring:
         for logs in self._logs:
             for note in logs.fresh():
                 self._log_writer.add(note)
-
-    def _publish_endpoint_event(self, endpoint: Endpoint) -> None:
-        self.events.put(_build_endpoint_event(endpoint))
 
     def _publish_alarm_event(self, alarm: Alarm, former: str) -> None:
         detail = {

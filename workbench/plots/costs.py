@@ -143,18 +143,14 @@ def cost_over_time(
 def _grow(run: Run, points: int, prices: PriceSheet) -> Iterator[tuple[str, float, float]]:
     """Yield each item's dollars until each instant, 0 where there are none yet."""
     cost(run, prices=prices)  # refuses a run that cannot be billed
-    calls = run if run.calls is not None else replace(run, frame=_one_row_a_call(run.frame))
+    batches = run.frame.unique("batch", keep="first", maintain_order=True)  # which are billed
+    calls = run if run.calls is not None else replace(run, frame=batches)
     instants = np.linspace(0.0, RunActivity(run).span, points + 1).tolist()
     bills = [dict(_bill_by_place(_until(calls, instant), prices)) for instant in instants]
     for item in dict.fromkeys(item for bill in bills for item in bill):
         yield from (
             (item, at, bill.get(item, 0.0)) for at, bill in zip(instants, bills, strict=True)
         )
-
-
-def _one_row_a_call(frame: "pl.DataFrame") -> "pl.DataFrame":
-    """Return the first row of each batch: bills are of batches."""
-    return frame.unique("batch", keep="first", maintain_order=True)
 
 
 def _until(run: Run, instant: float) -> Run:

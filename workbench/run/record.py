@@ -27,6 +27,10 @@ MAX_PLACES = 256
 """Places that a run can have: its column `place` is a byte a request."""
 
 
+Parser = Callable[[str, Any], Any]
+"""Checks a value by the name of what it is, or reads it from JSON."""
+
+
 def _parse_text(name: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
     return str(of_kind(name, value, str, "a text"))
 
@@ -44,12 +48,11 @@ def _parse_object(name: str, value: Any) -> Mapping[str, Any]:  # noqa: ANN401 -
     return dict(found)
 
 
-def _parse_texts(name: str, value: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON value
-    return tuple(_parse_text(f"Each of {name}", each) for each in as_tuple(name, value))
-
-
-def _parse_objects(name: str, value: Any) -> tuple[Mapping[str, Any], ...]:  # noqa: ANN401
-    return tuple(_parse_object(f"Each of {name}", each) for each in as_tuple(name, value))
+def _list_of(parse: Parser) -> Parser:
+    """Return what parses a list, each of whose members that parses."""
+    return lambda name, value: tuple(
+        parse(f"Each of {name}", each) for each in as_tuple(name, value)
+    )
 
 
 def _parse_pairs(
@@ -63,20 +66,11 @@ def _parse_pairs(
     return tuple((finite(name, first), parse(name, second)) for first, second in pairs)
 
 
-def _parse_floats(name: str, value: Any) -> tuple[float, ...]:  # noqa: ANN401 - any JSON value
-    return tuple(not_negative(f"Each of {name}", each) for each in as_tuple(name, value))
-
-
-def _parse_members(name: str, value: Any) -> tuple["MemberRecord", ...]:  # noqa: ANN401
-    parse = _parser_of(MemberRecord)
-    return tuple(parse(f"Each of {name}", each) for each in as_tuple(name, value))
-
-
 def _parse_counts(name: str, value: Any) -> tuple[tuple[float, int], ...]:  # noqa: ANN401
     return _parse_pairs(name, value, _parse_count)
 
 
-def _validate(value: Any, parsers: Mapping[str, Callable[[str, Any], Any]]) -> None:  # noqa: ANN401
+def _validate(value: Any, parsers: Mapping[str, Parser]) -> None:  # noqa: ANN401
     """Put what its parser returns into each field of a frozen value that is not None."""
     for name, parse in parsers.items():
         if (given := getattr(value, name)) is not None:
@@ -117,7 +111,7 @@ class MemberRecord:
         _validate(self, {"name": _parse_text, "model": _parser_of(ModelRecord)})
         _validate(self, {"deployment": _parse_deployment, "policy": _parse_object})
         _validate(self, {"instances": _parse_pairs, "counts": _parse_counts})
-        _validate(self, {"network_latency": _parse_floats})
+        _validate(self, {"network_latency": _list_of(not_negative)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +147,7 @@ def _parse_deployment(name: str, value: Any) -> Deployment:  # noqa: ANN401 - an
     return Deployment.from_dict(_parse_object(name, value))
 
 
-def _parser_of(kind: type[Any]) -> Callable[[str, Any], Any]:
+def _parser_of(kind: type[Any]) -> Parser:
     """Return what makes a part of the record, one of its classes here, from JSON."""
 
     def parse(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -175,7 +169,7 @@ def _reject_unknown(name: str, values: Mapping[str, Any], known: Iterable[str]) 
         raise InvalidInput(f"{name} has no {', '.join(unknown)}: it has {', '.join(known)}.")
 
 
-_PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
+_PARSERS: Mapping[str, Parser] = {
     "label": _parse_text,
     "origin": _parse_text,
     "model": _parser_of(ModelRecord),
@@ -183,8 +177,8 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "policy": _parse_object,
     "trace": _parser_of(TraceRecord),
     "slo": _parser_of(SLO),
-    "places": _parse_texts,
-    "members": _parse_members,
+    "places": _list_of(_parse_text),
+    "members": _list_of(_parser_of(MemberRecord)),
     "router": _parse_object,
     "patience": not_negative,
     "seed": _parse_count,
@@ -196,7 +190,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "spot": _parse_object,
     "instances": _parse_pairs,
     "counts": _parse_counts,
-    "activities": _parse_objects,
+    "activities": _list_of(_parse_object),
     "cloud": _parse_object,
     "created": _parse_text,
     "seconds": not_negative,
@@ -206,7 +200,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "lag": _parser_of(Lag),
     "retries": _parse_count,
     "batch_invariance": _parse_text,
-    "warnings": _parse_texts,
+    "warnings": _list_of(_parse_text),
     "kept": _parse_text,
     "note": _parse_text,
     "past_errors": _parser_of(PastErrors),

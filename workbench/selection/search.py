@@ -358,10 +358,8 @@ class _CandidateSearch:
 
     def _open_kinds(self, model: Model) -> list[str]:
         kinds = self._question.options.kinds
-        return [kind for kind in kinds if self._is_open(self._rows[model.name, kind])]
-
-    def _is_open(self, row: RatedCandidate) -> bool:
-        return row.found is None and not row.misses
+        rows = {kind: self._rows[model.name, kind] for kind in kinds}
+        return [kind for kind, row in rows.items() if row.found is None and not row.misses]
 
     def _plan_rivals(self) -> None:
         """Plan for whoever could be first until nobody is left who could."""

@@ -578,10 +578,6 @@ def _warn_of_settings(
     return warnings
 
 
-def _format_servers(servers: int) -> str:
-    return f"{servers} server{'s' * (servers > 1)}"
-
-
 def overload_warnings(
     seconds: float, content: NDArray[np.int64], deployment: Deployment, outcome: Outcome
 ) -> list[str]:
@@ -600,7 +596,7 @@ def overload_warnings(
     load = outcome.busy_seconds / (servers * seconds) if servers else 0.0
     if load >= 1:
         warnings.append(
-            f"Load is {load:.3g}: more work arrives than {_format_servers(servers)} can do. "
-            "The queue grows for as long as the trace lasts, and so do the latencies."
+            f"Load is {load:.3g}: more work arrives than {servers} server{'s' * (servers > 1)} can "
+            "do. The queue grows for as long as the trace lasts, and so do the latencies."
         )
     return [*warnings, *find_broken_calls(outcome.batches, deployment, content).warnings]
