@@ -529,6 +529,34 @@ BAD_COMMANDS = [
 ]
 
 
+UNKNOWN_MODELS = [
+    ("plan nobody --rate 5", "No group 'nobody'"),
+    ("simulate nobody --rate 5", "No group 'nobody'"),
+    (f"run {FAST}:9 --rate 5", "No version 9"),
+    ("profile nobody", "No group 'nobody'"),
+    ("doctor nobody", "No group 'nobody'"),
+    ("select nobody --rate 5", "No group 'nobody'"),
+    ("serve nobody,other", "No group 'nobody'"),
+    (f"select {FAST} --rate 5 --cascade {FAST},nobody,0.9", "No group 'nobody'"),
+    ("registry show nobody", "No group 'nobody'"),
+    ("registry approve nobody:1 --why x", "No group 'nobody'"),
+    ("registry history nobody:1", "No group 'nobody'"),
+    ("registry push nobody", "No group 'nobody'"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), UNKNOWN_MODELS)
+def test_an_unknown_model_is_refused_before_any_is_trained(
+    words, message, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "fresh"))
+    monkeypatch.setattr("workbench.registry.zoo.build", lambda *_, **__: pytest.fail("trained"))
+
+    assert main(words.split()) == 2
+
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("words", "message"), BAD_COMMANDS)
 def test_what_a_command_cannot_do_is_one_line(words, message, capsys, onnx_file):
     write("truncated.onnx", onnx_file.read_bytes()[:1000])

@@ -3,16 +3,17 @@
 import argparse
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from workbench.batching.timer import BatchPolicy
 from workbench.cli.output import Arguments
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, NotFound
 from workbench.files import home
 
 if TYPE_CHECKING:
     from workbench.registry.api import Registry
+    from workbench.registry.model import Model
 
 T = TypeVar("T")
 
@@ -138,14 +139,44 @@ def add_registry_path(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def registry_of(arguments: Arguments, *, fill: bool = True) -> "Registry":
-    """Return the registry that the arguments name; the user's is filled first, by default."""
+def registry_of(
+    arguments: Arguments, *, fill: bool = True, models: Collection[str] = ()
+) -> "Registry":
+    """Return the registry that the arguments name; the user's is filled first, by default.
+
+    Raises:
+        NotFound: It will not have one of these models, which is said before any is trained.
+    """
     from workbench.registry.api import Registry
 
-    path = arguments.registry
-    if path is None and not fill:
-        path = home() / "registry"
-    return Registry(path)
+    if arguments.registry is not None:
+        return Registry(arguments.registry)
+    if models or not fill:
+        lacking = Registry(home() / "registry")
+        if not fill:
+            return lacking
+        for name in models:
+            _expect_model(lacking, name)
+    return Registry()
+
+
+def _expect_model(lacking: "Registry", name: str) -> None:
+    """Refuse a model that a registry does not have, and will not have when it is filled."""
+    from workbench.registry.zoo import NAMES
+
+    group, _, number = name.partition(":")
+    if group in lacking.groups(removed=True):
+        return
+    if group not in NAMES:
+        known = ", ".join(sorted({*lacking, *NAMES}))
+        raise NotFound(f"No group {group!r}. Known: {known}. The registry is {lacking.path}.")
+    if number not in ("", "1"):
+        raise NotFound(f"No version {number} of {group!r}. Known: 1.")
+
+
+def model_of(arguments: Arguments) -> "Model":
+    """Return the model that the arguments name."""
+    return registry_of(arguments, models=[arguments.model])[arguments.model]
 
 
 def version_of(name: str) -> tuple[str, int]:

@@ -13,9 +13,9 @@ from typing import Any, get_args
 from workbench.cli.arguments import (
     add_registry_path,
     argument_type,
+    model_of,
     parse_integer,
     parse_seconds,
-    registry_of,
 )
 from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cloud.deploy import teardown
@@ -102,9 +102,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _doctor(arguments: Arguments) -> int:
-    found = examine(
-        registry_of(arguments)[arguments.model], threads=arguments.threads, rows=arguments.rows
-    )
+    found = examine(model_of(arguments), threads=arguments.threads, rows=arguments.rows)
     if arguments.json:
         print_json(found.to_dict())
     print_text(arguments, str(found))

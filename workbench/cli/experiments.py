@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from workbench.cli.arguments import add_registry_path, registry_of
+from workbench.cli.arguments import add_registry_path, model_of
 from workbench.cli.deployments import add_place, deployment_of
 from workbench.cli.files import TABLE_FORMATS, check_new, check_table
 from workbench.cli.options import CHECK, FILES, POLICY, add_model, add_options
@@ -75,7 +75,7 @@ def experiments_of(arguments: Arguments) -> dict[str, Experiment]:
     slo = SLO(latency=arguments.slo, quantile=arguments.quantile)
     deployment = deployment_of(arguments)
     trace = read_traffic(arguments)
-    model = registry_of(arguments)[arguments.model]
+    model = model_of(arguments)
     return {
         file_name(policy.label): Experiment(model, deployment, trace, policy, slo)
         for policy in arguments.policy or [POLICY]

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from workbench.cli.arguments import (
     add_registry_path,
+    model_of,
     registry_of,
     version_of,
 )
@@ -46,7 +47,7 @@ def _list(arguments: Arguments) -> int:
 
 
 def _show(arguments: Arguments) -> int:
-    _print_model(registry_of(arguments)[arguments.model], as_json=arguments.json)
+    _print_model(model_of(arguments), as_json=arguments.json)
     return 0
 
 
@@ -92,16 +93,18 @@ def _train(arguments: Arguments) -> int:
 
 
 def _set_approval(arguments: Arguments) -> int:
-    registry = registry_of(arguments)
+    version = version_of(arguments.model)
+    registry = registry_of(arguments, models=[arguments.model])
     decide = registry.approve if arguments.action == "approve" else registry.reject
-    model = decide(*version_of(arguments.model), who=arguments.who, why=arguments.why)
+    model = decide(*version, who=arguments.who, why=arguments.why)
     _print_model(model, as_json=arguments.json)
     return 0
 
 
 def _push(arguments: Arguments) -> int:
+    registry = registry_of(arguments, models=arguments.groups)
     cloud = account_of(arguments)
-    arns = registry_of(arguments).push(cloud, groups=arguments.groups or None)
+    arns = registry.push(cloud, groups=arguments.groups or None)
     if arguments.json:
         print_json({"versions": arns})
     print_text(arguments, f"{cloud.name} has these versions:\n" + "\n".join(arns))
@@ -119,7 +122,9 @@ def _pull(arguments: Arguments) -> int:
 
 
 def _history(arguments: Arguments) -> int:
-    changes = [asdict(c) for c in registry_of(arguments).history(*version_of(arguments.model))]
+    version = version_of(arguments.model)
+    registry = registry_of(arguments, models=[arguments.model])
+    changes = [asdict(each) for each in registry.history(*version)]
     if arguments.json:
         print_json({"history": changes})
     else:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.arguments import add_registry_path, argument_type, parse_integer, registry_of
+from workbench.cli.arguments import add_registry_path, argument_type, model_of, parse_integer
 from workbench.cli.commands import add_action, show_help
 from workbench.cli.options import TIME, account_of, add_options
 from workbench.cli.output import Arguments, print_json, print_text
@@ -47,7 +47,7 @@ def _alarms(arguments: Arguments) -> int:
 def _drift(arguments: Arguments) -> int:
     from workbench.drift import input_drift
 
-    reference = registry_of(arguments)[arguments.model].samples().inputs
+    reference = model_of(arguments).samples().inputs
     rows = read_samples(Path(arguments.file), None).inputs
     return _print(arguments, input_drift(reference, rows))
 

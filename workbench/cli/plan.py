@@ -11,11 +11,11 @@ from workbench.batching.timer import BatchPolicy
 from workbench.cli.arguments import (
     add_registry_path,
     argument_type,
+    model_of,
     parse_integers,
     parse_policy,
     parse_times,
     parse_words,
-    registry_of,
 )
 from workbench.cli.files import TABLE_FORMATS, check_table, write_table
 from workbench.cli.option_names import name_options, option_of, word_of
@@ -77,7 +77,7 @@ _CHOICES: Mapping[str, Option] = {
 def _plan(arguments: Arguments) -> int:
     check_table(arguments.out)
     trace = read_traffic(arguments)
-    model = registry_of(arguments)[arguments.model]
+    model = model_of(arguments)
     slo = SLO(latency=arguments.slo, quantile=arguments.quantile)
     options = options_from(arguments)
     with show_progress("Planning") as report:

@@ -10,6 +10,7 @@ from workbench.cli.arguments import (
     add_price,
     add_registry_path,
     argument_type,
+    model_of,
     parse_integers,
     registry_of,
 )
@@ -108,7 +109,7 @@ def _run(arguments: Arguments) -> int:
 def _profile(arguments: Arguments) -> int:
     if arguments.out:
         check_new(Path(arguments.out))
-    model = registry_of(arguments)[arguments.model]
+    model = model_of(arguments)
     profiled, stopped = _measure_profile(
         model,
         arguments.batch_sizes,

@@ -100,7 +100,8 @@ def make_cascade(
 
 def _select(arguments: Arguments) -> int:
     trace = read_traffic(arguments)
-    registry = registry_of(arguments)
+    named = [name for small, large, _ in arguments.cascade or () for name in (small, large)]
+    registry = registry_of(arguments, models=[*arguments.models, *named])
     kinds = [_KINDS[each] for each in arguments.on or _CASCADE_KINDS]
     cascades = [
         make_cascade(registry, small, large, threshold, kind)

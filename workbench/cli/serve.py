@@ -62,7 +62,7 @@ def _serve(arguments: Arguments) -> int:
 
     names = [name.strip() for name in arguments.models.split(",")]
     router = make_router(arguments.router, names, arguments.threshold or ())
-    registry = registry_of(arguments)
+    registry = registry_of(arguments, models=names)
     deployment = Local(workers=arguments.workers)
     members = {name: Member(registry[name], deployment) for name in names}
     ensemble = Ensemble(members, router, patience=arguments.patience)

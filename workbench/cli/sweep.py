@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, get_args
 
-from workbench.cli.arguments import add_registry_path, registry_of
+from workbench.cli.arguments import add_registry_path, model_of
 from workbench.cli.deployments import KIND_OPTIONS, add_deployment, add_scaling, deployment_of
 from workbench.cli.files import check_folder, write_table
 from workbench.cli.option_names import name_options, option_of
@@ -43,7 +43,7 @@ def _sweep(arguments: Arguments) -> int:
     if arguments.out:
         check_folder(Path(arguments.out))
     combinations = list_combinations(arguments)
-    model = registry_of(arguments)[arguments.model]
+    model = model_of(arguments)
     experiments = [
         Experiment(
             model,

@@ -8,8 +8,8 @@ from typing import get_args
 from workbench.cli.arguments import (
     add_registry_path,
     argument_type,
+    model_of,
     parse_words,
-    registry_of,
 )
 from workbench.cli.deployments import add_deployment, base_of, cloud_of
 from workbench.cli.options import HEADER, add_group, add_options
@@ -34,7 +34,7 @@ def parse_schema(text: str) -> dict[str, str]:
 
 def _transform(arguments: Arguments) -> int:
     deployment = base_of(arguments)
-    model = registry_of(arguments)[arguments.model]
+    model = model_of(arguments)
     with cloud_of(arguments) as cloud, show_progress("Answering rows") as report:
         done = transform(
             model,
