@@ -79,6 +79,7 @@ def test_jupyterlab_opens_the_first_notebook_there(ours, monkeypatch, capsys):
     ((program, words),) = started
     assert program == sys.executable
     assert words[1:3] == ["-m", "jupyterlab"]
+    assert "--KernelManager.transport_encryption=auto" in words
     assert words[-1] == "mine/00-quickstart.ipynb"
 
     capsys.readouterr()

@@ -46,6 +46,7 @@ def server(environment, registry, tmp_path_factory):
             text=True,
         ) as server,
     ):
+        server.log = folder / "log"
         yield server
 
 
@@ -85,6 +86,13 @@ def test_a_visitor_simulates_the_preset_by_keyboard_alone(classroom, page):
     expect(app.charts).to_have_count(4)
     assert app.charts.evaluate_all(DRAWN)
     assert page.title() == "Inference Workbench"
+
+
+def test_nothing_of_a_visit_warns_on_the_teachers_terminal(classroom, server, page):
+    page.goto(classroom)
+    expect(Seen(page).simulate).to_be_enabled()
+
+    assert "WARNING" not in server.log.read_text()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

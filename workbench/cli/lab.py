@@ -111,7 +111,10 @@ def _lab(arguments: Arguments) -> int:
 
 def _open(notebook: Path) -> None:
     """Become JupyterLab, which opens a notebook in its folder, and nothing of the web's news."""
+    from workbench.widgets.notebook import kernel_options
+
     words = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", "--LabApp.news_url=None"]
+    words += kernel_options()
     if os.geteuid() == 0:
         words.append("--allow-root")
     os.execv(sys.executable, [*words, str(notebook)])  # noqa: S606 - our own Python

@@ -61,6 +61,18 @@ def current_cell() -> tuple[str, str] | None:
     return (name, request["header"]["msg_id"]) if name else None
 
 
+def kernel_options() -> list[str]:
+    """Return what has a Jupyter server encrypt what it and its kernels say, where both can.
+
+    The kernels of ipykernel 7 warn on the server's terminal where it does not.
+    """
+    import zmq
+    from jupyter_client.manager import KernelManager
+
+    can = zmq.has("curve") and "transport_encryption" in KernelManager.class_traits()
+    return ["--KernelManager.transport_encryption=auto"] if can else []
+
+
 def run_in_background(work: Callable[..., object], *arguments: object) -> threading.Thread:
     """Return a thread that has begun to do the work, and may set what widgets show.
 

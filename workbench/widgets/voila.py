@@ -20,6 +20,7 @@ from workbench.errors import InvalidInput, NotAvailable
 from workbench.extras import require_extra
 from workbench.registry.api import Registry
 from workbench.validation import of_kind
+from workbench.widgets.notebook import kernel_options
 from workbench.widgets.prepared_kernel import Visit, prepare_kernel
 from workbench.widgets.presets import preset_of
 
@@ -65,7 +66,7 @@ def serve(
         on_prepare()
         _share_kernels(stack, Visit(_path_of(registry), preset))
         page = Path(folder) / "app.ipynb"
-        page.write_text(json.dumps(_notebook(_source(registry, preset))), encoding="utf-8")
+        _write_page(page, _source(registry, preset))
         server = Voila()
         server.initialize(_server_arguments(page, ip, port))
         server.token = token
@@ -121,6 +122,7 @@ def _server_arguments(page: Path, ip: str, port: int) -> list[str]:
         *(f"--Voila.root_dir={page.parent}", "--VoilaConfiguration.allow_template_override=NO"),
         f"--MappingKernelManager.cull_idle_timeout={_IDLE_TIMEOUT}",
         f"--MappingKernelManager.cull_interval={_IDLE_TIMEOUT // 10}",
+        *(f"--NotebookNotary.data_dir={page.parent}", *kernel_options()),
     ]
 
 
@@ -143,6 +145,16 @@ nothing = dict.fromkeys(["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"], os.d
 os.environ |= nothing | {"AWS_EC2_METADATA_DISABLED": "true"}
 """
 """Visitors have no credentials of whoever serves the page: they cannot spend on AWS."""
+
+
+def _write_page(page: Path, source: str) -> None:
+    """Write a notebook of one cell, signed: each visitor's kernel would warn of another."""
+    from nbformat import from_dict
+    from nbformat.sign import NotebookNotary
+
+    notebook = _notebook(source)
+    page.write_text(json.dumps(notebook), encoding="utf-8")
+    NotebookNotary(data_dir=str(page.parent)).sign(from_dict(notebook))
 
 
 def _notebook(source: str) -> dict[str, Any]:
