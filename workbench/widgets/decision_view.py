@@ -6,7 +6,7 @@ import html
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import ipywidgets
@@ -53,13 +53,17 @@ class _DecisionRequest:
     options: Options
     today: Today | None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A name for the question about a model; "" where it is about service times."""
         if not isinstance(self.source, Model):
             return ""
         parts = self.source.sha256, self.trace.digest, self.slo, self.options, self.today
         return key_of(parts)
+
+    def repeats(self, other: _DecisionRequest) -> bool:
+        """Return whether the other is the same question about the same model."""
+        return self.key == other.key != "" and self.source == other.source
 
     def shorten(self) -> _DecisionRequest:
         """Return what a first look answers: fewer simulations, of the first requests only."""
@@ -156,11 +160,15 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         *,
         today: Today | None = None,
     ) -> None:
-        """Decide this from now on; what is under way for another question is given up."""
+        """Decide this from now on; what is under way for another question is given up.
+
+        A model's question that is decided already, or is about to be, is not decided again.
+        """
         options = Options() if options is None else options
-        self._wanted = _DecisionRequest(
-            source=source, trace=trace, slo=slo, options=options, today=today
-        )
+        asked = _DecisionRequest(source=source, trace=trace, slo=slo, options=options, today=today)
+        if self._wanted is not None and asked.repeats(self._wanted) and not self.error:
+            return
+        self._wanted = asked
         self._start()
 
     def withdraw(self, reason: str) -> None:
