@@ -1,5 +1,6 @@
 """Kernels that are copies of a prepared process: they share its memory, work, and end with it."""
 
+import ast
 import os
 import re
 import subprocess
@@ -63,6 +64,14 @@ def answer_of(client, expression):
 
 def test_a_copy_has_imported_what_the_app_needs_and_nothing_that_starts_threads(kernel):
     assert answer_of(kernel[1], MODULES) == "['altair', 'ipywidgets', 'numba']"
+
+
+def test_a_copy_has_no_debugger_and_begins_without_imports(prepared, kernel, tmp_path):
+    loaded = "sorted(n for n, m in __import__('sys').modules.items() if m and 'pydev' in n)"
+    assert answer_of(kernel[1], loaded) == "[]"
+    assert set(prepared_kernel._KERNEL) <= set(
+        ast.literal_eval(answer_of(kernel[1], "sorted(__import__('sys').modules)"))
+    )
 
 
 def test_a_copy_has_the_folder_and_the_environment_that_were_asked_for(kernel, tmp_path):

@@ -25,11 +25,19 @@ from typing import Any
 
 from workbench.errors import NotAvailable, WorkbenchError
 from workbench.modelserver.parent_death import exit_with_parent
+from workbench.queueing.grid import screen
 from workbench.registry.api import Registry
 from workbench.simulator.compilation import compile_at_once, find_compiled_types, load_compiled
+from workbench.traffic.map import poisson_process
 
 _PROGRAM = "import sys; from workbench.widgets.prepared_kernel import _serve; _serve()"
 _THREADED = ("polars", "_polars_runtime", "_polars_runtime_32", "onnxruntime")
+_KERNEL = (
+    *("ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.debugger"),
+    *("IPython.core.oinspect", "IPython.core.completerlib", "IPython.extensions.storemagic"),
+    *("tornado.platform.asyncio", "tornado.queues"),
+)
+"""What a kernel imports as it begins, besides what a visit takes."""
 _PATIENCE = 120.0  # seconds for each step of the rehearsal
 _SETTINGS = {
     "OPENBLAS_NUM_THREADS": "1",  # its threads begin with NumPy's import
@@ -190,11 +198,12 @@ def _end_copy() -> Iterator[None]:
 def _prepare(visit: Visit) -> str:
     """Import what a visit takes, and return why this process cannot be copied, or ""."""
     gc.disable()  # what it frees leaves holes in pages, which the copies would fill
-    import ipykernel.kernelapp  # noqa: F401 - what a kernel takes besides
-
+    # No visitor debugs, and what ipykernel would import for it takes 10 MB of each.
+    sys.modules["debugpy"] = None  # type: ignore[assignment]
     modules, types = _rehearse_in_copy(visit)
-    _import(modules)
+    _import([*modules, *_KERNEL])
     load_compiled(types)
+    screen(poisson_process(1.0), max_sizes=1, max_waits=0.0, service=[[0.1]])  # loads its search
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
         return f"its imports have started {threads - 1} threads"
