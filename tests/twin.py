@@ -455,7 +455,7 @@ def jobs(world, deployment):
             level = world.level_then(next(chunks), start, instance)
             free.append((start + world.law(table[size], level), False, instance))
         batch.finished = max(time for time, _, _ in free)
-        spans += [(due, batch.finished)] * deployment.count
+        spans += [(due + boot, batch.finished)] * deployment.count
     return spans
 
 

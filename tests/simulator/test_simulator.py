@@ -31,8 +31,10 @@ from workbench.deployment import (
     Serverless,
 )
 from workbench.errors import InvalidInput
+from workbench.planner.options import Options
 from workbench.pricing.usage import round_up_ms
 from workbench.run import SLO
+from workbench.run_cost import cost
 from workbench.scaling import ScaleToZero, Schedule, StepScaling, TargetTracking
 from workbench.service_times import ServiceTimes
 from workbench.simulator import _streams, compilation, kernels, serve, simulate
@@ -566,7 +568,7 @@ def test_a_job_takes_what_was_scheduled_in_its_period():
     assert run.frame["batch"].to_list() == [0, 0, 1, 2]
     assert run.frame["started"].to_list() == [1.0, 1.0, 2.0, 4.0]
     assert run.frame["finished"].to_list() == [1.75, 1.75, 2.75, 4.75]
-    assert run.record.instances == ((1.0, 1.75), (2.0, 2.75), (4.0, 4.75))
+    assert run.record.instances == ((1.5, 1.75), (2.5, 2.75), (4.5, 4.75))
 
 
 def test_one_job_starts_at_the_end_of_the_trace_and_shares_out_its_rows():
@@ -574,9 +576,21 @@ def test_one_job_starts_at_the_end_of_the_trace_and_shares_out_its_rows():
     deployment = BatchTransform(instance_type="ml.m5.large", count=2)
     service = ServiceTimes({1: 0.5, 2: 0.75, 3: 1.0})
 
-    done = columns(trace, deployment, service, "finished")
+    done = columns(trace, deployment, service, "finished", boot=0)
 
     assert done == [22.0] * 10  # 3 + 3 and 3 + 1 rows: 2 s and 1.5 s
+
+
+def test_a_job_waits_for_its_instances_as_in_a_plan_and_is_not_billed_for_that():
+    deployment = BatchTransform(instance_type="ml.m5.large")
+    run = simulate(at(0.0, duration=10.0), UNBATCHED, deployment, constantly(5.0))
+
+    boot = Options().boot
+    assert run.frame["finished"].to_list() == [10 + boot + 5]
+    assert run.record.instances == ((10 + boot, 10 + boot + 5),)
+    assert "Each job waits 180 s for its instances" in run.warnings[0]
+    (item,) = cost(run).items
+    assert item.quantity == pytest.approx(5 / 3600)
 
 
 @pytest.mark.parametrize("period", [0.1, 0.3, 7.0])

@@ -18,7 +18,9 @@ class BatchTransform(OnInstances):
     """SageMaker batch transform jobs: instances that live as long as a job.
 
     Requests of each `period` seconds form one job that starts when the period ends; None is one
-    job at the end of the trace.
+    job at the end of the trace. What it takes to get the instances is waited for, not billed: AWS
+    bills the time from TransformStartTime, when a job starts on its instances, to TransformEndTime
+    (API reference of DescribeTransformJob, read 2026-11-30).
 
     Raises:
         InvalidInput: A setting is out of its limits.

@@ -92,6 +92,8 @@ class OnDemandPlatform:
 class JobPlatform:
     """Instances that live as long as a job over all requests of a period.
 
+    A job waits until they have booted, and is billed from then on until it ends.
+
     Attributes:
         instances: Of each job.
         period: Seconds; None is one job at the end of the trace.
@@ -110,6 +112,12 @@ class JobPlatform:
         """How many chunks of rows are served at once."""
         return self.instances
 
+
+BOOT = 180.0
+"""Seconds that an instance takes to boot where nobody measured it.
+
+What MArk charges for a launch (C. Zhang et al., ATC 2019).
+"""
 
 Platform = FleetPlatform | OnDemandPlatform | JobPlatform
 """What serves a deployment's batches."""

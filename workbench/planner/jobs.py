@@ -75,7 +75,7 @@ def _estimate(
     requests = min(problem.trace.rate * period, len(problem.trace))
     chunks = np.ceil(requests * problem.rows / times.largest)
     work = np.ceil(chunks / count) * float(times.means[-1])
-    usage = Usage(instance_seconds=count * (boot + work))
+    usage = Usage(instance_seconds=count * work)
     dollars = dollars_of(one, usage, problem.options.prices)
     latency = problem.slo.quantile * period + boot + work
     return latency, 1e6 * dollars / requests + problem.data_dollars(one)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from workbench.deployment import KINDS, Deployment
 from workbench.deployment.base import PlanChoices, Size, is_by_job
+from workbench.deployment.platforms import BOOT
 from workbench.errors import InvalidInput
 from workbench.forecasts.base import Forecaster
 from workbench.planner.candidates import HYBRID, SCALED
@@ -72,8 +73,8 @@ class Options(PlanChoices):
         keep_alive: seconds an idle on-demand instance is kept; inferred.
         cold_start: seconds an on-demand instance takes to start, or measured ones to draw from;
             None: no time, and the plan says so.
-        boot: seconds an instance takes to boot, billed. 180, which MArk charges for a launch
-            (C. Zhang et al., ATC 2019).
+        boot: seconds an instance takes to boot, billed but for jobs. 180, which MArk charges for a
+            launch (C. Zhang et al., ATC 2019).
         deployments: further candidates, such as a machine of one's own, Local(hourly_price=0.1).
             Of their inference types no others are searched; where instances are counted, their
             number is varied.
@@ -116,7 +117,7 @@ class Options(PlanChoices):
     max_waits: Sequence[float] | None = None
     periods: Sequence[float] | None = None
     cold_start: ArrayLike | None = None
-    boot: float = 180.0
+    boot: float = BOOT
     deployments: Sequence[Deployment] = ()
     headroom: float = 0.1
     unseen_draws: int = 20

@@ -52,7 +52,6 @@ class _Traffic(NamedTuple):
         batch: Requests that a batch holds at most on average.
         last: Seconds to the last request.
         up: Seconds that an instance is up at least which goes when idle.
-        jobs: How many there are at least.
     """
 
     requests: int
@@ -60,7 +59,6 @@ class _Traffic(NamedTuple):
     batch: float
     last: float
     up: float
-    jobs: int
 
 
 def find_floors(times: Sequence[ServiceTimes], trace: Trace, slo: SLO, options: Options) -> Floors:
@@ -97,15 +95,12 @@ def _describe_traffic(trace: Trace, slo: SLO, options: Options) -> _Traffic:
     while first < len(arrivals):  # the fewest windows of the longest wait that hold all requests
         first = int(np.searchsorted(arrivals, arrivals[first] + longest, side="right"))
         batches += 1
-    period = max(options.job_periods(slo.latency))
-    jobs = max(1, math.floor(trace.duration / period))
     return _Traffic(
         requests=len(trace),
         rows=int(trace.rows.min()),
         batch=len(trace) / batches,
         last=float(arrivals[-1]),
         up=float(np.minimum(np.diff(arrivals), ScaleToZero().idle).sum()),
-        jobs=jobs,
     )
 
 
@@ -140,7 +135,7 @@ def _find_floor(
         return factor * shortest, 1e6 * cost
     up = each / one.instance_workers
     if one.by_job:
-        up = _spread_batches(seconds, np.inf) + options.boot * traffic.jobs / traffic.requests
+        up = _spread_batches(seconds, np.inf)
         price = dollars_of(one, Usage(instance_seconds=1.0), options.prices)
         return options.boot + factor * shortest, 1e6 * price * up
     platform = one.platform

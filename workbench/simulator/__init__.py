@@ -40,7 +40,7 @@ from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment.base import Deployment
 from workbench.deployment.hybrid import Hybrid
 from workbench.deployment.mixed_fleet import MixedFleet
-from workbench.deployment.platforms import FleetPlatform
+from workbench.deployment.platforms import BOOT, FleetPlatform, JobPlatform, OnDemandPlatform
 from workbench.errors import InvalidInput
 from workbench.quantiles import SLO
 from workbench.run import Run
@@ -177,7 +177,8 @@ def simulate(
             one for each of its `simple_parts`.
         cold_start: Seconds a new instance takes to start: a number, or measured ones to draw from.
             Of a hybrid, those of its functions.
-        boot: Those of an instance of a fleet, where they differ.
+        boot: Those of an instance of a fleet, where they differ. A job waits 180 s where neither is
+            given.
         scaling: How a real-time or async fleet changes its size; without it, it does not.
         spot: What takes instances of one type of a fleet away; only scaling replaces them.
         slo: The target, for the run's record.
@@ -332,10 +333,21 @@ def prepare(
             seed=seed,
         )
     platform = deployment.platform
-    if isinstance(platform, FleetPlatform):
+    if not isinstance(platform, OnDemandPlatform):
         cold_start = cold_start if boot is None else boot
+    if isinstance(platform, FleetPlatform):
         scaling = platform.scaling or scaling  # its own, where it has one: then it takes none
     service = cast("Service", service)
+    warnings = _warn_of_settings(
+        policy,
+        deployment,
+        service,
+        cold_start=cold_start,
+        scaling=scaling,
+        duration=trace.duration,
+    )
+    if isinstance(platform, JobPlatform) and cold_start is None:
+        cold_start = BOOT
     return Simulation(
         trace=trace,
         policy=policy,
@@ -344,14 +356,7 @@ def prepare(
         cold_start=None if cold_start is None else _cold_start_quantiles(cold_start),
         scaling=scaling,
         seed=seed,
-        warnings=_warn_of_settings(
-            policy,
-            deployment,
-            service,
-            cold_start=cold_start,
-            scaling=scaling,
-            duration=trace.duration,
-        ),
+        warnings=warnings,
     )
 
 
@@ -564,8 +569,12 @@ def _warn_of_settings(
     from workbench.scaling.predictive import explain_unlearned
 
     warnings = [why] if (why := explain_unlearned(scaling, duration)) else []
-    starts = deployment.on_demand or deployment.by_job or scaling is not None
-    if starts and cold_start is None:
+    starts = deployment.on_demand or scaling is not None
+    if deployment.by_job and cold_start is None:
+        warnings.append(
+            f"Each job waits {BOOT:g} s for its instances (assumed): give boot=, in seconds."
+        )
+    elif starts and cold_start is None:
         name = "boot" if scaling is not None else "cold_start"
         warnings.append(f"New instances start without delay: give {name}=, in seconds.")
     if deployment.by_job and policy != BatchPolicy():

@@ -243,7 +243,7 @@ def _serve_jobs(trace: Trace, platform: JobPlatform, randomness: RandomInputs) -
     """Serve a trace in jobs, each a batch on instances of its own.
 
     They boot, then take its rows in chunks of the largest size with a service time; the job is
-    done when the last chunk is.
+    done when the last chunk is. Its instances are billed from the end of their boot.
     """
     fleet = FleetPlatform(instances=platform.instances)
     distributions = randomness.distributions(fleet)
@@ -256,7 +256,7 @@ def _serve_jobs(trace: Trace, platform: JobPlatform, randomness: RandomInputs) -
         source = ClosedBatches(chunks.closed, chunks, randomness.services, distributions)
         serve_fleet(source, fleet, randomness, None, until=np.inf)
         jobs.finished[job] = chunks.finished.max()
-    spans = zip(due.tolist(), jobs.finished.tolist(), strict=True)
+    spans = zip((due + jobs.init).tolist(), jobs.finished.tolist(), strict=True)
     return ServedBatches(jobs, [span for span in spans for _ in range(platform.instances)], 0)
 
 

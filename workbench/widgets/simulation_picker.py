@@ -24,7 +24,8 @@ class SimulationPicker(Picker):
                 "Boot (s)",
                 held["boot"],
                 "as a cold start",
-                "How long an instance of a fleet takes to start, where that differs.",
+                "How long an instance of a fleet or of a job takes to start, where that differs. "
+                "A job waits 180 s where nothing is given.",
             ),
             "seed": integer(
                 "Seed", 0, "Of all that a simulation draws: the same seed, the same run."
