@@ -51,7 +51,7 @@ def test_figures_are_those_of_the_runs(slow, fast):
     assert first["p95"] == slow.quantile(0.95)
     assert (first["p95_low"], first["p95_high"]) == slow.interval(0.95)
     assert first["attainment"] == slow.attainment()
-    assert first["target"] == "p95 <= 100 ms"
+    assert first["target"] == "p95 ≤ 100 ms"
     assert (first["verdict"], second["verdict"]) == ("missed", "met")
 
 

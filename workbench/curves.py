@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.experiment import Experiment
+from workbench.formatting import percentile
 from workbench.plots.curves import best_row, plot_curve
 from workbench.plots.figure import Figure
 from workbench.run import Run
@@ -109,7 +110,7 @@ class SettingCurve:
         return {
             "value": value,
             "call": float("nan") if seconds is None else seconds,
-            **{f"p{100 * q:g}": _quantile(run, q) for q in (0.5, 0.95, 0.99)},
+            **{percentile(q): _quantile(run, q) for q in (0.5, 0.95, 0.99)},
             "attainment": None if run.slo is None else run.attainment(),
             "failed": len(run) - run.answered,
             "per_million": bill.per_million,

@@ -96,6 +96,15 @@ def percent(share: float) -> str:
     return f"{figure(math.floor(100 * share * 10**places + 1e-6) / 10**places, digits)} %"
 
 
+def percentile(share: float) -> str:
+    """Return the percentile below which a share lies, as people say it.
+
+    >>> percentile(0.95), percentile(0.999)
+    ('p95', 'p99.9')
+    """
+    return f"p{100 * share:g}"
+
+
 def percent_with_sign(share: float) -> str:
     """Return a difference as a share in percent, rounded, with its sign.
 

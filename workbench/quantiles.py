@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.errors import TooFewSamples
-from workbench.formatting import duration
+from workbench.formatting import duration, percentile
 from workbench.validation import inner_share, positive
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class SLO:
         InvalidInput: `latency` is not positive or `quantile` not between 0 and 1.
 
     >>> SLO(latency=0.1).label
-    'p95 <= 100 ms'
+    'p95 ≤ 100 ms'
     """
 
     latency: float = field(kw_only=False)
@@ -59,7 +59,12 @@ class SLO:
     @property
     def label(self) -> str:
         """The target in a few words, for charts and tables."""
-        return f"p{100 * self.quantile:g} <= {duration(self.latency, 6)}"
+        return f"{self.percentile} ≤ {duration(self.latency, 6)}"
+
+    @property
+    def percentile(self) -> str:
+        """The quantile as people say it."""
+        return percentile(self.quantile)
 
 
 class Percentiles:

@@ -180,7 +180,7 @@ def test_a_simulated_bill_is_that_of_a_run_with_the_policy():
     )
     assert found.frame["simulated_dollars"].to_list() == pytest.approx([cost(run).total])
     assert found.frame["in_time"].to_list() == [run.attainment(0.45)]
-    assert "persistence misses p99 <= 450 ms" in str(found)
+    assert "persistence misses p99 ≤ 450 ms" in str(found)
 
 
 def test_a_trace_of_zeros_costs_nothing():

@@ -1,5 +1,6 @@
 """The decision: its rows against the plan's, its sentences against its rows."""
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -8,8 +9,10 @@ import pytest
 
 import workbench as wb
 from workbench.errors import InvalidInput
+from workbench.formatting import duration
 from workbench.planner import Options, decide, plan
 from workbench.planner.decisions import summarize_plan
+from workbench.plots.decision import plot_decision
 from workbench.service_times import ServiceTimes
 
 TIMES = ServiceTimes.affine(0.02, 0.004, largest=8)
@@ -100,10 +103,10 @@ def test_what_is_no_deployment_is_refused(today):
 def test_where_nothing_meets_the_target_the_sentence_says_so_and_names_the_nearest():
     decision = decide(TIMES, TRACE, wb.SLO(latency=0.01), OPTIONS)
 
-    over = 100 * (decision.winner.latency / 0.01 - 1)
     assert not decision.feasible
-    assert decision.sentence.startswith("Nothing meets p95 <= 10 ms: ")
-    assert f"{math.floor(over)} % above it" in decision.sentence
+    assert decision.sentence.startswith("Nothing meets p95 ≤ 10 ms: ")
+    assert f"misses it least (p95 {duration(decision.winner.latency)})" in decision.sentence
+    assert "nearest, $" in json.dumps(plot_decision(decision).spec())
     assert decision.winner.verdict.word == "missed"
 
 

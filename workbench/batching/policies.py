@@ -19,7 +19,7 @@ import numpy as np
 from workbench.batching.timer import Batches, BatchPolicy
 from workbench.errors import InvalidInput
 from workbench.formatting import duration
-from workbench.quantiles import find_rank, longest_within, samples_needed
+from workbench.quantiles import SLO, find_rank, longest_within, samples_needed
 from workbench.service_times import MAX_BATCH_ROWS, ServiceTimes
 from workbench.validation import (
     as_tuple,
@@ -256,7 +256,7 @@ class Steered:
             quantile to be more than noise.
 
     >>> Steered(latency=0.1, max_size=8).label
-    'steered to p95 <= 100 ms, up to 8'
+    'steered to p95 ≤ 100 ms, up to 8'
     """
 
     latency: float
@@ -278,8 +278,8 @@ class Steered:
     @property
     def label(self) -> str:
         """The policy in a few words, for charts and tables."""
-        target = f"p{100 * self.quantile:g} <= {duration(self.latency, 6)}"
-        return f"steered to {target}, up to {self.max_size}"
+        target = SLO(self.latency, quantile=self.quantile)
+        return f"steered to {target.label}, up to {self.max_size}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return kind and settings as JSON values."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
-from workbench.formatting import duration, figure, percent
+from workbench.formatting import duration, figure, percent, percentile
 from workbench.quantiles import longest_within
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ def explain_tail(run: "Run", q: float = 0.95) -> Conclusion:
     cold = float(run.frame["cold"].to_numpy().mean())
     high, middle = run.quantile(q), run.quantile(0.5)
     text = (
-        f"{percent(cold)} of the calls are cold, and p{100 * q:g} leaves out {percent(1 - q)}: it "
-        f"is {duration(high)}, where the median is {duration(middle)}"
+        f"{percent(cold)} of the calls are cold, and {percentile(q)} leaves out {percent(1 - q)}: "
+        f"it is {duration(high)}, where the median is {duration(middle)}"
     )
     return Conclusion(f"{text}.", holds=cold > 1 - q and high > _TIMES * middle)
 

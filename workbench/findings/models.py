@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
-from workbench.formatting import duration, percent, span
+from workbench.formatting import duration, percent, percentile, span
 from workbench.measuring.outcomes import Accuracy
 from workbench.prediction_errors import is_measured
 from workbench.quantiles import has_enough_samples, samples_needed
@@ -65,11 +65,11 @@ def compare_origins(comparison: "Comparison", q: float = 0.95) -> Conclusion:
     count = min(len(run) for run in comparison.runs.values())
     if not has_enough_samples(q, count):
         return Conclusion(
-            f"p{100 * q:g} takes {samples_needed(q)} requests, here are {count}.", None
+            f"{percentile(q)} takes {samples_needed(q)} requests, here are {count}.", None
         )
     found = {name: float(each.quantile(q)) for name, each in others.items()}
     said = ", ".join(f"{duration(value)} {name}" for name, value in found.items())
-    text = f"p{100 * q:g} is {said} and {duration(measured[0].quantile(q))} measured"
+    text = f"{percentile(q)} is {said} and {duration(measured[0].quantile(q))} measured"
     if flaw := find_flaw(measured[0]):
         return Conclusion(f"{text}; {flaw}.", None)
     if measured[0].count_missing(q):

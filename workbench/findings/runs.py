@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
-from workbench.formatting import dollars, duration, percent
+from workbench.formatting import dollars, duration, percent, percentile
 from workbench.quantiles import SLO, has_enough_samples, longest_within, samples_needed
 from workbench.run.verdict import Verdict, find_flaw
 
@@ -87,7 +87,7 @@ def compare_latency(comparison: "Comparison", q: float = 0.95) -> Conclusion:
         InvalidInput: There are not two runs.
     """
     (first, before), (second, after) = _two_of(comparison)
-    what, count = f"p{100 * q:g}", min(len(before), len(after))
+    what, count = percentile(q), min(len(before), len(after))
     if not has_enough_samples(q, count):
         return Conclusion(f"{what} takes {samples_needed(q)} requests, and here are {count}.", None)
     high, low = before.quantile(q), after.quantile(q)

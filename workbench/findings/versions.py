@@ -9,7 +9,7 @@ import polars as pl
 
 from workbench.errors import InvalidInput, NotFound
 from workbench.findings.conclusion import Conclusion
-from workbench.formatting import duration, percent
+from workbench.formatting import duration, percent, percentile
 from workbench.measuring.outcomes import find_outcomes
 from workbench.quantiles import SLO, find_rank, has_enough_samples, longest_within, samples_needed
 from workbench.run.verdict import find_flaw
@@ -78,7 +78,7 @@ def judge_canary(run: "Run", new: str, *, q: float = 0.5) -> Conclusion:
     parts = {name: run.frame.filter(place=number) for number, name in enumerate(places)}
     for name, rows in parts.items():
         if not has_enough_samples(q, rows.height):
-            few = f"{name} got {rows.height} requests; p{100 * q:g} takes {samples_needed(q)}."
+            few = f"{name} got {rows.height} requests; {percentile(q)} takes {samples_needed(q)}."
             return Conclusion(few, None)
     late = {name: _late_share(rows, run.slo) for name, rows in parts.items()}
     said = {name: f"{percent(late[name])} late, {_describe(parts[name], q)}" for name in places}
@@ -104,7 +104,7 @@ def _describe(rows: pl.DataFrame, q: float) -> str:
     latencies = rows["latency"].fill_nan(math.inf).sort()
     right = float(rows["correct"].drop_nans().to_numpy().mean())
     value = duration(latencies[find_rank(q, len(latencies)) - 1])
-    return f"p{100 * q:g} {value}, {percent(right)} right"
+    return f"{percentile(q)} {value}, {percent(right)} right"
 
 
 def follow_decisions(registry: "Registry", group: str) -> Conclusion:

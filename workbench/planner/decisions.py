@@ -183,13 +183,12 @@ class Decision:
         if budget is not None:
             most = f"exceeds it least ({dollars(self.plan.best.cost_per_million)})"
             return f"Nothing keeps to {_price(budget)}: {best.name} {most} {month}"
-        far = f"{self._outcome}, {percent(best.latency / self.slo.latency - 1)} above it"
-        most = f" ({far})" if best.possible else ""
+        most = f" ({self._outcome})" if best.possible else ""
         return f"Nothing meets {self.slo.label}: {best.name} misses it least{most} {month}"
 
     @property
     def _outcome(self) -> str:
-        return f"p{100 * self.slo.quantile:g} {duration(self.winner.latency)}"
+        return f"{self.slo.percentile} {duration(self.winner.latency)}"
 
     def _describe_runner_up(self) -> str:
         second = self.runner_up
@@ -212,7 +211,7 @@ class Decision:
         if not own.possible:
             return f"{words}: {own.reason}."
         if not own.cost_per_month:
-            return f"{words}; it has no price to compare with."
+            return f"{words}; give it a price to compare its cost."
         more = (
             f"{dollars(abs(self.difference))} a month {'less' if self.difference >= 0 else 'more'}"
         )
@@ -266,7 +265,7 @@ class Decision:
 
     def table(self) -> Table:
         """Return the rows as people read them, with sentence and origin as the caption."""
-        quantile = f"p{100 * self.slo.quantile:g}"
+        quantile = self.slo.percentile
         columns = ["deployment", "policy", "$ a month", quantile, "in time", "verdict"]
         columns += ["other days", "reason"]
         rows = [

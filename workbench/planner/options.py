@@ -63,18 +63,19 @@ class Options(PlanChoices):
         max_count: the most instances of a fleet.
         max_sizes: the most requests in a batch; None: steps from 1 to what service times cover,
             64 at most.
-        max_waits: seconds; None: 24 steps from a hundredth of the target to the whole of it.
+        max_waits: the longest waits for a batch, in seconds; None: 24 steps from a hundredth of the
+            target to the whole of it.
         even_if_answers_change: whether to batch requests of a model that the registry knows to
             answer a row in another way beside others; by default each goes alone.
-        periods: seconds between the jobs of batch transform; None: a minute, a quarter of an hour
-            and an hour, and 8 steps to the whole of the target.
+        periods: times between the jobs of batch transform, in seconds; None: a minute, a quarter of
+            an hour and an hour, and 8 steps to the whole of the target.
         serverless_concurrency: the most calls in flight, AWS's quota of an endpoint.
         lambda_concurrency: likewise; what a function may reserve of an account's default quota.
-        keep_alive: seconds an idle on-demand instance is kept; inferred.
-        cold_start: seconds an on-demand instance takes to start, or measured ones to draw from;
-            None: no time, and the plan says so.
-        boot: seconds an instance takes to boot, billed but for jobs. 180, which MArk charges for a
-            launch (C. Zhang et al., ATC 2019).
+        keep_alive: how long an idle on-demand instance is kept, in seconds; inferred.
+        cold_start: how long an on-demand instance takes to start, in seconds, or measured ones to
+            draw from; None: no time, and the plan says so.
+        boot: how long an instance takes to boot, in seconds; billed, except for jobs. By default
+            what MArk charges for a launch (C. Zhang et al., ATC 2019).
         deployments: further candidates, such as a machine of one's own, Local(hourly_price=0.1).
             Of their inference types no others are searched; where instances are counted, their
             number is varied.

@@ -219,7 +219,7 @@ class Plan:
 
     @property
     def _quantile(self) -> str:
-        return f"p{100 * self.slo.quantile:g}"
+        return self.slo.percentile
 
     @cached_property
     def frame(self) -> pl.DataFrame:
@@ -341,8 +341,8 @@ class Plan:
         best = self.best
         return (
             f"{best.label}: {self._quantile} {duration(best.latency)}, "
-            f"${best.cost_per_million:.4g} per million, ${best.cost_per_month:,.4g} a month; "
-            f"{best.reason}"
+            f"{dollars(best.cost_per_million)} per million, "
+            f"{dollars(best.cost_per_month)} a month; {best.reason}"
         )
 
     @property

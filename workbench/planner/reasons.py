@@ -63,11 +63,15 @@ class Reasons:
         """Return in words that chance may decide whether the winner meets the target, or ""."""
         if not self.problem.meets_target(winner) or self.problem.budget is not None:
             return ""
-        wanted, share = self.problem.slo.quantile, winner.attainment
-        unsure = judge_share(share, len(self.problem.trace), wanted).word == "cannot tell"
-        if not unsure and (proof is None or proof.low >= wanted):
+        share, wanted = winner.attainment, self.problem.slo.quantile
+        if not self._is_unsure(winner) and (proof is None or proof.low >= wanted):
             return ""
         return f"; {percent(share)} in time is within its own uncertainty of the target"
+
+    def _is_unsure(self, metrics: CandidateMetrics) -> bool:
+        """Return whether the requests are too few to tell if the target is met."""
+        requests, wanted = len(self.problem.trace), self.problem.slo.quantile
+        return judge_share(metrics.attainment, requests, wanted).word == "cannot tell"
 
     def _why_trusted(self, judged: Reliability | None) -> str:
         """Return how the winner does on other days, and what holding there costs."""
@@ -113,15 +117,16 @@ class Reasons:
         if self.problem.meets_target(metrics):
             return f"{self._name} {duration(metrics.latency)}, {self._barely(metrics.latency)}"
         if self.problem.budget is None:
+            within = ", within its own uncertainty" if self._is_unsure(metrics) else ""
             return (
                 f"{self._name} {duration(metrics.latency)}, above the target of "
-                f"{duration(self.problem.slo.latency)}"
+                f"{duration(self.problem.slo.latency)}{within}"
             )
         return f"${metrics.cost:.4g} per million above the budget of ${self.problem.budget:.4g}"
 
     @property
     def _name(self) -> str:
-        return f"p{100 * self.problem.slo.quantile:g}"
+        return self.problem.slo.percentile
 
 
 SAME = 1.0001

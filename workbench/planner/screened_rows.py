@@ -86,7 +86,7 @@ def _explain(problem: PlanningProblem, winner: CandidateMetrics, *, bound: bool)
     least = "at least " if bound else ""
     slow = pl.format(
         "{} {}{}, above the target of {}",
-        pl.lit(f"p{100 * problem.slo.quantile:g}"),
+        pl.lit(problem.slo.percentile),
         pl.lit(least),
         _format_seconds_column(latency),
         pl.lit(duration(problem.slo.latency)),
@@ -97,7 +97,7 @@ def _explain(problem: PlanningProblem, winner: CandidateMetrics, *, bound: bool)
         other = pl.when(cost >= winner.cost).then(dear).otherwise(near)
         barely = pl.format(
             "{} {}{}, less than {} below the target",
-            pl.lit(f"p{100 * problem.slo.quantile:g}"),
+            pl.lit(problem.slo.percentile),
             pl.lit(least),
             _format_seconds_column(latency),
             pl.lit(percent(problem.options.headroom)),

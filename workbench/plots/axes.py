@@ -79,12 +79,3 @@ def log_ticks(low: float, high: float) -> list[float]:
     steps = (1, 2, 5) if high < 10_000 * low else (1,)
     ticks = [step * 10.0**decade for decade in decades for step in steps]
     return [tick for tick in ticks if low <= tick <= high]
-
-
-def format_target(slo: SLO) -> str:
-    """Return the target as it is written in charts.
-
-    >>> format_target(SLO(latency=0.1))
-    'target p95 ≤ 100 ms'
-    """
-    return "target " + slo.label.replace("<=", "≤")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration, percent
-from workbench.plots.axes import LatencyAxis, format_target
+from workbench.plots.axes import LatencyAxis
 from workbench.plots.channels import colour_settings, shape_settings
 from workbench.plots.figure import Figure
 from workbench.plots.plans import MAX_TARGET_RATIO, cost_settings
@@ -111,7 +111,7 @@ def _layers(
     import polars as pl
 
     kinds = [kind for kind in KINDS if kind in set(data["run"])]
-    quantile = f"p{100 * decision.slo.quantile:g}"
+    quantile = decision.slo.percentile
     x = axis.settings() | {"title": f"{quantile} l{axis.settings()['title'][1:]}"}
     y = cost_settings("month", near["cost_per_month"].to_list())
     low, high = y["scale"]["domain"]
@@ -131,7 +131,12 @@ def _layers(
             by_kind | {"shape": shape_settings(kinds)},
         ),
         _layer(front, {"type": "point", "filled": True, "size": 25, "opacity": 1}, by_kind),
-        *_frames(data.filter(pl.col("on") != "front"), axis, place | {"tooltip": tooltip}),
+        *_frames(
+            data.filter(pl.col("on") != "front"),
+            axis,
+            place | {"tooltip": tooltip},
+            feasible=decision.feasible,
+        ),
     ]
 
 
@@ -143,7 +148,7 @@ def _target(decision: "Decision", axis: LatencyAxis, x: dict[str, Any]) -> list[
     """Return a line at the target, and the target in words where there is room."""
     left = decision.slo.latency > axis.middle
     words = {"align": "right" if left else "left", "dx": -6 if left else 6, "baseline": "top"}
-    at = {"values": [{"latency": decision.slo.latency, "note": format_target(decision.slo)}]}
+    at = {"values": [{"latency": decision.slo.latency, "note": f"target {decision.slo.label}"}]}
     return [
         {"data": at, "mark": {"type": "rule", "style": "target"}, "encoding": {"x": x}},
         {
@@ -155,14 +160,15 @@ def _target(decision: "Decision", axis: LatencyAxis, x: dict[str, Any]) -> list[
 
 
 def _frames(
-    rows: "pl.DataFrame", axis: LatencyAxis, encoding: dict[str, Any]
+    rows: "pl.DataFrame", axis: LatencyAxis, encoding: dict[str, Any], *, feasible: bool
 ) -> list[dict[str, Any]]:
     """Return the ring of the winner, the frame of today's choice, and their words."""
     import polars as pl
 
     layers = []
     for name, (shape, size, stroke, up) in _MARKS.items():
-        row = rows.filter(name).with_columns(words=pl.format(f"{name}, {{}}", "cost"))
+        said = "nearest" if name == "winner" and not feasible else name
+        row = rows.filter(name).with_columns(words=pl.format(f"{said}, {{}}", "cost"))
         side = {"align": axis.find_side(row["latency"][0]) if row.height else "center"}
         ring = {"type": "point", "shape": shape, "size": size, "strokeWidth": stroke, "color": INK}
         text = {"type": "text", "style": "note", "dy": up, **side}

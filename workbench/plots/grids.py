@@ -11,7 +11,6 @@ from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration, in_ms
 from workbench.planner.candidates import CandidateTable
 from workbench.planner.plans import Plan
-from workbench.plots.axes import format_target
 from workbench.plots.figure import Figure
 from workbench.quantiles import SLO, longest_within
 from workbench.queueing.grid import Screen
@@ -143,7 +142,7 @@ def plot_batching_grid(
         title="Cost by batch size and wait",
         subtitle=(
             f"{where}Predicted.",
-            f"Pale, beyond the line: misses the {format_target(slo)}.",
+            f"Pale, beyond the line: misses the target {slo.label}.",
             best_text,
         ),
         description=f"{int(met.sum())} of {met.size} settings meet the {slo.label}. {best_text}",

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, TooFewSamples
-from workbench.formatting import duration
-from workbench.plots.axes import LatencyAxis, format_target
+from workbench.formatting import duration, percentile
+from workbench.plots.axes import LatencyAxis
 from workbench.plots.channels import colour, dash, shape
 from workbench.plots.figure import Figure
 from workbench.plots.series import Result, Results, Runs, caption, common_slo, name_results
@@ -179,7 +179,7 @@ def _corner_note(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
     import altair as alt
     import polars as pl
 
-    note = pl.DataFrame({"latency": [slo.latency], "share": [0.0], "note": [format_target(slo)]})
+    note = pl.DataFrame({"latency": [slo.latency], "share": [0.0], "note": [f"target {slo.label}"]})
     left = slo.latency > axis.middle
     chart: alt.Chart = (
         alt.Chart(note)
@@ -193,7 +193,7 @@ def _percentiles(runs: dict[str, Result]) -> "pl.DataFrame":
     import polars as pl
 
     rows = [
-        (name, run.origin, f"p{100 * q:g}", latency, q, 1000 * latency)
+        (name, run.origin, percentile(q), latency, q, 1000 * latency)
         for name, run in runs.items()
         for q in PERCENTILES
         if (latency := _finite_quantile(run, q)) is not None
@@ -285,7 +285,7 @@ def plot_latency_over_time(
     members = name_results(runs)
     slo = slo or common_slo(members)
     quantile = slo.quantile if slo else 0.95
-    upper = f"p{100 * quantile:g}"
+    upper = percentile(quantile)
     data = latency_over_time(runs, quantile=quantile)
     axis = LatencyAxis.over(data.select("median", "upper").to_numpy().ravel(), slo, log=log)
     layers = _lines(data, list(members), axis, upper)
@@ -293,7 +293,7 @@ def plot_latency_over_time(
     if slo:
         target = alt.Chart(pl.DataFrame({"upper": [slo.latency]})).mark_rule(style="target")
         layers.insert(0, target.encode(y=axis.channel(alt.Y, "upper")))
-        lines = f"{lines} Dashed: {format_target(slo)}."
+        lines = f"{lines} Dashed: target {slo.label}."
     return Figure(
         data=data,
         chart=alt.layer(*layers),
@@ -355,7 +355,7 @@ def _describe(runs: Mapping[str, Result]) -> str:
     sentences = []
     for name, run in runs.items():
         known = [
-            f"p{100 * q:g} {duration(latency)}"
+            f"{percentile(q)} {duration(latency)}"
             for q in PERCENTILES
             if (latency := _finite_quantile(run, q)) is not None
         ]

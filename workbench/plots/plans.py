@@ -9,7 +9,7 @@ from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration
 from workbench.planner.break_even import crossings
 from workbench.planner.plans import Candidate, Plan
-from workbench.plots.axes import LatencyAxis, format_target, log_ticks
+from workbench.plots.axes import LatencyAxis, log_ticks
 from workbench.plots.channels import colour, dash, shape
 from workbench.plots.figure import Figure
 from workbench.plots.theme import INK
@@ -105,7 +105,7 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
         line.encode(x=x, y=cost, order="latency:Q"),
         ring.encode(x=x, y=cost),
     ]
-    quantile = f"p{100 * plan.slo.quantile:g}"
+    quantile = plan.slo.percentile
     summary = f"{quantile} {duration(best.latency)}, {dollars(best.cost_per_million)} a million"
     far = data.height - shown.height
     return Figure(
@@ -135,7 +135,7 @@ def _target(slo: SLO, axis: LatencyAxis) -> "list[alt.Chart]":
     import polars as pl
 
     left = slo.latency > axis.middle
-    base = alt.Chart(pl.DataFrame({"latency": [slo.latency], "note": [format_target(slo)]}))
+    base = alt.Chart(pl.DataFrame({"latency": [slo.latency], "note": [f"target {slo.label}"]}))
     note = base.mark_text(
         style="note", dx=-6 if left else 6, align="right" if left else "left", baseline="top"
     )

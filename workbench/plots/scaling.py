@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration, percent
-from workbench.plots.axes import format_target, log_ticks
+from workbench.plots.axes import log_ticks
 from workbench.plots.channels import colour, panels, shape
 from workbench.plots.figure import Figure
 from workbench.plots.series import Runs, caption, common_slo, name_results
@@ -292,7 +292,7 @@ def plot_cost_and_attainment(
     points = alt.Chart(data).mark_point(filled=True, size=130, opacity=1)
     none_less = "" if bound is None else f"nobody can pay less: {dollars(bound)}"
     layers = [
-        *_line(x, "attainment", target.quantile, format_target(target), to_the_right=near_left),
+        *_line(x, "attainment", target.quantile, f"target {target.label}", to_the_right=near_left),
         *([] if bound is None else _line(y, "dollars", bound, none_less)),
         points.encode(x=x, y=y, color=colour(names), shape=shape(names), tooltip=tooltip),
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
+from workbench.formatting import percentile
 from workbench.quantiles import PERCENTILES, SLO, Percentiles, longest_within
 from workbench.service_times import ServiceTimes
 
@@ -127,7 +128,7 @@ class Prediction(Percentiles):
     def summary(self) -> dict[str, Any]:
         """Return the main figures by name; seconds, shares and requests."""
         quantiles = self.quantile(PERCENTILES).tolist()
-        percentiles = {f"p{100 * q:g}": x for q, x in zip(PERCENTILES, quantiles, strict=True)}
+        percentiles = {percentile(q): x for q, x in zip(PERCENTILES, quantiles, strict=True)}
         means = {"mean_latency": self.mean_latency, "mean_batch_size": self.mean_batch_size}
         head = {"run": self.label, "origin": self.origin}
         known = {"concurrency": self.concurrency, "warnings": list(self.warnings)}

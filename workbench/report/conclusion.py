@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput, TooFewSamples
-from workbench.formatting import dollars, duration, percent, span
+from workbench.formatting import dollars, duration, percent, percentile, span
 from workbench.plots.series import Runs, common_slo, name_results
 from workbench.pricing.cost import Cost
 from workbench.quantiles import SLO, round_up
@@ -175,13 +175,13 @@ def _tell_alone(name: str, run: Run) -> str:
 
 def _target(runs: Mapping[str, Run]) -> str:
     slo = common_slo(runs)
-    return format_target(slo) if slo else "its target"
+    return slo.label if slo else "its target"
 
 
 def _figures(name: str, run: Run) -> str:
     """Return the run's latency at its target's percentile, and its share in time."""
     q = run.slo.quantile if run.slo else 0.95
-    known = [f"p{100 * q:g} is {each.text}" for each in estimates_of({name: run}, q)]
+    known = [f"{percentile(q)} is {each.text}" for each in estimates_of({name: run}, q)]
     return ", ".join([*known, f"{percent(run.attainment())} in time"])
 
 
@@ -229,7 +229,7 @@ def _compare(members: Mapping[str, Run], priced: Mapping[str, Cost], slo: SLO | 
             break
     else:
         return "There are too few requests for a percentile."
-    what = f"p{100 * q:g}"
+    what = percentile(q)
     if len(estimates) == 1:
         (only,) = estimates
         over = "" if only.repetitions else f" over {len(members[only.name]):,} requests"
@@ -286,7 +286,7 @@ def _target_sentence(members: Mapping[str, Run], slo: SLO) -> str:
             needed = f" ({verdict.needed:,} requests would)" if verdict.needed else ""
             sides.setdefault(words[verdict.word], []).append(f'"{name}"{needed}')
     found = [f"{side} {_join(sides[side])}" for side in words.values() if side in sides]
-    return f"Target {format_target(slo)}: {'; '.join(found) or 'no run can be relied on'}."
+    return f"Target {slo.label}: {'; '.join(found) or 'no run can be relied on'}."
 
 
 def _join_names(names: Sequence[str]) -> str:
@@ -296,12 +296,3 @@ def _join_names(names: Sequence[str]) -> str:
 def _join(parts: Sequence[str]) -> str:
     *rest, last = parts
     return f"{', '.join(rest)} and {last}" if rest else last
-
-
-def format_target(slo: SLO) -> str:
-    """Return the target as people write it.
-
-    >>> format_target(SLO(latency=0.1))
-    'p95 ≤ 100 ms'
-    """
-    return slo.label.replace("<=", "≤")

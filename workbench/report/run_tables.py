@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Deployment
-from workbench.formatting import Table, dollars, duration, format_cell, format_fact, percent
+from workbench.formatting import (
+    Table,
+    dollars,
+    duration,
+    format_cell,
+    format_fact,
+    percent,
+    percentile,
+)
 from workbench.plots.series import Result, common_slo
 from workbench.pricing.cost import Cost, CostItem
 from workbench.quantiles import PERCENTILES
 from workbench.queueing.predictions import Prediction
-from workbench.report.conclusion import estimates_of, format_target
+from workbench.report.conclusion import estimates_of
 from workbench.run import Run
 from workbench.run.record import Lag, MemberRecord, ModelRecord, TraceRecord
 
@@ -25,7 +33,7 @@ def verdicts_of(comparison: "Comparison") -> Table:
     """Return a row a result: whether it meets its target, its latency there, and what it costs."""
     slo = common_slo(comparison.results)
     q = slo.quantile if slo else 0.95
-    columns = ["", "verdict", "a month", "a million", f"p{100 * q:g} (95 % interval)", "in time"]
+    columns = ["", "verdict", "a month", "a million", f"{percentile(q)} (95 % interval)", "in time"]
     rows = [
         (
             name,
@@ -36,7 +44,7 @@ def verdicts_of(comparison: "Comparison") -> Table:
         )
         for name, each in comparison.results.items()
     ]
-    about = f"Target {format_target(slo)}; " if slo else ""
+    about = f"Target {slo.label}; " if slo else ""
     return Table(columns, rows, f"{about}US dollars a month and a million answered requests")
 
 
@@ -84,7 +92,7 @@ def _describe_settings(run: Run) -> dict[str, str]:
         "spot instances": format_fact(record.spot),
         "batching": _describe_policy(record.policy),
         "traffic": _describe_traffic(record.trace),
-        "target": format_target(run.slo) if run.slo else "",
+        "target": run.slo.label if run.slo else "",
         "seed": format_fact(record.seed),
         "origin of every figure": run.origin,
         "created": format_fact(record.created),
@@ -162,7 +170,7 @@ def _figures(run: Result, cost: Cost | None) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "requests": len(run),
         "failed": f"{summary['failed']:,} ({percent(summary['failed'] / len(run))})",
-        **{f"p{100 * q:g} latency": _percentile(run, q) for q in PERCENTILES},
+        **{f"{percentile(q)} latency": _percentile(run, q) for q in PERCENTILES},
     }
     if run.slo:
         figures[f"answered within {duration(run.slo.latency)}"] = percent(run.attainment())
@@ -184,7 +192,7 @@ def _figures(run: Result, cost: Cost | None) -> dict[str, Any]:
 def _figures_of_prediction(prediction: Prediction) -> dict[str, Any]:
     """Return a prediction's figures by the names of a run's."""
     figures: dict[str, Any] = {
-        f"p{100 * q:g} latency": _percentile(prediction, q) for q in PERCENTILES
+        f"{percentile(q)} latency": _percentile(prediction, q) for q in PERCENTILES
     }
     if prediction.slo:
         within = prediction.attainment(prediction.slo)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import Damaged, InvalidInput, StorageError, TooFewSamples
 from workbench.files import delete_frame, load_facts, load_frame, save_frame, to_pandas, write_file
+from workbench.formatting import percentile
 from workbench.quantiles import (
     PERCENTILES,
     SLO,
@@ -379,7 +380,7 @@ class Run(Percentiles):
             "requests": len(self),
             "answered": self.answered,
             "failed": len(self) - self.answered,
-            **{f"p{100 * q:g}": _or_none(self.quantile, q) for q in PERCENTILES},
+            **{percentile(q): _or_none(self.quantile, q) for q in PERCENTILES},
             "attainment": None if self.slo is None else self.attainment(),
             "throughput": self.throughput,
             "batches": batches.height,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import TooFewSamples
-from workbench.formatting import percent, span
+from workbench.formatting import percent, percentile, span
 from workbench.quantiles import (
     INTERVAL_BATCHES,
     SLO,
@@ -112,7 +112,7 @@ def _judge_run(run: "Run", slo: SLO) -> Verdict:
             return Verdict("missed", _in_time(share))
         missing = max(run.count_missing(q), samples_needed(q) - len(run))
         return Verdict("cannot tell", str(error), _round_needed(len(run) + missing))
-    where = f"p{100 * q:g} is {span(low, high)}, at 95 % confidence."
+    where = f"{percentile(q)} is {span(low, high)}, at 95 % confidence."
     reason = f"{_in_time(share)} {where}"
     if low > limit or high <= limit:
         return Verdict("missed" if low > limit else "met", reason)

@@ -118,7 +118,7 @@ class Question:
         """Return how a latency, or one that it is at least, misses the target."""
         if latency <= longest_within(self.slo.latency):
             return None
-        quantile, least = f"p{100 * self.slo.quantile:g}", "at least " if bound else ""
+        quantile, least = self.slo.percentile, "at least " if bound else ""
         shown = duration(latency)
         return Miss(
             "latency",

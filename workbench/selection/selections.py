@@ -304,7 +304,7 @@ class Selection:
         titles = {
             "accuracy": self._metric,
             "effective_accuracy": "right in time",
-            "latency": f"p{100 * self.question.slo.quantile:g}",
+            "latency": self.question.slo.percentile,
             "cost_per_month": "$ a month",
             "cost_per_million": "$ a million",
             "sentence": "why",

@@ -54,7 +54,7 @@ def _list_misses(row: RatedCandidate) -> str:
 
 def describe_figures(row: RatedCandidate, question: Question) -> str:
     """Return accuracy with its interval, latency and cost in words."""
-    quantile = f"p{100 * question.slo.quantile:g}"
+    quantile = question.slo.percentile
     return (
         f"{describe_accuracy(row)}, {quantile} {duration(row.latency)}, ${row.cost:.3g} per million"
     )
