@@ -238,7 +238,7 @@ def _answer_break_even(**values: float) -> Answer:
     ]
     met = {kind: cost for kind, cost in costs.items() if cost is not None}
     first = f"The cheapest is {min(met, key=met.__getitem__)}." if met else "None meets it."
-    words = f"Simulated, p95 <= {duration(values['target'])}: {', '.join(told)}. {first}"
+    words = f"Simulated, p95 ≤ {duration(values['target'])}: {', '.join(told)}. {first}"
     return Answer(words, not met, list(costs.values()))
 
 

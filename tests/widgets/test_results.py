@@ -153,7 +153,7 @@ def test_without_a_price_no_cost_is_drawn_and_the_reason_is_said():
     results.add(made_run())
 
     assert results.charts["cost"].figure is None
-    assert "the price of this machine is 0 USD" in results.notes.value
+    assert "counts as free: give its price under Inference type." in results.notes.value
 
 
 def test_what_a_run_is_called_is_escaped_where_it_is_html(results):

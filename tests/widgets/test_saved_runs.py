@@ -88,7 +88,7 @@ def test_no_runs_and_too_many_are_said(runs, tmp_path, monkeypatch):
     view = RunsView(print)
     view.show()
 
-    assert view.show_button.disabled
+    assert view.show_button.layout.display == view.list.layout.display == "none"
     assert view.status.text.startswith(f"No runs in {tmp_path / 'nowhere' / 'runs'} yet")
 
 

@@ -234,10 +234,10 @@ def test_the_page_is_told_what_is_simulated_what_it_costs_and_whether_the_target
 
     assert met["number"] == "7"
     assert met["words"].startswith("Simulated: p95 ")
-    assert "Target p95 <= 30 ms met: " in met["words"]
+    assert "Target p95 ≤ 30 ms met: " in met["words"]
     assert " a million requests. " in met["words"]
     assert (met["missed"], missed["missed"]) == (False, True)
-    assert "p95 <= 30 ms missed" in missed["words"]
+    assert "p95 ≤ 30 ms missed" in missed["words"]
     assert page.value.trace == experiment.trace.scale(5)
 
 

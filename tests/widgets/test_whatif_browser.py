@@ -79,7 +79,7 @@ def seen(share_notebook, registry):
 
 def test_turning_a_slider_redraws_curve_cost_and_verdict(seen):
     words, drawn = seen.verdict.text_content(), seen.canvas.evaluate(DRAWN)
-    assert "Target p95 <= 30 ms met: " in words
+    assert "Target p95 ≤ 30 ms met: " in words
 
     seen.slider("Load").focus()
     seen.page.keyboard.press("End")
@@ -157,7 +157,7 @@ def test_the_app_shows_it_at_the_press_of_a_button(open_notebook, registry):
 
     seen.page.locator(".wb button", has_text="What if").click()
 
-    expect(seen.verdict).to_have_text(re.compile("^Simulated: p95 .* Target p95 <= 100 ms"))
+    expect(seen.verdict).to_have_text(re.compile("^Simulated: p95 .* Target p95 ≤ 100 ms"))
     words = seen.verdict.text_content()
     seen.slider("Max wait").focus()
     seen.page.keyboard.press("End")

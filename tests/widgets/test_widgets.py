@@ -240,7 +240,7 @@ def test_a_run_is_held_against_its_target(limit, verdict):
     panel.start()
     panel.wait(60)
 
-    words = f"Target p50 <= {1000 * limit:g} ms {verdict} in time. Read with care."
+    words = f"Target p50 ≤ {1000 * limit:g} ms {verdict} in time. Read with care."
     assert panel.status.text == f"Finished: 400 requests, p50 4 ms. {words}"
 
 
@@ -249,7 +249,7 @@ def test_too_few_requests_for_a_percentile_are_said_to_be():
     panel.start()
     panel.wait(60)
 
-    assert "Finished: 20 requests. The 95th percentile needs at least 200" in panel.status.text
+    assert "Finished: 20 requests, too few for p95 of their own." in panel.status.text
 
 
 @pytest.fixture

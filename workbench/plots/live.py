@@ -30,7 +30,7 @@ def plot_live_latency(points: Sequence[Point]) -> Figure:
         .transform_calculate(**dash(names))
         .mark_line(point=True, strokeWidth=2)
         .encode(
-            x=alt.X("elapsed:Q", title="Seconds since the start"),
+            x=alt.X("elapsed:Q", title="Seconds since the start").axis(tickMinStep=1, format="d"),
             y=alt.Y("latency:Q", title="Latency (ms)"),
             color=colour(names),
             strokeDash=alt.StrokeDash("dash:N", scale=None),

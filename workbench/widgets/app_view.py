@@ -1,7 +1,7 @@
 """The app: pickers, ways to know, and what came out."""
 
 import html
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from workbench.widgets.monitor_view import MonitorView
     from workbench.widgets.plan_view import PlanView
     from workbench.widgets.registry_view import RegistryView
+    from workbench.widgets.results import Results
     from workbench.widgets.selection_view import SelectionView
 
 _WAIT_TIMEOUT = 3.0  # seconds for a reading that is under way
@@ -74,7 +75,6 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self, registry: Registry, where: str = "wb.Registry()", preset: Preset | None = None
     ) -> None:
         from workbench.widgets.decision_view import DecisionView
-        from workbench.widgets.results import Results
 
         preset = preset or Preset(question="")
         self._registry_code = where
@@ -93,7 +93,6 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self._registry = registry
         self.target = TargetPicker()
         self.panel = RunPanel()
-        self.results = Results()
         self._is_shown = False
         self.decision = DecisionView(on_apply=self._apply_decision)
         self.more = self._make_tabs()
@@ -128,11 +127,11 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """Return the tabs, of whose parts the decision alone is made at once."""
         makes = (
             lambda: self.decision,
-            partial(RunsView, self._show_saved_run),
+            self._show_runs,
             *(WhatIf, self._show_plan, partial(self._show_selection, self._registry)),
             *(self._show_monitor, partial(self._show_registry, self._registry)),
         )
-        with_runs = [(self.panel, ("Decision", "Runs", "Monitor")), (self.results, ("Runs",))]
+        with_runs = [(self.panel, ("Decision", "Runs", "Monitor"))]
         return LazyTabs(dict(zip(TABS, makes, strict=True)), TABS, with_runs)
 
     def _follow_controls(self) -> None:
@@ -155,8 +154,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.panel.observe(self._take_result, "value")
         self.panel.observe(self._update_panel, "way")
         self.panel.observe(self._update_after_run, "running")
-        for view in (self.decision, self.results):
-            view.observe(self._save_views, "kept")
+        self.decision.observe(self._save_views, "kept")
 
     @property
     def experiment(self) -> Experiment:
@@ -174,6 +172,15 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
             return Experiment(model, deployment, self.traffic.value, policy, self.slo.value)
         ensemble = self.router.value.ensemble(*parts)
         return Experiment(ensemble, trace=self.traffic.value, slo=self.slo.value)
+
+    @cached_property
+    def results(self) -> "Results":
+        """The results side by side, made when they are first asked for."""
+        from workbench.widgets.results import Results
+
+        made = Results()
+        made.observe(self._save_views, "kept")
+        return made
 
     @property
     def runs(self) -> "tuple[Run, ...]":
@@ -297,7 +304,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
     def _save_views(self, _change: object = None) -> None:
         """Leave in the notebook what results, plan and monitor show."""
         views = [
-            *(self.decision, self.results),
+            *(self.decision, vars(self).get("results")),
             *(self.more.parts.get(each) for each in ("Plan", "Which model?", "Monitor")),
         ]
         self.keep("".join(view.kept for view in views if view is not None))
@@ -310,9 +317,14 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self._update_plan(view)
         return view
 
+    def _show_runs(self) -> RunsView:
+        return RunsView(self._show_saved_run, above=(self.results,))
+
     def _take_result(self, change: dict[str, Any]) -> None:
         """Have the results hold what came out, and the monitor show its seconds."""
         self.results.add(change["new"], self._begun_code)
+        if "Runs" in self.more.parts:
+            self.more["Runs"].refresh()
         if "Monitor" in self.more.parts:
             self._show_seconds(self.more["Monitor"])
 

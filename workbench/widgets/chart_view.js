@@ -36,6 +36,7 @@ function fit(spec, width) {
     made.title.text = wrap(made.title.text, narrow(62, share));
     if (made.title.subtitle) made.title.subtitle = wrap(made.title.subtitle, narrow(84, share));
   }
+  if (made.autosize) made.autosize.type = "fit-x"; // many results make a long legend, not a flat plot
   if ("layer" in made || "mark" in made) made.width = width;
   else eachPart(made, (part) => {
     if (typeof part.width === "number") part.width = Math.round(part.width * share);

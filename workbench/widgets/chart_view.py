@@ -23,7 +23,8 @@ class ChartView(anywidget.AnyWidget):
         figure: What to show first.
         on_pick: Called with the row of the figure's data when somebody clicks on its point.
         with_title: Whether the chart has its title, rather than the page around it.
-        height: Units from top to bottom, of a chart without panels; None: the figure's own.
+        height: Units from top to bottom of the plot, without axes and legend, where the figure has
+            no panels or rows; None: the figure's own.
         keeps: Whether the page hands its drawing back, for a notebook that is saved.
     """
 
@@ -58,8 +59,8 @@ class ChartView(anywidget.AnyWidget):
     def _show(self, _change: object = None) -> None:
         shown = self.figure
         spec = {} if shown is None else shown.spec(ink="currentColor", with_title=self._with_title)
-        if shown is not None and self._height is not None:
-            spec |= {"height": self._height}
+        if isinstance(spec.get("height"), int) and self._height is not None:
+            spec["height"] = self._height
         self.layout.display = None if shown else "none"
         if spec != self.spec:  # else the page draws nothing again
             self.picture = ""

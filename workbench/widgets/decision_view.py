@@ -37,10 +37,11 @@ CODE = """decision = wb.decide(model, trace, slo, today=(deployment, policy))
 plot_decision(decision)  # of workbench.plots"""
 """What the view does, as code."""
 
-_HEIGHT = 340  # of the picture: with the sentence above it, it is seen without scrolling
+_HEIGHT = 230  # of the plot: with the sentence above it, it is seen without scrolling
 _FIRST_REQUESTS = 20_000  # a first look takes no more of a trace
 _FIRST_FINALISTS = 4  # and simulates no more of a type
 _BY_COST, _BY_TRAFFIC = "Cost and latency", "Break-even by traffic"
+_USE_WINNER = "Use the winner"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +122,9 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         )
         self.shown.observe(self._switch, "value")
         self.winner_button = ipywidgets.Button(
-            description="Use the winner",
+            description=_USE_WINNER,
             button_style="primary",
-            tooltip="Fill the form with the winner",
+            tooltip="Fill the form with what the sentence above names",
         )
         about = "The best of each inference type, and what is chosen today"
         self.rows = choice("Or another", [], None, about)
@@ -314,6 +315,8 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self.rows.options = [(_describe(row), row) for row in found.rows if not row.winner]
         self.rows.value = next((row for _, row in self.rows.options), None)  # the runner-up
         self._found.layout.display = None
+        self.winner_button.description = _USE_WINNER if found.feasible else "Use the nearest"
+        self.winner_button.button_style = "primary" if found.feasible else ""
         if self.shown.value == _BY_COST:
             self._draw(figure)
         self.set_trait("error", "")

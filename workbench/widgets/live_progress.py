@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import Stopped
-from workbench.formatting import duration
+from workbench.formatting import duration, percent, percentile
 from workbench.quantiles import has_enough_samples, select_quantile
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class LiveProgress:
                 self._counted += len(new)
                 self._last_point = elapsed
                 median, high = (select_quantile(new, q) for q in (0.5, 0.95))
-                self._points.append((elapsed, median, high))
+                if median < math.inf:  # else most have failed, and there is nothing to draw
+                    self._points.append((elapsed, median, high))
         if len(self._points) > _MAX_POINTS:
             self._points = self._points[::2]
         return self._points
@@ -110,11 +111,13 @@ class LiveProgress:
         if not self.total:
             return ""
         percentiles = [
-            f"p{100 * q:g} {duration(latency)}"
+            f"{percentile(q)} {duration(latency)}"
             for q in (0.5, 0.95)
             if (latency := self.quantile(q)) is not None
         ]
-        return " · ".join([f"{self.done:,} of {self.total:,}", *self._pace(), *percentiles])
+        failed = float(np.mean(np.isnan(self._latencies[0]))) if percentiles else 0.0
+        more = [f"{percent(failed)} failed"] if failed else []
+        return " · ".join([f"{self.done:,} of {self.total:,}", *self._pace(), *percentiles, *more])
 
     def _pace(self) -> list[str]:
         began, before = self._start

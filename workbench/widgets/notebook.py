@@ -178,7 +178,7 @@ class Status(anywidget.AnyWidget):
     .wb-sketch { display: block; height: 56px; width: 100%; }
     .wb-sketch polygon { fill: #3399ee; stroke: none; }
     .wb-caption {
-      color: var(--jp-ui-font-color2); font-size: var(--jp-ui-font-size0); line-height: 1.3;
+      color: var(--jp-ui-font-color2); font-size: 12px; line-height: 1.3;
     }
     """
 

@@ -7,6 +7,7 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import NotFound, WorkbenchError
+from workbench.formatting import percentile
 from workbench.quantiles import SLO
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
@@ -146,7 +147,7 @@ class SLOPicker(Picker):
 
     def __init__(self, value: SLO) -> None:
         quantiles = sorted({*_QUANTILES, value.quantile})
-        options = [(f"p{100 * each:g}", each) for each in quantiles]
+        options = [(percentile(each), each) for each in quantiles]
         controls = {
             "quantile": choice(
                 "Target", options, value.quantile, "The percentile of latency that counts."
@@ -160,7 +161,7 @@ class SLOPicker(Picker):
     def set(self, value: SLO) -> None:
         """Have the controls hold this target."""
         if value.quantile not in [each for _, each in self["quantile"].options]:
-            added = (f"p{100 * value.quantile:g}", value.quantile)
+            added = (percentile(value.quantile), value.quantile)
             self["quantile"].options = (*self["quantile"].options, added)
         self["quantile"].value = value.quantile
         self["latency"].value = 1000 * value.latency

@@ -71,31 +71,34 @@ class PlanView(SearchView[Plan]):
         self.search_by(lambda progress: plan(source, trace, slo, options, progress=progress))
 
     def describe(self, found: Plan) -> str:
-        """Return what planning took, and what to know of it."""
-        return name_fields(" ".join([found.effort, *found.notes]))
+        """Return what planning took."""
+        return found.effort
 
     def describe_taken(self, found: Plan) -> str:
         """Return the winner, and what of it no picker holds."""
         return f"{found.best.label}.{_describe_missing_controls(found.best)}"
 
     def draw(self, found: Plan) -> None:
-        """Show winner, reason, near misses and chart."""
+        """Show winner, reason, chart and tables."""
         chart = plot_plan(found).image()
         self.found.value, self.chart.value = plan_tables(found), chart
         self.keep(self.found.value + chart)
 
 
 def plan_tables(found: Plan) -> str:
-    """Return a plan's winner and reason, near misses, and the best of each type, as HTML."""
-    quantile = f"p{100 * found.slo.quantile:g}"
-    near = _rows(found.near_misses.head(_MAX_NEAR_MISSES))
+    """Return a plan's winner and reason, the best of each type, and what else is near, as HTML."""
+    quantile = found.slo.percentile
+    near = found.near_misses.join(found.by_kind, on=["deployment", "policy"], how="anti")
+    near = _rows(near.head(_MAX_NEAR_MISSES))
     columns = ["type", "deployment and policy", quantile, "$ a month", "$ a million"]
     columns += ["other days", "why"]
     word = "Winner" if found.feasible else "Nothing meets the target; the nearest"
     winner = f"<p><strong>{word}</strong>: {html.escape(found.label)}.</p>"
     misses = frame_table(Table(columns, near, "Near misses")) if near else ""
     best = frame_table(Table(columns, _rows(found.by_kind), "The best of each type"))
-    return winner + misses + best
+    notes = "".join(f"<p>{html.escape(name_fields(note))}</p>" for note in found.notes)
+    notes = f"<details><summary>What it takes for granted</summary>{notes}</details>"
+    return winner + best + misses + notes
 
 
 def _rows(candidates: "pl.DataFrame") -> list[list[object]]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from workbench.deployment.base import Deployment
 from workbench.experiment import Experiment
-from workbench.formatting import dollars, duration, percent
+from workbench.formatting import dollars, duration, percent, percentile
 from workbench.measuring.profile import Profile
 from workbench.planner.candidates import dollars_of, usage_of
 from workbench.pricing.sheet import PriceSheet
@@ -94,14 +94,14 @@ def describe_outcome(
 
     >>> words, missed = describe_outcome(0.0123, 0.99, 5000, 4.2, SLO(latency=0.1))
     >>> print(words)
-    Simulated: p95 12.3 ms. Target p95 <= 100 ms met: 99 % in time. $4.20 a million requests.
+    Simulated: p95 12.3 ms. Target p95 ≤ 100 ms met: 99 % in time. $4.20 a million requests.
     """
     quantile = slo.quantile if slo else _DEFAULT_QUANTILE
-    words = [f"Simulated: p{100 * quantile:g} {duration(latency)}."]
+    words = [f"Simulated: {percentile(quantile)} {duration(latency)}."]
     verdict = judge_share(attainment, requests, quantile) if slo else None
     if slo:
         words.append(f"Target {slo.label} {verdict}: {percent(attainment)} in time.")
-    if per_million is not None:
+    if per_million:  # a machine of no price counts as free
         words.append(f"{dollars(per_million)} a million requests.")
     return " ".join(words), verdict is not None and verdict.word == "missed"
 

@@ -48,9 +48,7 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         decision = {"why": text("Reason", "", "kept in the history", "Why it is so decided.")}
         new = {
             "path": text("ONNX file", "", "model.onnx", "The model to register."),
-            "into": text(
-                "Into group", "", "a new name, or one that is there", "Where it becomes a version."
-            ),
+            "into": text("Into group", "", "a new or a known name", "Where it becomes a version."),
             "task": text("Task", "", "what it is for", "Models of one task are compared."),
         }
         self.chosen = Form(chosen, self._show_selection)
@@ -186,7 +184,7 @@ def history_table(registry: Registry, model: Model) -> str:
 def _describe_model(model: Model) -> str:
     traits = model.traits
     words = f"{model.name} is {_APPROVALS[model.approval]}: {traits.size_bytes:,} bytes"
-    words += f", takes {traits.input_schema}, rows together: {traits.batches}"
+    words += f", takes {traits.input_schema}, answers in a batch: {traits.batches}"
     words += f", file against estimator: {traits.agreement or NOT_CHECKED}"
     words += "".join(f", {name}: {value}" for name, value in traits.user.items())
     if traits.accuracy is None:

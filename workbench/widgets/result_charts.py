@@ -17,19 +17,10 @@ from workbench.widgets.form import name_fields
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
 
-_NO_COST_HTML = (
-    "<p>No cost is shown, since the price of this machine is 0 USD an hour: set it under "
-    "<em>Inference type</em> for the next run.</p>"
-)
-
 
 def describe_notes(comparison: "Comparison") -> str:
     """Return what a reader has to know of the figures, as HTML."""
-    warnings = "".join(
-        f"<p>{html.escape(name_fields(warning))}</p>" for warning in comparison.warnings
-    )
-    unpriced = not any(bill.total for bill in comparison.costs.values())
-    return warnings + _NO_COST_HTML * unpriced
+    return "".join(f"<p>{html.escape(name_fields(warning))}</p>" for warning in comparison.warnings)
 
 
 def _cost(comparison: "Comparison") -> Figure | None:

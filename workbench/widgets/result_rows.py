@@ -27,12 +27,12 @@ class Column:
 
 COLUMNS = {
     "verdict": Column("Verdict", "Whether the target is met, as far as can be known", str),
+    "per_month": Column("$ a month", "Where this traffic goes on", dollars, compared=True),
     "origin": Column("Known by", "Predicted, simulated or measured, and where", str),
     "p50": Column("p50", "Half of the requests are answered within this", duration, compared=True),
     "p95": Column("p95", "95 % of the requests are answered within", duration, compared=True),
     "p99": Column("p99", "99 % of the requests are answered within", duration, compared=True),
     "attainment": Column("In time", "Share of requests answered within the target", percent),
-    "per_month": Column("$ a month", "Where this traffic goes on", dollars, compared=True),
     "per_million": Column("$ a million", "Answered requests", dollars, compared=True),
     "requests": Column("Requests", "Sent", lambda count: figure(count, 9)),
     "failed": Column("Failed", "Requests without an answer, infinitely late", str),
@@ -116,6 +116,8 @@ def _cell(key: str, row: Row, base: Row) -> Cell:
         return Cell(str(verdict), WORDS.index(value), hint=verdict.reason)
     if isinstance(value, float) and not math.isfinite(value):  # so many failed; JSON has none
         return Cell(column.text(value))
+    if not value and column.text is dollars:
+        return Cell("free", value)
     change, before = "", base.get(key)
     if column.compared and before and math.isfinite(before) and row["run"] != base["run"]:
         change = percent_with_sign(value / before - 1)

@@ -30,6 +30,7 @@ MAX_RUNS = len(PALETTE)
 """As many as the charts have colours."""
 
 _NO_ROWS = "Predictions have no rows to save."
+_HEIGHT = 240  # of a plot, so that two rows of charts are seen at once
 _numbers = count()
 
 
@@ -71,7 +72,7 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
         self._comparison: Comparison | None = None
         self._former: tuple[tuple[Entry, ...], Entry | None] | None = None
         self.table = RunsTable(self._act)
-        self.charts = {name: ChartView(keeps=True) for name in CHARTS}
+        self.charts = {name: ChartView(keeps=True, height=_HEIGHT) for name in CHARTS}
         self.notes = ipywidgets.HTML()
         self.folder = text("Folder", "results", about="Where runs and reports are written")
         buttons = {name: button(*words) for name, words in _BUTTONS.items()}
@@ -92,7 +93,7 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
         for chart in self.charts.values():
             chart.observe(self._keep_pictures, "picture")
         charts = chart_grid(list(self.charts.values()))
-        super().__init__([self.table, export, self.status, self.notes, charts, Keyboard()])
+        super().__init__([self.table, export, self.status, charts, self.notes, Keyboard()])
         self.add_class("wb")
         self.add_class("wb-results")
         self._draw((), None)

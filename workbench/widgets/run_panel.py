@@ -11,7 +11,7 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import NotPredictable, Stopped, TooFewSamples, WorkbenchError
-from workbench.formatting import duration, percent
+from workbench.formatting import duration, percent, percentile
 from workbench.plots.live import plot_live_latency
 from workbench.plots.theme import PALETTE
 from workbench.queueing.predictions import Prediction
@@ -294,9 +294,9 @@ def describe(result: Result, *, stopped: bool = False) -> str:
     quantile = slo.quantile if slo else 0.95
     words = [_head(result, stopped=stopped)]
     try:
-        words[0] += f", p{100 * quantile:g} {duration(float(result.quantile(quantile)))}."
-    except TooFewSamples as error:
-        words = [f"{words[0]}.", str(error)]
+        words[0] += f", {percentile(quantile)} {duration(float(result.quantile(quantile)))}."
+    except TooFewSamples:
+        words[0] += f", too few for {percentile(quantile)} of their own."
     if slo:
         in_time = percent(result.attainment(slo))
         words.append(f"Target {slo.label} {result.verdict}: {in_time} in time.")

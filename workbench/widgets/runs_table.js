@@ -44,6 +44,8 @@ function render({ model, el }) {
   el.append(make("div", { class: "wb wb-table" }, caption, scroll, code, under));
   let sort = null;
 
+  const isText = (cell) => typeof cell?.value === "string" || Boolean(cell?.hint);
+  const words = (at) => model.get("rows").some(({ cells }) => isText(cells[at]));
   const act = (what, id, words = "") => model.send({ act: what, id, words });
 
   const head = (column, at) => {
@@ -54,13 +56,13 @@ function render({ model, el }) {
       sort = ours && sort.down ? null : { at, down: ours };
       draw();
     });
-    return make("th", { scope: "col", "aria-sort": ours ? (sort.down ? "descending" : "ascending") : "none" }, button);
+    return make("th", { scope: "col", class: at >= 0 && words(at) ? "wb-words" : "", "aria-sort": ours ? (sort.down ? "descending" : "ascending") : "none" }, button);
   };
   const field = (what, row) => {
     const input = make("input", {
       "aria-label": `${what === "name" ? "Name" : "Note"} of ${row.name}`, value: row[what],
       title: what === "name" ? "Its name in table, charts and files" : "Kept with the run in table and files",
-      placeholder: what, dataset: { focus: `${what} ${row.id}` },
+      placeholder: what, size: Math.min(34, Math.max(19, row[what].length)), dataset: { focus: `${what} ${row.id}` },
     });
     input.addEventListener("change", () => act(what, row.id, input.value));
     return input;
@@ -80,7 +82,7 @@ function render({ model, el }) {
     make("th", { scope: "row" }, field("name", row), acts(row)),
     ...row.cells.map((cell, at) => make("td", {
       title: cell.hint || cell.text, dataset: { key: model.get("columns")[at].key },
-      class: typeof cell.value === "string" || cell.hint ? "wb-words" : "",
+      class: isText(cell) ? "wb-words" : "",
     }, cell.text, make("span", { class: "wb-change" }, cell.change))),
     make("td", {}, field("note", row)));
   const acts = (row) => make("div", { class: "wb-acts" },

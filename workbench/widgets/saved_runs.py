@@ -9,7 +9,7 @@ import traitlets
 from workbench.errors import WorkbenchError
 from workbench.files import list_runs, runs_folder
 from workbench.run import Run, load_record, load_run
-from workbench.widgets.form import button, settings_of_control
+from workbench.widgets.form import button, settings_of_control, show
 from workbench.widgets.notebook import Keyboard, Status
 
 _MAX_LISTED = 100  # that the list has
@@ -21,13 +21,16 @@ class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     `error` says why the latest press came to nothing, "" when it did not.
 
     Args:
-        take: Called with a run that is to be shown.
+        on_show: Called with a run that is to be shown.
+        above: What stands over the list, as the results do.
     """
 
     value = traitlets.Any(None, allow_none=True, read_only=True)
     error = traitlets.Unicode("", read_only=True)
 
-    def __init__(self, on_show: Callable[[Run], object]) -> None:
+    def __init__(
+        self, on_show: Callable[[Run], object], above: tuple[ipywidgets.DOMWidget, ...] = ()
+    ) -> None:
         self._on_show = on_show
         self.list = ipywidgets.Select(
             rows=6, **settings_of_control("Kept runs", "Runs on this disk, the latest first.")
@@ -41,7 +44,7 @@ class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             [self.show_button, self.refresh_button],
             layout=ipywidgets.Layout(flex_flow="row wrap"),
         )
-        super().__init__([self.list, buttons, self.status, Keyboard()])
+        super().__init__([*above, self.list, buttons, self.status, Keyboard()])
         self.add_class("wb")
         self.refresh()
 
@@ -51,7 +54,8 @@ class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         listed = found[:_MAX_LISTED]
         self.list.options = [(_line(path), path) for path in listed]
         self.list.value = chosen if chosen in listed else next(iter(listed), None)
-        self.show_button.disabled = not found
+        for control in (self.list, self.show_button):
+            show(control, shown=bool(found))
         folder = runs_folder()
         if not found:
             self._set_status(f"No runs in {folder} yet: Run keeps its rows there.")

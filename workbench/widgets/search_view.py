@@ -171,7 +171,8 @@ class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[
 
     def _switch(self, *, running: bool) -> None:
         self.set_trait("running", running)
-        show(self.bar, shown=running)
+        for each in (self.bar, self.figures):
+            show(each, shown=running)
 
     def _ready(self, words: str, *, wrong: bool = False) -> None:
         """Enable what can be pressed, then disable Stop, and say this."""

@@ -41,8 +41,8 @@ class NeedsPicker(Picker):
         chosen = task if task in tasks else next(iter(tasks), "")
         controls = {
             "task": choice("Task", list(tasks) or [""], chosen, "What the models are for."),
-            "accuracy": number("Accuracy, least", 0.0, "Share of right answers it must have."),
-            "budget": text("$ per million, most", "", "any", "What a million requests may cost."),
+            "accuracy": number("Least accuracy", 0.0, "Share of right answers it must have."),
+            "budget": text("Most $ a million", "", "any", "What a million requests may cost."),
             "others": text(
                 "Other traits",
                 "",
@@ -265,7 +265,7 @@ def selection_tables(found: Selection) -> str:
     words = "".join(f"<li>{html.escape(flip.sentence)}</li>" for flip in found.flips)
     changes = f"<p>What would change it:</p><ul>{words}</ul>" if words else ""
     titles = ["model", "where", "state", "accuracy", "in time and right"]
-    titles += [f"p{100 * found.question.slo.quantile:g}", "$ a month", "$ a million", "why"]
+    titles += [found.question.slo.percentile, "$ a month", "$ a million", "why"]
     table = Table(titles, _rows(found), "Candidates, the winner first")
     return f"<p><strong>{html.escape(found.sentence)}</strong></p>{frame_table(table)}{changes}"
 

@@ -28,7 +28,7 @@ class ThisMachine:
     """This machine, without a cloud."""
 
     code: ClassVar[str] = "run = experiment.run()"
-    label: ClassVar[str] = "In a process of its own."
+    label: ClassVar[str] = "This machine, in a process of its own."
     preparing: ClassVar[str] = "the model is being loaded"
     stopping: ClassVar[str] = "what was answered is kept"
 
@@ -163,7 +163,7 @@ class TargetPicker(Picker):
             },
             "budget": number("Budget (USD)", 1.0, "What a run may cost at most."),
         }
-        super().__init__("Target of Run", controls)
+        super().__init__("Run on", controls)
 
     @traitlets.observe("cloud")
     def _update_choices(self, change: dict[str, Any]) -> None:

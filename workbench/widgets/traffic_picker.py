@@ -8,7 +8,7 @@ import ipywidgets
 import numpy as np
 
 from workbench.errors import InvalidInput
-from workbench.formatting import duration
+from workbench.formatting import duration, figure
 from workbench.traffic.patterns import bursty, constant, diurnal, flash_crowd, poisson
 from workbench.traffic.replay import from_csv, from_jsonl, from_parquet
 from workbench.traffic.trace import Trace
@@ -234,7 +234,10 @@ class TrafficPicker(Picker):
         return self.form.refuse(error, "low_stay" if error.startswith("dwell") else "")
 
     def _describe(self, value: Trace) -> str:
-        return f"{len(value):,} requests in {duration(value.duration)}, {value.rate:.4g} per second"
+        words = f"{len(value):,} requests in {duration(value.duration)}"
+        asked = self.form.values.get("rate", value.rate)
+        more = f", {figure(asked)} in the long run" if abs(value.rate - asked) > 0.1 * asked else ""
+        return f"{words}, {figure(value.rate, 4)} per second{more}"
 
 
 _WINDOWS = 120
@@ -253,11 +256,10 @@ def sketch(trace: Trace) -> str:
     steps = np.repeat(rates, 2) / (top or 1.0)
     edges = np.repeat(np.arange(len(rates) + 1), 2)[1:-1] * _WIDTH / len(rates)
     points = " ".join(f"{x:.1f},{_HEIGHT * (1 - y):.1f}" for x, y in zip(edges, steps, strict=True))
-    counted = f"{window:,.0f}" if window >= 100 else f"{window:.3g}"
-    words = f"Requests over {trace.duration:,g} s: {top:,.4g} a second at most"
+    words = f"Requests over {duration(trace.duration)}: {figure(top)} a second at most"
     return (
         f'<svg class="wb-sketch" role="img" aria-label="{html.escape(words)}" '
         f'viewBox="0 -1 {_WIDTH} {_HEIGHT + 2}" preserveAspectRatio="none">'
         f'<polygon points="0,{_HEIGHT} {points} {_WIDTH},{_HEIGHT}"/></svg>'
-        f'<div class="wb-caption">{html.escape(words)}, counted by {counted} s</div>'
+        f'<div class="wb-caption">{html.escape(words)}, counted by {duration(window)}</div>'
     )

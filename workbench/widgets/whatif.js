@@ -228,7 +228,7 @@ function render({ model, el }) {
     before ??= answer;
     canvas.setAttribute("aria-label", `${axes.subject} ${now.words}`);
     const first = before === now ? "" : " Dotted: as it was at first.";
-    legend.textContent = `Thick: simulated.${first} Thin and dashed: ${axes.guide}.`;
+    legend.textContent = `${axes.subject} Thick: simulated.${first} Thin and dashed: ${axes.guide}.`;
     say(now.words, now.missed);
     paint();
   };
