@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import re
 import shlex
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cli.answers import as_json
 from workbench import cli
 from workbench.cli import demo, main, options
 from workbench.cli import run as run_command
@@ -61,10 +61,6 @@ def saved(capsys):
     assert main(["run", FAST, *CALM, "--rate", "200", "--duration", "0.5s", "--out", "saved"]) == 0
     capsys.readouterr()
     return Path("saved/no-batching")
-
-
-def as_json(capsys):
-    return json.loads(capsys.readouterr().out)
 
 
 def files():
@@ -117,10 +113,10 @@ def test_several_policies_are_run_and_compared(capsys):
     assert [row["run"] for row in facts["runs"]] == ["no batching", "up to 4, 5 ms"]
     assert all(row["attainment"] == 1 for row in facts["runs"])
     assert facts["runs"][1]["mean_batch_size"] > 1
-    assert facts["saved"] == ["runs/no-batching", "runs/up-to-4-5-ms"]
+    assert facts["written"] == ["runs/no-batching", "runs/up-to-4-5-ms"]
     run = load_run("runs/up-to-4-5-ms")
     assert len(run) == len(poisson(rate=400, duration=0.5, seed=7))
-    assert run.slo.label == "p95 <= 1 s"
+    assert run.slo.label == "p95 ≤ 1 s"
 
 
 def test_a_run_without_out_leaves_nothing_behind(capsys):

@@ -59,7 +59,7 @@ def test_a_model_runs_on_a_cloud(capsys, tmp_path, options, label):
     told = json.loads(capsys.readouterr().out)
     assert "measured: local cloud" in json.dumps(told)
     assert label in json.dumps(told)
-    run = load_run(told["saved"][0])
+    run = load_run(told["written"][0])
     assert label in run.label
     assert run.answered == len(run) > 0
     assert Ledger().entries() == []

@@ -77,7 +77,7 @@ def test_both_experiments_get_the_same_traffic_and_target(model):
     assert unbatched.trace == batched.trace
     assert unbatched.deployment == batched.deployment
     assert unbatched.slo == batched.slo
-    assert batched.slo.label == "p95 <= 100 ms"
+    assert batched.slo.label == "p95 ≤ 100 ms"
     assert (unbatched.policy.label, batched.policy.label) == ("no batching", "up to 32, 30 ms")
 
 

@@ -1,6 +1,6 @@
 """`workbench predict`, `sweep`, `compare` and `traces`, and the exit statuses of `--check`."""
 
-import json
+import io
 import re
 import subprocess
 from pathlib import Path
@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.cli.answers import as_json
 from workbench.cli import main
 from workbench.cli.arguments import Parser
 from workbench.cli.commands import make_parser
@@ -18,19 +19,10 @@ from workbench.cli.sweep import list_combinations
 from workbench.planner import Options
 from workbench.run import Run, load_run
 
+pytestmark = pytest.mark.usefixtures("somewhere")
 FAST = "digits-mlp-small"
 CALM = ["--burst", "1", "--policy", "1"]
 ON_DEMAND = ["--on", "serverless"]
-
-
-@pytest.fixture(autouse=True)
-def somewhere(at_home, monkeypatch, tmp_path):
-    """The ready-made models, and an empty folder to work in."""
-    monkeypatch.chdir(tmp_path)
-
-
-def as_json(capsys):
-    return json.loads(capsys.readouterr().out)
 
 
 def save_run(name, latency, *, requests=1000, slo=0.1, valid=True):
@@ -55,7 +47,7 @@ def test_a_formula_answers_and_its_table_is_written(capsys):
 
     facts = as_json(capsys)
     assert facts["runs"][0]["origin"] == "predicted"
-    assert facts["table"] == "it.csv"
+    assert facts["written"] == ["it.csv"]
     assert pl.read_csv("it.csv")["p95"].to_list() == [facts["runs"][0]["p95"]]
 
 
@@ -118,6 +110,15 @@ def test_the_worst_of_several_is_the_status():
     assert main(["compare", *names, "--check"]) == 4
 
 
+def test_a_terminal_that_lacks_a_character_gets_a_question_mark(monkeypatch):
+    save_run("good", 0.02)
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+
+    assert main(["compare", "good"]) == 0
+    assert b"p95 ? 100 ms" in terminal.buffer.getvalue()
+
+
 def test_a_simulation_and_a_plan_are_checked_likewise(capsys):
     command = [FAST, "--rate", "50", "--slo", "10us"]
 
@@ -135,7 +136,7 @@ def test_every_combination_is_simulated_and_kept(capsys):
     assert main(["sweep", FAST, *values, "--out", "grid", "--json"]) == 0
 
     told = as_json(capsys)
-    rows = told["rows"]
+    rows = told["runs"]
     assert [(row["--rate"], row["--policy"]) for row in rows] == [
         (20.0, "no batching"),
         (20.0, "up to 8, 50 ms"),
@@ -143,7 +144,7 @@ def test_every_combination_is_simulated_and_kept(capsys):
         (40.0, "up to 8, 50 ms"),
     ]
     assert rows[3]["mean_batch_size"] > rows[0]["mean_batch_size"] == 1
-    assert pl.read_csv(told["table"])["p95"].to_list() == [row["p95"] for row in rows]
+    assert pl.read_csv(*told["written"])["p95"].to_list() == [row["p95"] for row in rows]
     kept = [load_run(path.parent) for path in Path("grid").glob("*/facts.json")]
     assert len(kept) == 4
 
@@ -152,7 +153,7 @@ def test_a_sweep_equals_what_simulate_says(capsys):
     command = [FAST, "--rate", "40", "--burst", "1", "--seed", "7", *ON_DEMAND]
 
     assert main(["sweep", *command, "--memory-mb", "1024", "2048", "--json"]) == 0
-    swept = {row["--memory-mb"]: row["p95"] for row in as_json(capsys)["rows"]}
+    swept = {row["--memory-mb"]: row["p95"] for row in as_json(capsys)["runs"]}
     assert main(["simulate", *command, "--memory-mb", "1024", "--json"]) == 0
     assert swept[1024] == as_json(capsys)["runs"][0]["p95"]
     assert swept[1024] > swept[2048]

@@ -7,25 +7,17 @@ from pathlib import Path
 import pytest
 
 import workbench as wb
+from tests.cli.answers import as_json
 from workbench.cli import main
 from workbench.cli.values import parse_forecaster, parse_overflow, parse_scaling, parse_spill
 from workbench.errors import InvalidInput, NotFound
 from workbench.forecasts import BoostedQuantiles, MArkNetwork, Persistence, Ridge
 from workbench.run import load_run
 
+pytestmark = pytest.mark.usefixtures("somewhere")
 FAST = "digits-mlp-small"
 FLEET = ["--on", "real-time", "--instance-type", "ml.m5.large"]
 UNBATCHED = ["--policy", "1"]
-
-
-@pytest.fixture(autouse=True)
-def somewhere(at_home, monkeypatch, tmp_path):
-    """The ready-made models, and an empty folder to work in."""
-    monkeypatch.chdir(tmp_path)
-
-
-def as_json(capsys):
-    return json.loads(capsys.readouterr().out)
 
 
 # ------------------------------------------------------------------ values as words
@@ -127,7 +119,7 @@ def test_policies_are_simulated_compared_and_saved(capsys):
     facts = as_json(capsys)
     assert {row["origin"] for row in facts["runs"]} == {"simulated"}
     assert facts["runs"][1]["mean_batch_size"] > 1
-    assert facts["saved"] == ["r/no-batching", "r/up-to-8-50-ms"]
+    assert facts["written"] == ["r/no-batching", "r/up-to-8-50-ms"]
     assert load_run(Path("r/no-batching")).record.deployment == wb.RealTime(
         instance_type="ml.m5.large"
     )
@@ -264,7 +256,7 @@ def test_idle_traffic_is_reported_on(capsys):
     assert main(command) == 0
     assert "min = 1 from 8 to 18 h" in capsys.readouterr().out
     assert main([*command, "--accept", "1", "--json"]) == 0
-    assert as_json(capsys)["advice"].startswith("Set min = 0: $")
+    assert as_json(capsys)["sentence"].startswith("Set min = 0: $")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The command `workbench`: what the modules do, from a terminal."""
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -20,6 +21,7 @@ _EXIT_ERROR, _EXIT_BROKEN_PIPE = 2, 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: see `workbench.cli.commands.STATUSES`."""
     words = sys.argv[1:] if argv is None else list(argv)
+    _replace_unprintable()
     arguments = argparse.Namespace()
     try:
         _parser(words).parse_args(words, arguments)
@@ -45,6 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = error.filename or "The output"
         return announce(f"workbench: {what}: {error.strerror}.", _EXIT_ERROR)
     return status
+
+
+def _replace_unprintable() -> None:
+    """Print a question mark where a terminal has no ≤, rather than fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _is_traceback_wanted(words: Sequence[str]) -> bool:

@@ -30,10 +30,12 @@ def check_table(path: str | None) -> None:
     check_new(Path(path))
 
 
-def write_table(frame: "pl.DataFrame", path: str) -> str:
-    """Return the path of a file that holds the frame, in the format that its name says."""
+def write_table(frame: "pl.DataFrame", path: str | None) -> list[str]:
+    """Return the path of a file that now holds the frame, as its name ends; of none, none."""
+    if path is None:
+        return []
     make_folder(Path(path).parent)
-    return str(write_file(path, lambda file: _WRITERS[Path(path).suffix](frame, file)))
+    return [str(write_file(path, lambda file: _WRITERS[Path(path).suffix](frame, file)))]
 
 
 def check_new(path: Path) -> None:

@@ -42,7 +42,8 @@ def _idle(arguments: Arguments) -> int:
         begins = {} if arguments.begins is None else {"begins": arguments.begins}
         found = idle_report(read_traffic(arguments), deployment, **begins, **settings)
     if arguments.json:
-        print_json(found.to_dict())
+        facts = found.to_dict()
+        print_json({"sentence": facts.pop("advice"), **facts})
     print_text(arguments, str(found))
     return 0
 

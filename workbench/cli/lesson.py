@@ -72,7 +72,7 @@ def _collect(arguments: Arguments) -> int:
         found.figure.save(arguments.out)
     facts = {"students": found.students, "unread": found.unread, "guesses": found.frame.rows()}
     if arguments.json:
-        print_json({**facts, "finding": str(said)})
+        print_json({"sentence": str(said), **facts})
     drawn = [f"Picture: {arguments.out}"] if arguments.out else []
     print_text(arguments, "\n".join([found.figure.description, repr(said), *drawn]))
     return 0

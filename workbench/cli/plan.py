@@ -24,6 +24,7 @@ from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.statuses import check_verdicts, feasibility_status
 from workbench.cli.traffic import read_traffic
 from workbench.cli.values import forecasters, options_of, parse_deployment, parse_forecaster
+from workbench.formatting import duration
 from workbench.planner.decisions import Decision, summarize_plan
 from workbench.planner.options import CLOUD_KINDS, SELF_SCALED, Options
 from workbench.planner.search import plan
@@ -84,10 +85,10 @@ def _plan(arguments: Arguments) -> int:
         made = plan(model, trace, slo, options, arguments.budget, progress=report)
     today = arguments.today and (arguments.today, arguments.today_policy or BatchPolicy())
     found = summarize_plan(made, today=today)
-    written = write_table(made.frame, arguments.out) if arguments.out else None
+    written = write_table(made.frame, arguments.out)
     notes = [name_options(note, arguments) for note in found.notes]
     if arguments.json:
-        print_json(_facts(found), notes=notes, table=written)
+        print_json(_facts(found), notes=notes, written=written)
     print_text(arguments, _format(found, notes))
     if not found.feasible or not arguments.check:
         return feasibility_status(arguments, feasible=found.feasible)
@@ -182,7 +183,7 @@ def _read_descriptions() -> dict[str, str]:
     parts = re.findall(r"^ {8}(\w+): (.*?)(?=^ {8}\w|\Z)", text, re.MULTILINE | re.DOTALL)
     begins = {each.name: each.default for each in fields(Options)}
     return {
-        name: _phrase(about) + _describe_begin(None if name == "kinds" else begins.get(name))
+        name: _phrase(about) + _describe_begin(None if name == "kinds" else begins.get(name), name)
         for name, about in parts
     }
 
@@ -190,11 +191,13 @@ def _read_descriptions() -> dict[str, str]:
 def _phrase(about: str) -> str:
     """Return a description of Python's as a help text."""
     plain = " ".join(about.split()).rstrip(".").replace("`", "").replace("%", "%%")
-    return plain.replace("; None: ", "; by default ")
+    return plain.replace("; None: ", "; by default ").replace(", in seconds", "")
 
 
-def _describe_begin(value: object) -> str:
-    """Return what a choice begins with, in brackets."""
+def _describe_begin(value: object, name: str) -> str:
+    """Return what the choice of this name begins with, in brackets, as it would be written."""
     if isinstance(value, tuple):
         return f" ({','.join(map(str, value))})" if value else ""
-    return f" ({value:g})" if isinstance(value, int | float) and value is not False else ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    return f" ({duration(value).replace(' ', '') if _CHOICES.get(name) is _TIME else f'{value:g}'})"

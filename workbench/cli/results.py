@@ -34,7 +34,7 @@ def show_runs(arguments: Arguments, runs: "Mapping[str, Run]", *, stopped: bool 
     print_text(arguments, format_comparison(comparison))
     saved = save_runs(runs, Path(arguments.out)) if arguments.out else []
     if arguments.json:
-        print_json(facts_of(comparison), saved=saved)
+        print_json(facts_of(comparison), written=saved)
     if saved:
         next_step = f"{name_command()} report {' '.join(saved)}"
         print_text(arguments, f"\nRuns: {', '.join(saved)}\nNext: {next_step}")
@@ -47,11 +47,11 @@ def show_results(arguments: Arguments, results: "Results") -> int:
     """Print results side by side, write the table where asked for; return the exit status."""
     comparison = compare(results)
     print_text(arguments, format_comparison(comparison))
-    written = write_table(comparison.frame, arguments.out) if arguments.out else None
+    written = write_table(comparison.frame, arguments.out)
     if arguments.json:
-        print_json(facts_of(comparison), table=written)
+        print_json(facts_of(comparison), written=written)
     if written:
-        print_text(arguments, f"\nTable: {written}")
+        print_text(arguments, f"\nTable: {written[0]}")
     return check_comparison(arguments, comparison)
 
 
@@ -71,7 +71,7 @@ def save_runs(runs: "Mapping[str, Run]", folder: Path, *, overwrite: bool = Fals
 
 def facts_of(comparison: Comparison) -> dict[str, Any]:
     """Return a comparison as JSON values."""
-    return {**comparison.to_dict(), "finding": _conclude(comparison)}
+    return {"sentence": _conclude(comparison), **comparison.to_dict()}
 
 
 def format_comparison(comparison: Comparison) -> str:

@@ -26,10 +26,16 @@ from workbench.cli.files import check_folder, check_new
 from workbench.cli.installation import is_checkout, name_command
 from workbench.cli.models import models_table
 from workbench.cli.option_names import name_options
-from workbench.cli.options import TIME, add_model
+from workbench.cli.options import CHECK, TIME, add_model
 from workbench.cli.output import Arguments, announce, print_json, print_text, report_interruption
 from workbench.cli.report import write_page
-from workbench.cli.results import facts_of, format_comparison, save_runs, show_runs
+from workbench.cli.results import (
+    check_comparison,
+    facts_of,
+    format_comparison,
+    save_runs,
+    show_runs,
+)
 from workbench.cloud.aws import Cloud
 from workbench.comparison import compare
 from workbench.experiment import Experiment
@@ -78,7 +84,7 @@ def _demo(arguments: Arguments) -> int:
         comparison, folder / "report.html", "No batching against batching", [profiled]
     )
     if arguments.json:
-        print_json(facts_of(comparison), saved=saved, report=str(page))
+        print_json(facts_of(comparison), written=saved, report=str(page))
     command = name_command()
     lab, more = "make lab" if is_checkout() else f"{command} lab", f"{command} run --help"
     width = max(len(lab), len(more))
@@ -89,7 +95,9 @@ def _demo(arguments: Arguments) -> int:
         f"Next:   {lab:<{width}}  the notebooks, in JupyterLab\n"
         f"        {more:<{width}}  other models, traffic and batching",
     )
-    return report_interruption("what was measured was kept") if stopped else 0
+    if stopped:
+        return report_interruption("what was measured was kept")
+    return check_comparison(arguments, comparison)
 
 
 def _run(arguments: Arguments) -> int:
@@ -129,7 +137,7 @@ def _profile(arguments: Arguments) -> int:
     if arguments.json:
         rows = profiled.frame.drop("quantiles", *kept_calls.COLUMNS).to_dicts()
         facts = {**profiled.facts, "tail": profiled.note, "caveat": profiled.quality.caveat}
-        print_json({"rows": rows, "facts": facts}, saved=saved)
+        print_json({"rows": rows, "facts": facts}, written=saved)
     return report_interruption("what was measured was kept") if stopped else 0
 
 
@@ -199,6 +207,7 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
         "--duration", type=TIME, metavar="TIME", help="of a run (8s, or longer for 400 requests)"
     )
     parser.add_argument("--seed", type=int, default=demo.SEED, help="of the traffic (%(default)s)")
+    parser.add_argument("--check", **CHECK)
     add_price(parser, default=0.1)
     add_registry_path(parser)
     parser.set_defaults(command=_demo)

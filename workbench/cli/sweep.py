@@ -16,7 +16,7 @@ from workbench.cli.option_names import name_options, option_of
 from workbench.cli.options import CHECK, FILES, POLICY, SLO, TRAFFIC, add_model, add_options
 from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cli.planned_scaling import PlannedScaling
-from workbench.cli.results import check_comparison
+from workbench.cli.results import check_comparison, facts_of
 from workbench.cli.statuses import EXIT_INVALID
 from workbench.cli.traffic import read_traffic
 from workbench.comparison import Comparison, compare
@@ -149,11 +149,9 @@ def _print_rows(
     import polars as pl
 
     frame = pl.concat([pl.DataFrame(options), comparison.frame], how="horizontal")
-    written = None
-    if arguments.out:
-        written = write_table(frame, str(Path(arguments.out) / "table.csv"))
+    written = write_table(frame, arguments.out and str(Path(arguments.out) / "table.csv"))
     if arguments.json:
-        print_json({"rows": frame.to_dicts(), "table": written})
+        print_json(facts_of(comparison), runs=frame.to_dicts(), written=written)
     rows = [
         [*each.values(), *(write(row.get(name)) for name, write in _FIGURES.items())]
         for each, row in zip(options, comparison.figures.values(), strict=True)
@@ -161,7 +159,7 @@ def _print_rows(
     columns = [*options[0], *(_TITLES.get(name, name) for name in _FIGURES)]
     print_text(arguments, f"{Table(columns, rows)}\n{comparison.table().caption}")
     if written:
-        print_text(arguments, f"\nTable: {written}")
+        print_text(arguments, f"\nTable: {written[0]}")
 
 
 def _describe(combination: _Combination, names: Sequence[str]) -> str:

@@ -39,14 +39,14 @@ def _traces(arguments: Arguments) -> int:
         return _list(arguments)
     path = _check_out(arguments.out)
     trace = read_traffic(arguments)
-    written = None if path is None else _write(trace, path)
+    written = [] if path is None else [_write(trace, path)]
     figures = trace.describe()
     if arguments.json:
         print_json({"name": trace.name, **figures}, written=written)
     rows = [[_FIGURES[name], format_cell(value)] for name, value in figures.items()]
     print_text(arguments, f"{trace.name}\n\n{Table([], rows)}")
     if written:
-        print_text(arguments, f"\nTrace: {written}\nNext: workbench simulate --trace {written}")
+        print_text(arguments, f"\nTrace: {path}\nNext: workbench simulate --trace {path}")
     return 0
 
 

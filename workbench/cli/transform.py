@@ -53,7 +53,7 @@ def _transform(arguments: Arguments) -> int:
     if arguments.json:
         facts = replace(done, outputs=None, path=None, cost=None).__dict__
         cost = None if done.cost is None else done.cost.total
-        print_json({**facts, "path": str(Path(arguments.output).absolute()), "cost": cost})
+        print_json(facts, cost=cost, written=[str(Path(arguments.output).absolute())])
     print_text(arguments, f"{done!r}")
     return 0
 
