@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration, percent
-from workbench.plots.axes import LatencyAxis
+from workbench.plots.axes import LatencyAxis, log_ticks
 from workbench.plots.channels import colour_settings, shape_settings
 from workbench.plots.figure import Figure
 from workbench.plots.plans import MAX_TARGET_RATIO, cost_settings
@@ -116,7 +116,9 @@ def _layers(
     y = cost_settings("month", near["cost_per_month"].to_list())
     low, high = y["scale"]["domain"]
     room = max(1.6, (high / low) ** 0.15)  # for words
-    y["scale"] |= {"clamp": True, "domain": [low / room, 2 * high]}
+    low, high = low / room, 2 * high
+    y["scale"] |= {"clamp": True, "domain": [low, high]}
+    y["axis"] |= {"values": log_ticks(low, high)}
     place = {"x": x, "y": y}
     tooltip = [{"field": name, "title": title} for name, title in _TOOLTIP.items()]
     by_kind = place | {"color": colour_settings(kinds), "tooltip": tooltip}

@@ -5,6 +5,7 @@ const MIMETYPE = "application/vnd.vegalite.v5+json";
 const OPTIONS = { metadata: { [MIMETYPE]: { embed_options: { renderer: "svg" } } } };
 const USUAL = 720; // the width that legends and line breaks of a specification are made for
 const WIDEST = 960;
+const AXIS = 70; // beside a panel, which does not shrink with it
 const MENU = 50; // and Vega's padding, to the right of the chart
 const INK = "#797979"; // plots.theme: readable on any ground
 const MOST_KEPT = 400_000; // characters of a drawing that is kept
@@ -39,7 +40,7 @@ function fit(spec, width) {
   if (made.autosize) made.autosize.type = "fit-x"; // many results make a long legend, not a flat plot
   if ("layer" in made || "mark" in made) made.width = width;
   else eachPart(made, (part) => {
-    if (typeof part.width === "number") part.width = Math.round(part.width * share);
+    if (typeof part.width === "number") part.width = Math.round(part.width * share - AXIS * Math.max(0, 1 - share));
   });
   return made;
 }
