@@ -88,8 +88,8 @@ class PlanView(SearchView[Plan]):
 def plan_tables(found: Plan) -> str:
     """Return a plan's winner and reason, the best of each type, and what else is near, as HTML."""
     quantile = found.slo.percentile
-    near = found.near_misses.join(found.by_kind, on=["deployment", "policy"], how="anti")
-    near = _rows(near.head(_MAX_NEAR_MISSES))
+    others = found.near_misses.join(found.by_kind, on=["deployment", "policy"], how="anti")
+    near = _rows(others.head(_MAX_NEAR_MISSES))
     columns = ["type", "deployment and policy", quantile, "$ a month", "$ a million"]
     columns += ["other days", "why"]
     word = "Winner" if found.feasible else "Nothing meets the target; the nearest"
