@@ -108,8 +108,9 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     ) -> None:
         self.controls = dict(controls)
         self._lines: dict[str, ipywidgets.HTML] = {}  # made when there is something to say
-        self._lifted: dict[str, ipywidgets.VBox] = {}
-        super().__init__(list(self.controls.values()))
+        self._lifted: set[str] = set()
+        self._rows = {name: ipywidgets.VBox([each]) for name, each in self.controls.items()}
+        super().__init__(list(self._rows.values()))
         for control in self.controls.values():
             control.observe(changed, "value")
 
@@ -122,34 +123,24 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return {
             name: control.value
             for name, control in self.controls.items()
-            if control.layout.display != "none"
+            if self._rows[name].layout.display != "none"
         }
 
     def lift(self, name: str) -> ipywidgets.VBox:
         """Return a control, with the line for what is wrong, to be shown elsewhere from now on."""
-        self._lifted[name] = ipywidgets.VBox()
-        self._arrange()
-        return self._lifted[name]
-
-    def _arrange(self) -> None:
-        """Put each control, over the line for what is wrong with it, where it belongs."""
-        parts = {
-            name: [each, *([self._lines[name]] if name in self._lines else [])]
-            for name, each in self.controls.items()
-        }
-        for name, box in self._lifted.items():
-            box.children = parts.pop(name)
-        self.children = [each for part in parts.values() for each in part]
+        self._lifted.add(name)
+        self.children = [row for each, row in self._rows.items() if each not in self._lifted]
+        return self._rows[name]
 
     @property
     def wrong_above(self) -> bool:
         """Whether a control that was lifted is refused."""
-        return any(self._lines[name].value for name in self._lifted.keys() & self._lines.keys())
+        return any(self._lines[name].value for name in self._lifted & self._lines.keys())
 
     def show(self, names: Sequence[str]) -> None:
         """Show the controls of these names alone."""
-        for name, control in self.controls.items():
-            show(control, shown=name in names)
+        for name, row in self._rows.items():
+            show(row, shown=name in names)
 
     def refuse(self, error: str, about: str = "") -> bool:
         """Say what is wrong beside the control that it is about, and tell whether there is one.
@@ -160,12 +151,11 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         wrong = about or re.split(r"\W", error, maxsplit=1)[0]
         if wrong in self.controls and wrong not in self._lines:
             self._lines[wrong] = ipywidgets.HTML()
-            self._arrange()
+            self._rows[wrong].children = (self.controls[wrong], self._lines[wrong])
         for name, line in self._lines.items():
             said = _error_html(error) if name == wrong else ""
             if line.value != said:
                 line.value, control = said, self.controls[name]
-                show(line, shown=bool(said))
                 (control.add_class if said else control.remove_class)("wb-refused")
         return wrong in self.controls
 
