@@ -593,6 +593,17 @@ def test_a_job_waits_for_its_instances_as_in_a_plan_and_is_not_billed_for_that()
     assert item.quantity == pytest.approx(5 / 3600)
 
 
+def test_a_target_that_no_job_can_meet_is_missed_and_not_blamed_on_its_boot():
+    trace = poisson(rate=50, duration=10, seed=1)
+    deployment = BatchTransform(instance_type="ml.m5.large")
+
+    run = simulate(trace, UNBATCHED, deployment, constantly(0.001), slo=SLO(latency=0.1))
+
+    assert run.verdict.word == "missed"
+    low, high = run.interval(0.95)
+    assert Options().boot < low < high
+
+
 @pytest.mark.parametrize("period", [0.1, 0.3, 7.0])
 def test_a_request_on_the_border_belongs_to_the_job_that_begins_there(period):
     trace = at(*(np.arange(200) * period))

@@ -233,7 +233,12 @@ class Run(Percentiles):
 
     @property
     def cold_share(self) -> float:
-        """The share of requests that waited for a cold start, where known: else that met one."""
+        """The share of requests that waited for a cold start, where known: else that met one.
+
+        Of jobs it is 0: each boots, and not the first alone.
+        """
+        if self.record.deployment is not None and self.record.deployment.by_job:
+            return 0.0
         cold = self.frame["cold"].to_numpy()
         if has_column(self.frame, "init"):
             cold = cold & (self.frame["init"].fill_null(0.0).to_numpy() != 0)

@@ -106,9 +106,10 @@ class Outcome:
 
     @property
     def cold_share(self) -> float:
-        """Share of requests whose batch waited for a cold start."""
+        """Share of requests whose batch waited for a cold start; of jobs, which always boot, 0."""
         batches = self.batches
-        return float(np.diff(batches.first)[batches.init > 0].sum() / len(self.arrivals))
+        cold = (batches.init > 0) & (batches.server >= 0)  # a job is on no server of its own
+        return float(np.diff(batches.first)[cold].sum() / len(self.arrivals))
 
     def spread(self) -> "Requests":
         """Return what became of each request."""
