@@ -298,17 +298,23 @@ def test_nothing_is_said_of_a_window_without_requests():
         )
 
 
-def test_verdicts_are_counted_and_what_would_tell_is_named():
-    runs = [run("good", np.full(1000, 0.05)), run("bad", np.ones(1000)), run("few", [0.05] * 100)]
+def test_verdicts_are_told_in_sentences_of_one_run_and_of_several():
+    good, bad, few = np.full(1000, 0.05), np.ones(1000), [0.05] * 100
+    runs = [run("few", few), run("good", good), run("bad", bad), run("late", good).amend(valid=False)]
+    more = [run("fine", good), run("worse", bad), run("short", few), run("worst", bad)]
 
-    found = findings.count_verdicts(compare(runs))
+    one, several = (findings.count_verdicts(compare(each)) for each in (runs, [*runs, *more]))
 
-    assert found.holds is True
-    assert (
-        str(found)
-        == "met: good; missed: bad; cannot tell: few. With 200 requests each they could tell."
+    assert one.holds is several.holds is True
+    assert str(one) == (
+        '"good" surely meets its target. "bad" misses its target. "few" cannot tell: 200 requests '
+        'would tell. "late" is invalid: load was off schedule.'
     )
-    assert findings.count_verdicts(compare(runs[2:])).holds is None
+    assert str(several).startswith(
+        '"good" and "fine" surely meet their targets. "bad", "worse" and "worst" miss their targets. '
+        '"few" and "short" cannot tell: 200 requests each would tell. '
+    )
+    assert findings.count_verdicts(compare([runs[0], runs[3]])).holds is None
 
 
 @pytest.mark.parametrize(("share", "holds"), [(0.135, True), (0.05, False)])

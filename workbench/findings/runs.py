@@ -1,14 +1,14 @@
 """What runs, their traffic and their service times show."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, duration, percent, percentile
 from workbench.quantiles import SLO, has_enough_samples, longest_within, samples_needed
-from workbench.run.verdict import Verdict, find_flaw
+from workbench.run.verdict import WORDS, Verdict, Word, find_flaw
 
 if TYPE_CHECKING:
     import polars as pl
@@ -257,17 +257,28 @@ def _target_of(run: "Run") -> SLO:
 
 
 def count_verdicts(comparison: "Comparison") -> Conclusion:
-    """Say how many runs surely meet their target, which do not, and which cannot tell."""
+    """Say which runs surely meet their target, which do not, and of which nobody can tell."""
     verdicts = {name: v for name, run in comparison.runs.items() if (v := run.verdict)}
-    words = dict.fromkeys(verdict.word for verdict in verdicts.values())
-    listed = "; ".join(
-        f"{word}: {', '.join(name for name, v in verdicts.items() if v.word == word)}"
-        for word in words
-    )
-    unsure = [v for v in verdicts.values() if v.word in _UNSURE]
-    needed = max((v.needed or 0 for v in unsure), default=0)
-    more = f". With {needed:,} requests each they could tell" if needed else ""
-    return Conclusion(f"{listed}{more}.", holds=None if len(unsure) == len(verdicts) else True)
+    said = [_say_verdict(word, verdicts) for word in WORDS]
+    unsure = all(verdict.word in _UNSURE for verdict in verdicts.values())
+    return Conclusion(" ".join(filter(None, said)), holds=None if unsure else True)
+
+
+def _say_verdict(word: Word, verdicts: Mapping[str, Verdict]) -> str:
+    """Return a sentence on all runs with one verdict, "" if there are none."""
+    alike = {name: verdict for name, verdict in verdicts.items() if verdict.word == word}
+    *most, last = [f'"{name}"' for name in alike] or [""]
+    names, several = f"{', '.join(most)} and {last}" if most else last, bool(most)
+    reason = "; ".join(dict.fromkeys(verdict.reason for verdict in alike.values()))
+    needed = max((verdict.needed or 0 for verdict in alike.values()), default=0)
+    more = f": {needed:,} requests{' each' * several} would tell" if needed else ""
+    sentences = {
+        "met": f"{names} surely {'meet their targets' if several else 'meets its target'}.",
+        "missed": f"{names} {'miss their targets' if several else 'misses its target'}.",
+        "cannot tell": f"{names} cannot tell{more}.",
+        "invalid": f"{names} {'are' if several else 'is'} invalid: {reason}.",
+    }
+    return sentences[word] if alike else ""
 
 
 def count_cold_starts(run: "Run", keep_alive: float) -> Conclusion:
