@@ -8,19 +8,25 @@ import os
 import re
 from collections.abc import Mapping
 from html import escape
+from itertools import chain, pairwise, repeat
 
 MARK = "[redacted]"
 """What stands in a credential's place."""
 
+_FEWEST = 4  # characters of what is hidden for the name above or beside it
 _SHORTEST = 8  # characters of a value of the environment that is looked for
 _NAME = (
-    r"(?:passw(?:or)?d|passphrase|secret|token|credentials?"
-    r"|(?:api|access|account|private|storage)[_-]?key)"
+    r"(?:passw(?:or)?d|passphrase|secret(?!ar)|token(?!i[sz]|s[\s_]*(?:/|per))|credentials?"
+    r"|(?:api|access|account|private|storage)[_ -]?key)"
 )
 _QUOTE = r"(?:&quot;|&#x27;|&#39;|[\"'])"
-_CELLS = r"</t[hd]>\s*<td[^>]*>|\s*[│┆|]\s*"  # of a table, as HTML and as text
+_TAGS = r"(?:<\w[^>]*>)*"
 _BARE = r"[^\s<>\"'&,;)}\]]"
-_AFTER = rf"{_NAME}[\w-]{{0,40}}{_QUOTE}?(?:\s*[:=]=?>?\s*|{_CELLS})"  # which value is one
+_AFTER = rf"{_NAME}[\w-]{{0,40}}{_QUOTE}?(?:\s*[:=]=?>?\s*|</t[hd]>\s*<td[^>]*>){_TAGS}"
+_SAID = rf"(?:</\w+>)?\s+(?:is|was|equals)\s+{_TAGS}{_QUOTE}?"  # in a sentence
+_FIGURE = rf"(?:\[redacted\]|[\d.,]+[a-z%]{{0,3}}(?!{_BARE}))"
+_LETTER = r"[^\W\d_]"
+_ODD = rf"(?={_LETTER}{_BARE}*\d|\d{_BARE}*{_LETTER}|\w{_BARE}*[!#$%^*+=@?]\w)"  # no plain word
 _MIXED = "".join(rf"(?=[\w/+]{{0,39}}{kind})" for kind in ("[a-z]", "[A-Z]", r"\d"))
 _PATTERNS = tuple(
     re.compile(pattern)
@@ -38,19 +44,29 @@ _NAMED = tuple(
     for pattern in (
         rf"({_AFTER}{_QUOTE})(?:(?!{_QUOTE}).){{4,}}",
         rf"({_AFTER})(?!\[redacted\]|[\d.,]+\b(?!{_BARE})){_BARE}{{4,}}",
-        r"(\bpassw(?:or)?d\s*[:=]\s*)\d{4,}",  # numbers of tokens are none, of passwords are
+        rf"(\bpassw(?:or)?d(?:\s*[:=]\s*|{_SAID}))\d{{4,}}",  # numbers of tokens are none
+        rf"({_NAME}{_SAID})(?!{_FIGURE}){_ODD}{_BARE}{{4,}}",
+        rf"(\bpassw(?:or)?d\s+{_TAGS}){_ODD}{_BARE}{{4,}}",
         r"(\b(?:Bearer|Basic)\s+)[\w.~+/-]{12,}=*",
         r"(\bX-Amz-(?:Signature|Security-Token|Credential)=)[^&\s\"'<>]+",
     )
 )
+
+_HEAD = re.compile(rf"[\w .(-]{{0,40}}{_NAME}[\w .)-]{{0,40}}", re.IGNORECASE)
+_PLAIN = re.compile(r"\W*(?:[\d.,]+(?:\s.*|[a-z%]{0,3})|none|null|true|false)\W*", re.IGNORECASE)
+_TABLE, _PRE, _ROW = (
+    re.compile(rf"(?<=<{tag})\b.*?(?=</{tag}>)", re.DOTALL) for tag in ("table", "pre", "tr")
+)
+_CELL = re.compile(r"(?<=<t[hd])(\b[^>]*>)(.*?)(?=</t[hd]>)", re.DOTALL)
+_EDGES = tuple(map(re.compile, (r"([│┆|])", r"(\t)", r"(?<=\S)([,;])(?=\S)", r"(\s{2,})")))
 
 
 def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     """Return a text, or HTML, with a mark where something looks like a credential.
 
     What looks so: keys and tokens in the forms of AWS and of others, private keys, what follows
-    a name such as `password`, users' passwords in addresses, and whatever stands in a variable of
-    the environment (by default that of this process) with such a name.
+    a name such as `password` or below it in a table, users' passwords in addresses, and whatever
+    stands in a variable of the environment (by default that of this process) with such a name.
 
     >>> redact("db_password = 'hunter2!' at https://joe:hunter2@host")
     "db_password = '[redacted]' at https://[redacted]@host"
@@ -63,7 +79,10 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
         text = pattern.sub(MARK, text)
     for pattern in _NAMED:
         text = pattern.sub(rf"\g<1>{MARK}", text)
-    return text
+    if "</" not in text:
+        return _redact_lines(text)
+    text = _TABLE.sub(lambda table: _redact_columns(table[0]), text)
+    return _PRE.sub(lambda lines: _redact_lines(lines[0]), text)
 
 
 def _values_of(environment: Mapping[str, str]) -> list[str]:
@@ -72,3 +91,51 @@ def _values_of(environment: Mapping[str, str]) -> list[str]:
     values = {each for name, each in environment.items() if names.search(name)}
     long = [each for each in values if len(each) >= _SHORTEST]
     return sorted({*long, *map(escape, long)}, key=len, reverse=True)
+
+
+def _redact_columns(table: str) -> str:
+    """Return a table of HTML without what stands below the name of a credential."""
+    first = _ROW.search(table)
+    if first is None or "<td" in first[0]:
+        return table
+    heads = [_words(cell[2]) for cell in _CELL.finditer(first[0])]
+
+    def redact_row(row: re.Match[str]) -> str:
+        above = chain(heads, repeat(""))
+        return _CELL.sub(lambda cell: cell[1] + _hide(cell[2], next(above)), row[0])
+
+    return table[: first.end()] + _ROW.sub(redact_row, table[first.end() :])
+
+
+def _redact_lines(text: str) -> str:
+    """Return lines without what stands below or right of the name of a credential.
+
+    A table is lines that are cut into as many cells; rules between them are none of its rows.
+    """
+    lines, heads = text.split("\n"), [""]
+    for number, line in enumerate(lines):
+        if not re.search(r"\w", line):
+            continue
+        parts = next((edge for edge in _EDGES if edge.search(line)), _EDGES[-1]).split(line)
+        cells, first = parts[::2], len(parts) != 2 * len(heads) - 1
+        heads = [_words(cell) for cell in cells] if first else heads
+        if not first:
+            parts[::2] = map(_hide, cells, heads)
+        for at, (left, right) in enumerate(pairwise(cells)):
+            if not first or re.match(_ODD, right.strip()):
+                parts[2 * at + 2] = _hide(parts[2 * at + 2], _words(left))
+        lines[number] = "".join(parts)
+    return "\n".join(lines)
+
+
+def _hide(cell: str, name: str) -> str:
+    """Return a mark in a cell's place, if its name is a credential's and it is no plain figure."""
+    inner = _words(cell)
+    plain = MARK in inner or (_PLAIN.fullmatch(inner) and "passw" not in name.lower())
+    if plain or len(inner) < _FEWEST or not _HEAD.fullmatch(name):
+        return cell
+    return cell.replace(cell.strip(), MARK)
+
+
+def _words(cell: str) -> str:
+    return re.sub(r"<[^>]*>", "", cell).strip()
