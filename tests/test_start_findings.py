@@ -185,6 +185,21 @@ def test_a_load_off_schedule_tells_nothing_of_bursts(lagging):
     assert '"functions": load was off schedule' in said.text
 
 
+def test_bursts_are_told_without_those_off_schedule_and_ways_that_took_some():
+    table = shares(fleet=[0.2, 0.3, 0.1], functions=[1, 0.9, 1], others=[0.1, 0.7, 0.6])
+    spoilt = (pl.col("run") == "functions") & (pl.col("size") == 2)
+    table = table.with_columns(flaw=pl.when(spoilt).then(pl.lit("late")).otherwise(pl.lit("")))
+    table = table.filter((pl.col("run") != "others") | (pl.col("size") == 10))
+
+    said = findings.compare_bursts(table, "fleet", "functions")
+
+    assert said.holds
+    assert said.text == (
+        "In bursts of 10 to 50 times the load, the share in time is at least 10 % with "
+        '"fleet", 90 % with "functions", 70 % with "others". Left out: 2 times, "functions": late.'
+    )
+
+
 def test_functions_that_lag_while_something_else_does_not_are_no_help():
     table = shares(fleet=[0.9, 0.2, 0.1], functions=[1, 0.3, 0.4], others=[1, 0.6, 0.6])
 

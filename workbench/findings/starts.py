@@ -157,7 +157,8 @@ def compare_bursts(table: "pl.DataFrame", tracked: str, helper: str) -> Conclusi
     """Say whether one way lags behind in bursts while another answers them.
 
     Behind is who answers fewer than half of a burst's requests in time. Where all are, none can be
-    said to help: that cannot tell, nor can a run whose load was not as it should be.
+    said to help: that cannot tell. Bursts are left out where the load of one of the two was not as
+    it should be.
 
     Args:
         table: From `plots.burst_shares`.
@@ -172,20 +173,26 @@ def compare_bursts(table: "pl.DataFrame", tracked: str, helper: str) -> Conclusi
         shares.setdefault(name, {})[size] = share
     if missing := {tracked, helper} - shares.keys():
         raise InvalidInput(f"{sorted(missing)} are not among {list(shares)}.")
-    rows = table.select("run", "flaw").iter_rows()
-    if flaws := [f'"{name}": {flaw}' for name, flaw in rows if flaw and name in (tracked, helper)]:
-        return Conclusion(f"{'; '.join(flaws)}.", holds=None)
+    rows = table.filter(table["flaw"] != "", table["run"].is_in([tracked, helper]))
+    flaws = rows.select("size", "run", "flaw").iter_rows()
+    left_out = {size: f'"{name}": {flaw}' for size, name, flaw in flaws}
+    shares = {n: {s: v for s, v in each.items() if s not in left_out} for n, each in shares.items()}
+    without = "".join(f" Left out: {size:g} times, {flaw}." for size, flaw in left_out.items())
+    if not shares[tracked]:
+        return Conclusion(without.strip(), holds=None)
     late = sorted(size for size, share in shares[tracked].items() if share < _BEHIND)
     if not late:
-        return Conclusion(f'"{tracked}" lags behind in none of these bursts.', holds=False)
-    worst = {name: min(each[size] for size in late) for name, each in shares.items()}
+        text = f'"{tracked}" lags behind in none of these bursts.'
+        return Conclusion(text + without, holds=False)
+    inside = {n: [each[size] for size in late if size in each] for n, each in shares.items()}
+    worst = {name: min(each) for name, each in inside.items() if each}
     listed = ", ".join(f'{percent(share)} with "{name}"' for name, share in worst.items())
     sizes = f"{late[0]:g} to {late[-1]:g}" if len(late) > 1 else f"{late[0]:g}"
     at_least = " at least" * (len(late) > 1)
-    text = f"In bursts of {sizes} times the load, the share in time is{at_least} {listed}."
+    text = f"In bursts of {sizes} times the load, the share in time is{at_least} {listed}.{without}"
     helped = [*takewhile(lambda size: shares[helper][size] >= _BEHIND, late)]
     if not helped:
-        nobody = all(each[size] < _BEHIND for each in shares.values() for size in late)
+        nobody = all(share < _BEHIND for each in inside.values() for share in each)
         return Conclusion(f"{text} None keeps up." if nobody else text, None if nobody else False)
     most = f"the burst is at most {max(helped):g} times the load"
     return Conclusion(text, only_if="" if helped == late else most)
