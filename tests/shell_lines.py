@@ -12,8 +12,8 @@ A notebook shows them as code in its text, and tests/notebooks/STEM.toml has an 
 `with` says which options, or words, are others in the quick setting, `same` which number that the
 line prints (a path in its JSON, as "runs.0.p95") is the value of which expression, `within` by
 which share it may be another, and `before` what is done first. All are Python, in the notebook's
-names. A line without `same` must be one that its command accepts, and is not run: it serves, or it
-spends.
+names. A line with `why` in place of `same` must be one that its command accepts, and is not run,
+for that reason.
 """
 
 import contextlib
