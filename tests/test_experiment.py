@@ -378,3 +378,21 @@ def test_what_everyone_writes_first_needs_no_name():
         assert kind(first) == kind(instance_type=first)
     for kind in (wb.Serverless, wb.Lambda):
         assert kind(2048, max_concurrency=2) == kind(memory_mb=2048, max_concurrency=2)
+
+
+def test_a_saved_run_says_its_experiment(experiment, run, registry, tmp_path):
+    run.save(tmp_path / "run")
+
+    again = wb.Experiment.of_run(wb.load_run(tmp_path / "run"), registry, slo=experiment.slo)
+
+    assert again.trace.arrivals.tolist() == experiment.trace.arrivals.tolist()
+    assert dataclasses.replace(again, trace=experiment.trace) == experiment
+
+
+def test_what_is_said_beside_a_saved_run_must_not_contradict_it(run, registry):
+    unnamed = run.amend(model=None, policy=None)
+
+    with pytest.raises(InvalidInput, match=r"The run's deployment is .*, not .*: leave"):
+        wb.Experiment.of_run(run, registry, deployment=wb.Local(workers=2))
+    with pytest.raises(InvalidInput, match="does not say its model, policy: give it as well"):
+        wb.Experiment.of_run(unnamed, registry)

@@ -300,7 +300,12 @@ def test_nothing_is_said_of_a_window_without_requests():
 
 def test_verdicts_are_told_in_sentences_of_one_run_and_of_several():
     good, bad, few = np.full(1000, 0.05), np.ones(1000), [0.05] * 100
-    runs = [run("few", few), run("good", good), run("bad", bad), run("late", good).amend(valid=False)]
+    runs = [
+        run("few", few),
+        run("good", good),
+        run("bad", bad),
+        run("late", good).amend(valid=False),
+    ]
     more = [run("fine", good), run("worse", bad), run("short", few), run("worst", bad)]
 
     one, several = (findings.count_verdicts(compare(each)) for each in (runs, [*runs, *more]))
@@ -311,7 +316,8 @@ def test_verdicts_are_told_in_sentences_of_one_run_and_of_several():
         'would tell. "late" is invalid: load was off schedule.'
     )
     assert str(several).startswith(
-        '"good" and "fine" surely meet their targets. "bad", "worse" and "worst" miss their targets. '
+        '"good" and "fine" surely meet their targets. "bad", "worse" and "worst" miss their '
+        "targets. "
         '"few" and "short" cannot tell: 200 requests each would tell. '
     )
     assert findings.count_verdicts(compare([runs[0], runs[3]])).holds is None

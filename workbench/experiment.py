@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from workbench.pricing.cost import Cost
     from workbench.quantiles import SLO
     from workbench.queueing.predictions import Prediction
+    from workbench.registry.api import Registry
     from workbench.registry.model import Model
     from workbench.run import Run
     from workbench.run.record import RunRecord
@@ -110,6 +111,50 @@ class Experiment:
                 "beside them: give Member(model, deployment, policy)."
             )
         object.__setattr__(self, "deployment", ensemble.deployment)  # it is frozen
+
+    @classmethod
+    def of_run(cls, run: "Run", models: "Registry", **given: object) -> "Experiment":
+        """Return the experiment that a saved run was of, with the requests that came then.
+
+        Args:
+            run: Of one model, batched by size and timer.
+            models: Where its model is, under the name it has in the run.
+            given: Fields, for a run that does not say them; None is not given.
+
+        Raises:
+            InvalidInput: The run does not say what it was of, or something else than is given.
+            NotFound: Its model is not there.
+        """
+        from workbench.traffic.trace import Trace
+
+        record, rows = run.record, run.frame.sort("scheduled", maintain_order=True)
+        policy = dict(record.policy or {"kind": ""})
+        said = {
+            "model": models[record.model.name] if record.model else None,
+            "deployment": record.deployment,
+            "policy": BatchPolicy(**policy) if policy.pop("kind") == "timed" else None,
+            "slo": record.slo,
+        }
+        if record.model and said["model"].sha256 != record.model.sha256:
+            raise InvalidInput(
+                f"{record.model.name} of {models.path} is another file than the run's: "
+                "name the registry that holds it."
+            )
+        for name, value in given.items():
+            known = said[name]
+            alike = getattr(value, "sha256", value) == getattr(known, "sha256", known)
+            if None not in (value, known) and not alike:
+                there, here = (getattr(each, "label", each) for each in (known, value))
+                raise InvalidInput(f"The run's {name} is {there}, not {here}: leave it out.")
+        parts = {name: given.get(name) or value for name, value in said.items()}
+        if lacking := [name for name in ("model", "deployment", "policy") if parts[name] is None]:
+            raise InvalidInput(f"The run does not say its {', '.join(lacking)}: give it as well.")
+        asked = record.trace
+        duration = asked.duration if asked and asked.duration else float(rows["scheduled"].max())
+        trace = Trace(
+            rows["scheduled"], duration, rows=rows["rows"], name=asked.name if asked else ""
+        )
+        return cls(trace=trace, **parts)
 
     @property
     def ensemble(self) -> "Ensemble | None":

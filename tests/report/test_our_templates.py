@@ -49,14 +49,20 @@ def test_a_cost_review_bills_what_is_there_and_says_what_a_change_saves():
     assert "Set min = " in shown
 
 
-def test_a_cost_review_of_a_saved_run_is_about_its_traffic():
-    trace, there = wb.poisson(rate=5, duration=60, seed=1), wb.RealTime(instance_type="ml.m5.large")
-    times = wb.ServiceTimes({1: 0.01})
-    wb.simulate(trace, wb.BatchPolicy(), there, times).save("today")
+def test_a_cost_review_of_a_saved_run_asks_for_nothing_that_the_run_says(model):
+    trace = wb.poisson(rate=5, duration=60, seed=1)
+    there, batches = wb.RealTime(instance_type="ml.m5.large"), wb.BatchPolicy(4, 0.01)
+    slo = wb.SLO(latency=0.2, quantile=0.9)
+    wb.Experiment(model, there, trace, batches, slo).simulate(
+        wb.ServiceTimes(dict.fromkeys(range(1, 5), 0.01))
+    ).save("a")
 
-    shown = text_of("cost-review", {**WHERE, "run": "today"})
+    shown = text_of("cost-review", {"run": "a", "types": ["lambda"]})
 
     assert f"{len(trace)} requests" in shown.partition("Where this comes from")[2]
+    assert "p90 within 200 ms" in shown
+    with pytest.raises(Exception, match="The run's policy is up to 4, 10 ms, not no batching"):
+        execute(find_template("cost-review"), {"run": "a", "batching": "1"})
 
 
 def test_a_model_card_says_what_the_registry_and_the_model_say(model):
