@@ -128,32 +128,33 @@ class Experiment:
         from workbench.traffic.trace import Trace
 
         record, rows = run.record, run.frame.sort("scheduled", maintain_order=True)
-        policy = dict(record.policy or {"kind": ""})
+        policy, asked = dict(record.policy or {"kind": ""}), record.trace
+        model = models[record.model.name] if record.model else None
         said = {
-            "model": models[record.model.name] if record.model else None,
+            "model": model,
             "deployment": record.deployment,
             "policy": BatchPolicy(**policy) if policy.pop("kind") == "timed" else None,
             "slo": record.slo,
         }
-        if record.model and said["model"].sha256 != record.model.sha256:
+        if model and record.model and model.sha256 != record.model.sha256:
             raise InvalidInput(
                 f"{record.model.name} of {models.path} is another file than the run's: "
                 "name the registry that holds it."
             )
+        if unknown := sorted(given.keys() - said.keys()):
+            raise InvalidInput(f"A run is not said to have {unknown}: choose of {[*said]}.")
         for name, value in given.items():
             known = said[name]
             alike = getattr(value, "sha256", value) == getattr(known, "sha256", known)
             if None not in (value, known) and not alike:
-                there, here = (getattr(each, "label", each) for each in (known, value))
+                there, here = (getattr(e, "label", getattr(e, "name", e)) for e in (known, value))
                 raise InvalidInput(f"The run's {name} is {there}, not {here}: leave it out.")
-        parts = {name: given.get(name) or value for name, value in said.items()}
+        parts: dict[str, Any] = {name: given.get(name) or value for name, value in said.items()}
         if lacking := [name for name in ("model", "deployment", "policy") if parts[name] is None]:
             raise InvalidInput(f"The run does not say its {', '.join(lacking)}: give it as well.")
-        asked = record.trace
-        duration = asked.duration if asked and asked.duration else float(rows["scheduled"].max())
-        trace = Trace(
-            rows["scheduled"], duration, rows=rows["rows"], name=asked.name if asked else ""
-        )
+        due, sizes = rows["scheduled"].to_numpy(), rows["rows"].to_numpy()
+        duration = (asked and asked.duration) or float(due.max(initial=0.0))
+        trace = Trace(due, duration, rows=sizes, name=asked.name if asked else "")
         return cls(trace=trace, **parts)
 
     @property
