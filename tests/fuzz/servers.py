@@ -27,7 +27,7 @@ ROWS = [[1, 2, 3], [4.5, -5, 600]]
 def npy(kind="<f4"):
     """Rows as NumPy's own format."""
     rows = np.array(ROWS, kind)
-    return npy_header(rows.dtype.str, rows.shape) + rows.tobytes()
+    return npy_header(rows.dtype, rows.shape) + rows.tobytes()
 
 
 BODIES = [

@@ -416,19 +416,19 @@ def dump(outputs: Any) -> bytes:  # noqa: ANN401
 
 def _write_npy(outputs: Any) -> bytes:  # noqa: ANN401
     array = strip_objects(np.asarray(outputs))
-    return npy_header(array.dtype.str, array.shape) + array.tobytes()
+    return npy_header(array.dtype, array.shape) + array.tobytes()
 
 
 def strip_objects(array: NDArray[Any]) -> NDArray[Any]:
     """Return an array without Python's objects: labels are strings."""
-    return array.astype(str) if array.dtype == object else array
+    return array.astype(str) if array.dtype.kind == "O" else array
 
 
 @lru_cache(_HEADER_CACHE_SIZE)
-def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     """Return what stands before an array in NumPy's own format."""
     file = io.BytesIO()
-    facts = {"descr": dtype, "fortran_order": False, "shape": shape}
+    facts = {"descr": dtype.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, facts)
     return file.getvalue()
 

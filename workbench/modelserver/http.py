@@ -602,9 +602,11 @@ def _head(response: Response, *, keep_alive: bool) -> bytes:
     body = response.body
     length = body.length if isinstance(body, FilePart) else len(body)
     start = _start_head(response.status, length, response.content_type)
-    lines = "".join([f"{name}: {value}\r\n" for name, value in response.headers])
     end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
-    return b"".join((start, lines.encode("latin-1", "replace"), end)) if lines else start + end
+    if not response.headers:
+        return start + end
+    lines = "".join([f"{name}: {value}\r\n" for name, value in response.headers])
+    return b"".join((start, lines.encode("latin-1", "replace"), end))
 
 
 @lru_cache(maxsize=256)

@@ -155,7 +155,7 @@ class BlockWriter:
         if any(each != dtype for _, each in self._arrays):
             self._convert(dtype)
         rows = sum(count for count, _ in self._arrays)
-        header = formats.npy_header(dtype.str, (rows, *self._shape))
+        header = formats.npy_header(dtype, (rows, *self._shape))
         self._file.seek(_HEADER_BYTES - len(header))
         self._file.write(header)
         return _HEADER_BYTES - len(header)
