@@ -156,6 +156,22 @@ def test_what_was_decided_last_of_a_model_is_shown_until_it_is_decided_again(reg
     assert later.chart.spec == first.chart.spec
 
 
+def test_a_question_about_a_model_is_decided_again_only_after_it_was_withdrawn(registry):
+    view, seen = DecisionView(), []
+    view.observe(lambda change: seen.append(change["new"]), "value")
+
+    def count_after_offer():
+        view.offer(registry["digits-mlp-small"], TRACE, TARGET, OPTIONS, today=TODAY)
+        view.wait(60)
+        return len(seen)
+
+    once = count_after_offer()
+    assert once
+    assert count_after_offer() == once
+    view.withdraw("A run is under way.")
+    assert count_after_offer() > once
+
+
 def test_another_question_is_not_answered_by_the_last(registry):
     model, view = registry["digits-mlp-small"], DecisionView()
     asked = [(0.3, TODAY), (0.31, TODAY), (0.3, None)]
