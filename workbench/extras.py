@@ -11,7 +11,7 @@ MODULES = {
     "mlflow": ("mlflow",),
     "report": ("jupyter_client", "nbclient", "nbconvert", "nbformat", "papermill"),
     "slides": ("nbconvert", "sphinx_revealjs"),
-    "voila": ("ipykernel", "jupyter_client", "tornado", "voila"),
+    "voila": ("ipykernel", "jupyter_client", "nbformat", "tornado", "voila"),
 }
 """What can be imported once an extra is installed, by its name."""
 

@@ -66,11 +66,15 @@ def kernel_options() -> list[str]:
 
     The kernels of ipykernel 7 warn on the server's terminal where it does not.
     """
-    import zmq
     from jupyter_client.manager import KernelManager
 
-    can = zmq.has("curve") and "transport_encryption" in KernelManager.class_traits()
-    return ["--KernelManager.transport_encryption=auto"] if can else []
+    if "transport_encryption" not in KernelManager.class_traits():
+        return []
+    try:
+        KernelManager(transport_encryption="auto")
+    except traitlets.TraitError:  # this ZeroMQ cannot
+        return []
+    return ["--KernelManager.transport_encryption=auto"]
 
 
 def run_in_background(work: Callable[..., object], *arguments: object) -> threading.Thread:
