@@ -44,7 +44,7 @@ def add_deployment(
     add_group(parser, "where it runs", options, many=many)
 
 
-def add_scaling(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
+def add_scaling(parser: argparse.ArgumentParser) -> None:
     """Add the options of fleets that change size, and of functions for the rest."""
     form = "KIND:SETTING=VALUE,..."
     options: dict[str, Option] = {
@@ -66,7 +66,7 @@ def add_scaling(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
             "help": f"when they do (in-flight:1): {describe_kinds(SPILL_RULES)}",
         },
     }
-    add_group(parser, "how many instances, and functions for the rest", options, many=many)
+    add_group(parser, "how many instances, and functions for the rest", options)
 
 
 def add_place(parser: argparse.ArgumentParser, *, simulated: bool = False) -> None:

@@ -22,7 +22,6 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         changed: Called when a control holds something else.
         begin: The kind that is chosen at first, by default the first.
         choices: Of the settings that are chosen from a list.
-        left_out: Settings without a control; they stay as in the example.
         about: Help text of the list.
     """
 
@@ -34,10 +33,9 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         *,
         begin: str | None = None,
         choices: Choices | None = None,
-        left_out: Sequence[str] = (),
         about: str = "",
     ) -> None:
-        self._examples, self._choices, self._left_out = dict(examples), choices or {}, left_out
+        self._examples, self._choices = dict(examples), choices or {}
         self._changed, self._forms = changed, {}  # type: tuple[Any, dict[str, Form]]
         names = [(name_of_kind(kind), kind) for kind in examples]
         self.kind = choice(label, names, begin or next(iter(examples)), about)
@@ -61,7 +59,6 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         controls = {
             name: self._control(each, name, getattr(value, name))
             for name, each in described.items()
-            if name not in self._left_out
         }
         return Form(controls, self._changed)
 
@@ -114,8 +111,7 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
             name: _parse(name, value, described[name], getattr(example, name))
             for name, value in self.form.values.items()
         }
-        kept = {name: getattr(example, name) for name in described if name in self._left_out}
-        return type(example)(**kept, **held)
+        return type(example)(**held)
 
     def refuse(self, error: str) -> bool:
         """Say what is wrong beside the control that it is about: see `Form.refuse`."""
