@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 Side = Literal["up", "down", "both"]
 _SIDES: tuple[Side, ...] = ("up", "down", "both")
-_PSEUDOCOUNT = (
-    0.5  # added to every count, so that a bin without values does not weigh without bounds
-)
+# added to every count, so that a bin without values does not weigh without bounds
+_PSEUDOCOUNT = 0.5
 
 
 class Detector(Protocol):

@@ -66,10 +66,8 @@ class EnsembleServer:
     def __init__(
         self, ensemble: Ensemble, *, host: str = "127.0.0.1", port: int = 0, seed: int = 0
     ) -> None:
-        self._host, self._port = (
-            _check_loopback(host),
-            whole_number("port", port, low=0, high=65535),
-        )
+        self._host = _check_loopback(host)
+        self._port = whole_number("port", port, low=0, high=65535)
         require_extra("cloud", "Serving")
         self._caller = _Caller(of_kind("ensemble", ensemble, Ensemble), seed)
         self._thread = threading.Thread(target=self._run, daemon=True)

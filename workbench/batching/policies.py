@@ -30,9 +30,8 @@ from workbench.validation import (
     whole_number,
 )
 
-_MIN_BATCHES_PER_SIZE = (
-    3  # batches of a size from which on their least latency says something of its service
-)
+# batches of a size from which on their least latency says something of its service
+_MIN_BATCHES_PER_SIZE = 3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,10 +127,8 @@ def screen_fleets(
     )
     seconds = servers / problem.arrivals.rate / calls
     each, no = np.arange(len(ones)), np.zeros(len(ones))
-    price, call_price = (
-        _costs(problem, ones, each, no + 1, no),
-        _costs(problem, ones, each, no, no + 1),
-    )
+    price = _costs(problem, ones, each, no + 1, no)
+    call_price = _costs(problem, ones, each, no, no + 1)
     shape = servers.shape
     columns = (
         np.where(broken == "", predicted, np.inf),
@@ -205,10 +203,8 @@ class _Search:
 
     def _spend_all(self) -> None:
         """Simulate the policies that promise most with as many instances as the budget pays for."""
-        load, budget = (
-            self.load,
-            0.998 * self._problem.limit,
-        )  # the last answers come late
+        load = self.load
+        budget = 0.998 * self._problem.limit  # the last answers come late
         counts = load.counts + ((budget - load.costs) // load.price).astype(np.int64)
         able = counts >= load.counts
         expected = np.where(able, self.estimate_latency(counts.clip(1, self.fleet.most)), np.inf)

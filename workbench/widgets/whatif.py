@@ -26,9 +26,8 @@ _BUSY_NOTE = (
     "A run is under way, which would be disturbed by measuring how long batches take; that is done "
     "when it has ended."
 )
-_MAX_SLIDER_BATCH = (
-    32  # requests in a batch that the slider reaches, where the profile is measured here
-)
+# requests in a batch that the slider reaches, where the profile is measured here
+_MAX_SLIDER_BATCH = 32
 
 
 class WhatIf(anywidget.AnyWidget):

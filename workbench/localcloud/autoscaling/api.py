@@ -67,12 +67,10 @@ _METRICS = {
     (_INSTANCES, _CONCURRENT): CONCURRENCY,
     (_PROVISIONED, _UTILISATION): "ServerlessProvisionedConcurrencyUtilization",
 }
-_DEFAULT_COOLDOWN = (
-    300.0  # user guide, "Target tracking" and "Step scaling": the default for SageMaker
-)
-_ACTIVITY_RETENTION_SECONDS = (
-    42 * 86_400.0
-)  # seconds of activities (API reference, DescribeScalingActivities: six weeks)
+# user guide, "Target tracking" and "Step scaling": the default for SageMaker
+_DEFAULT_COOLDOWN = 300.0
+# seconds of activities (API reference, DescribeScalingActivities: six weeks)
+_ACTIVITY_RETENTION_SECONDS = 42 * 86_400.0
 _PAGER = Pager(50, error="InvalidNextTokenException")  # API reference, MaxResults
 _COLUMNS = """
 kind TEXT NOT NULL, resource TEXT NOT NULL, dimension TEXT NOT NULL, name TEXT NOT NULL,
@@ -169,11 +167,8 @@ class Autoscaling:
         return {}
 
     async def _put_policy(self, params: Facts) -> Facts:
-        target, target_key, name = (
-            self._target(params),
-            _parse_target_key(params),
-            params["PolicyName"],
-        )
+        target, target_key = self._target(params), _parse_target_key(params)
+        name = params["PolicyName"]
         former = self._get("policy", *target_key, name) or {}
         kept = ("PolicyType", "StepScalingPolicyConfiguration", _TRACKING)
         facts = {

@@ -39,12 +39,10 @@ Alarm = dict[str, Any]
 """What DescribeAlarms says of an alarm."""
 
 _EXTRA_PERIODS = 2  # that values are looked for in, beyond those that are evaluated
-_SCALING_ACTION_INTERVAL = (
-    60.0  # seconds between actions of scaling while a state lasts (user guide, "Alarm actions")
-)
-_HISTORY_RETENTION_SECONDS = (
-    14 * 86_400.0
-)  # seconds of history (API reference, DescribeAlarmHistory: two weeks)
+# seconds between actions of scaling while a state lasts (user guide, "Alarm actions")
+_SCALING_ACTION_INTERVAL = 60.0
+# seconds of history (API reference, DescribeAlarmHistory: two weeks)
+_HISTORY_RETENTION_SECONDS = 14 * 86_400.0
 _ALARM_PAGER = Pager(50, most=100, size="MaxRecords")  # API reference, DescribeAlarms
 _HISTORY_PAGER = Pager(100, size="MaxRecords")  # API reference, DescribeAlarmHistory
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
