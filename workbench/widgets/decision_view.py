@@ -20,11 +20,11 @@ from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
 from workbench.widgets.chart_view import ChartView, Datum
-from workbench.widgets.form import choice, name_fields, progress_bar
+from workbench.widgets.form import choice, progress_bar
 from workbench.widgets.last_decision import ShownDecision, keep_shown, key_of, recall_shown
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 from workbench.widgets.saved_output import SavedOutput
-from workbench.widgets.tables import frame_table
+from workbench.widgets.tables import fold_notes, frame_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -309,9 +309,8 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         sentence = f'<p class="wb-sentence">{html.escape(found.sentence)}</p>{more}'
         table = frame_table(replace(found.table(), caption="Simulated."), "Decision")
         self._costs, self.sentence.value = None, sentence
-        notes = "".join(f"<p>{html.escape(name_fields(note))}</p>" for note in found.notes)
         words = "As a table, and what it takes for granted"
-        self.table.value = f"<details><summary>{words}</summary>{table}{notes}</details>"
+        self.table.value = fold_notes(found.notes, words, table)
         self.rows.options = [(_describe(row), row) for row in found.rows if not row.winner]
         self.rows.value = next((row for _, row in self.rows.options), None)  # the runner-up
         self._found.layout.display = None

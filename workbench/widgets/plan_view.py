@@ -16,9 +16,8 @@ from workbench.plots.plans import plot_plan
 from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
-from workbench.widgets.form import name_fields
 from workbench.widgets.search_view import SearchView, wide_chart
-from workbench.widgets.tables import frame_table
+from workbench.widgets.tables import fold_notes, frame_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,9 +95,7 @@ def plan_tables(found: Plan) -> str:
     winner = f"<p><strong>{word}</strong>: {html.escape(found.label)}.</p>"
     misses = frame_table(Table(columns, near, "Near misses")) if near else ""
     best = frame_table(Table(columns, _rows(found.by_kind), "The best of each type"))
-    notes = "".join(f"<p>{html.escape(name_fields(note))}</p>" for note in found.notes)
-    notes = f"<details><summary>What it takes for granted</summary>{notes}</details>"
-    return winner + best + misses + notes
+    return winner + best + misses + fold_notes(found.notes, "What it takes for granted")
 
 
 def _rows(candidates: "pl.DataFrame") -> list[list[object]]:

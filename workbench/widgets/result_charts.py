@@ -1,6 +1,5 @@
 """The charts under a table of results, and what a reader has to know of its figures."""
 
-import html
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -12,15 +11,9 @@ from workbench.plots.latency import plot_latency_over_time
 from workbench.plots.places import plot_answers_by_place
 from workbench.plots.scaling import plot_scaling
 from workbench.run import Run
-from workbench.widgets.form import name_fields
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
-
-
-def describe_notes(comparison: "Comparison") -> str:
-    """Return what a reader has to know of the figures, as HTML."""
-    return "".join(f"<p>{html.escape(name_fields(warning))}</p>" for warning in comparison.warnings)
 
 
 def _cost(comparison: "Comparison") -> Figure | None:

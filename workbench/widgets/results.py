@@ -20,11 +20,12 @@ from workbench.run_cost import cost
 from workbench.widgets.chart_view import ChartView, chart_grid
 from workbench.widgets.form import button, show, text
 from workbench.widgets.notebook import Keyboard, Status
-from workbench.widgets.result_charts import CHARTS, describe_notes
+from workbench.widgets.result_charts import CHARTS
 from workbench.widgets.result_rows import COLUMNS, describe_shared, results_table, tabulate
 from workbench.widgets.run_panel import Result
 from workbench.widgets.runs_table import RunsTable
 from workbench.widgets.saved_output import SavedOutput
+from workbench.widgets.tables import list_notes
 
 MAX_RUNS = len(PALETTE)
 """As many as the charts have colours."""
@@ -291,7 +292,7 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
                 }
                 for entry, name, cells in members
             ]
-        self.notes.value = describe_notes(comparison) if comparison else ""
+        self.notes.value = list_notes(comparison.warnings) if comparison else ""
 
     @property
     def _baseline_name(self) -> str:
@@ -315,7 +316,7 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
         }
         table = results_table(comparison, notes, self._baseline_name)
         images = [chart.image for chart in self.charts.values()]
-        self.keep("".join([table.html(), describe_notes(comparison), *images]))
+        self.keep("".join([table.html(), list_notes(comparison.warnings), *images]))
 
 
 _BUTTONS = {

@@ -1,8 +1,10 @@
 """Tables in a notebook, which scroll in a frame of their own."""
 
 import html
+from collections.abc import Iterable
 
 from workbench.formatting import Table
+from workbench.widgets.form import name_fields
 
 _STYLE = """
 .wb-results .widget-html, .wb-results .widget-html-content { min-width: 0; }
@@ -24,3 +26,17 @@ def frame_table(table: Table, label: str = "") -> str:
     label = html.escape(label or table.caption)
     scrolls = f'<div role="region" aria-label="{label}" tabindex="0">'
     return f'<style>{_STYLE}</style><div class="wb-runs">{scrolls}{table.html()}</div></div>'
+
+
+def list_notes(notes: Iterable[str]) -> str:
+    """Return notes as paragraphs of HTML that name the app's fields.
+
+    >>> list_notes(["a < b"])
+    '<p>a &lt; b</p>'
+    """
+    return "".join(f"<p>{html.escape(name_fields(note))}</p>" for note in notes)
+
+
+def fold_notes(notes: Iterable[str], summary: str, above: str = "") -> str:
+    """Return notes, under more of HTML, folded away behind a line that says what they are."""
+    return f"<details><summary>{summary}</summary>{above}{list_notes(notes)}</details>"
