@@ -31,17 +31,7 @@ CORE = {
         "onnx",
         "onnxruntime",
     ),
-    *(
-        "platformdirs",
-        "polars",
-        "pooch",
-        "pyzmq",
-        "requests",
-        "scikit-learn",
-        "scipy",
-        "shtab",
-        "skl2onnx",
-    ),
+    *("platformdirs", "polars", "pooch", "requests", "scikit-learn", "scipy", "shtab", "skl2onnx"),
     *("threadpoolctl", "traitlets", "vl-convert-python"),
 }
 SHIPPED = {  # from folders beside workbench/
