@@ -4,6 +4,8 @@ import ast
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -80,6 +82,19 @@ def test_binder_installs_extras_that_there_are_with_versions_that_are_tested():
     assert (BINDER / constraint.removeprefix("-c ")).samefile(ROOT / "constraints.txt")
     (extras,) = re.fullmatch(r"\.\[(.+)\]", project).groups()
     assert {*extras.split(",")} <= {*PROJECT["optional-dependencies"]}
+
+
+def test_data_are_found_where_the_source_hides_the_installed_package():
+    """As on Binder, whose folder holds the source: there is no `workbench.data` then."""
+    script = (
+        "import sys; sys.modules['workbench.data'] = None; import workbench as wb;"
+        "from workbench.registry import zoo;"
+        "wb.PriceSheet.load(); wb.RealTime(instance_type='ml.m5.large');"
+        "print(len(wb.public_traces()), len(zoo._read_penguins(return_X_y=True)[1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
+
+    assert min(map(int, done.stdout.split())) > 1
 
 
 def test_binder_has_a_python_that_will_do_and_code_that_runs():

@@ -37,9 +37,21 @@ def home() -> Path:
 
 def find_notebooks() -> Path:
     """Return the folder of our notebooks: that of the checkout, or what was installed."""
+    return _find_ours("notebooks")
+
+
+def find_data() -> Path:
+    """Return the folder of our data: that of the checkout, or what was installed.
+
+    In the source's folder Python takes the source for the package, whatever is installed.
+    """
+    return _find_ours("data")
+
+
+def _find_ours(name: str) -> Path:
     package = Path(__file__).parent
-    installed = package / "notebooks"
-    return installed if installed.is_dir() else package.parent / "notebooks"
+    installed = package / name
+    return installed if installed.is_dir() else package.parent / name
 
 
 def runs_folder() -> Path:

@@ -5,9 +5,9 @@ import difflib
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 
 from workbench.errors import InvalidInput, NotFound
+from workbench.files import find_data
 
 
 def instance_vcpus(instance_type: str) -> float:
@@ -67,5 +67,5 @@ def check_instance_type(name: str, value: object) -> str:
 
 @cache
 def _instances() -> dict[str, dict[str, str]]:
-    text = files("workbench.data").joinpath("instances.csv").read_text(encoding="utf-8")
+    text = (find_data() / "instances.csv").read_text(encoding="utf-8")
     return {row["instance_type"]: row for row in csv.DictReader(text.splitlines())}

@@ -12,12 +12,11 @@ import io
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, cached_property, lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput, NotFound, StorageError
-from workbench.files import home, write_file
+from workbench.files import find_data, home, write_file
 from workbench.formatting import Table
 from workbench.validation import not_negative, of_kind
 
@@ -278,11 +277,11 @@ def staleness_warning(
 
 @cache
 def _load_bundled(region: str) -> PriceSheet:
-    folder = files("workbench.data").joinpath("prices")
-    known = sorted(f.name.removesuffix(".csv") for f in folder.iterdir() if f.name.endswith(".csv"))
+    folder = find_data() / "prices"
+    known = sorted(path.stem for path in folder.glob("*.csv"))
     if region not in known:
         raise NotFound(f"No prices of region {region!r}: known are {', '.join(known)}.")
-    text = folder.joinpath(f"{region}.csv").read_text(encoding="utf-8")
+    text = (folder / f"{region}.csv").read_text(encoding="utf-8")
     return PriceSheet.from_csv(region, text)
 
 

@@ -5,7 +5,6 @@ row and little more for several, so that batching decides; the others answer in 
 """
 
 import hashlib
-import importlib.resources
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import NotFound
+from workbench.files import find_data
 from workbench.progress import Progress
 from workbench.registry import framed_digits
 from workbench.registry.answers import Answer
@@ -270,7 +270,7 @@ def _read_penguins(*, return_X_y: bool) -> tuple[NDArray[Any], NDArray[Any]]:  #
     """Return columns of numbers and of text, some of them missing, and the species of each row."""
     import polars as pl
 
-    path = importlib.resources.files("workbench.data") / "penguins.csv"
+    path = find_data() / "penguins.csv"
     frame = pl.read_csv(path.read_bytes(), null_values="NA").drop("year")
     rows = as_rows(None, frame.drop("species").cast({pl.Int64: pl.Float64}))
     return rows, frame["species"].to_numpy().astype(str)

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 
+from workbench.files import find_data
 from workbench.traffic.instants import Unit
 
 
@@ -169,7 +169,7 @@ _TRACES = (
         "82460213f0d5a86fa57b6d4b0b5f260e606e713b/invocation_count.csv",
         sha256="d05038f98af96f6fab054f90445e02a68f37fd00a79c23f45b9b48e5ec91fb8e",
         begins="1998-04-30 21:30:00",
-        notice=(files("workbench.data") / "notices" / "worldcup98.txt").read_text("utf-8"),
+        notice=(find_data() / "notices" / "worldcup98.txt").read_text("utf-8"),
         per_minute=True,
     ),
 )
