@@ -32,6 +32,8 @@ SECRET = "wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCYEXAMPLEKEY"
         "\u2502 token \u2506 rate\n\u255e\u2550\u2561\n\u2502 hunter2 \u2506 1.5",
         "| user | secret |\n|---|---|\n| joe | correct horse |",
         "<pre>user,token\njoe,abc-def-ghi</pre>",
+        "<pre>user  token    n\na     hunter2  1,000</pre>",
+        "<pre>      token  n\nuser          \na   hunter2  1</pre>",
         "<pre>    user    password\n0    joe      123456</pre>",
         "Authorization: Bearer abcdefghijklmnop",
         "https://joe:hunter2@example.org/",

@@ -58,7 +58,7 @@ _TABLE, _PRE, _ROW = (
     re.compile(rf"(?<=<{tag})\b.*?(?=</{tag}>)", re.DOTALL) for tag in ("table", "pre", "tr")
 )
 _CELL = re.compile(r"(?<=<t[hd])(\b[^>]*>)(.*?)(?=</t[hd]>)", re.DOTALL)
-_EDGES = tuple(map(re.compile, (r"([│┆|])", r"(\t)", r"(?<=\S)([,;])(?=\S)", r"(\s{2,})")))
+_EDGES = tuple(map(re.compile, (r"([│┆|])", r"(\t)", r"(\s{2,})", r"(?<=\S)([,;])(?=\S)")))
 
 
 def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
@@ -118,6 +118,8 @@ def _redact_lines(text: str) -> str:
             continue
         parts = next((edge for edge in _EDGES if edge.search(line)), _EDGES[-1]).split(line)
         cells, first = parts[::2], len(parts) != 2 * len(heads) - 1
+        if len(cells) > 1 and not "".join(cells[1:]).strip():
+            continue  # pandas' name of the rows
         heads = [_words(cell) for cell in cells] if first else heads
         if not first:
             parts[::2] = map(_hide, cells, heads)
