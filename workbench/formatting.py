@@ -230,7 +230,9 @@ def format_cell(value: object) -> str:
 
 
 def _row_html(first: object, *others: object) -> str:
-    return f'<th scope="row">{escape(format_cell(first))}</th>' + "".join(
+    name = escape(format_cell(first))
+    head = f'<th scope="row">{name}</th>' if name else "<td></td>"  # heads nothing
+    return head + "".join(
         f"<td{_RIGHT * _is_figure(value)}>{escape(format_cell(value))}</td>" for value in others
     )
 

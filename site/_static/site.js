@@ -1,4 +1,4 @@
-// What is wider than the page is scrolled by keyboard, too; and both sidebars have names.
+// What is wider than the page is scrolled by keyboard, too; sidebars and the search have names.
 addEventListener("load", () => {
   for (const each of document.querySelectorAll("article pre, .table-wrapper, .output")) {
     if (each.scrollWidth > each.clientWidth) each.tabIndex = 0;
@@ -8,4 +8,6 @@ addEventListener("load", () => {
     const found = document.querySelector(where);
     if (found) found.ariaLabel = name;
   }
+  const head = Object.assign(document.createElement("h1"), { textContent: "Search" });
+  document.querySelector("#search-results")?.before(head); // the theme's page has none
 });

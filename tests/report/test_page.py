@@ -515,3 +515,10 @@ def test_a_table_shows_markup_as_text():
     table = Table([HOSTILE], [[HOSTILE, HOSTILE]], HOSTILE).html()
 
     assert Page(table).words == [HOSTILE] * 4
+
+
+def test_a_cell_without_text_heads_no_row():
+    page = Table(["", "found"], [["ok", 1], ["", 2]]).html()
+
+    assert page.count('<th scope="row">') == 1
+    assert "<tr><td></td><td" in page

@@ -19,6 +19,7 @@ PAGES = {
     "commands/registry.html": "light",
     "api/whole-data-sets-without-a-queue.html": "dark",
     "glossary.html": "light",
+    "search.html": "dark",
 }
 WORDS = {
     "cold start": "glossary",
