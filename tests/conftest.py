@@ -109,13 +109,12 @@ def _count_for(seconds: float) -> Iterator[None]:
     if coverage is None:
         yield
         return
-    counts = coverage._collector  # `coverage.start` would wrap os._exit once more each time
-    counting = True
+    counting, leave = True, os._exit
 
     def stop(*_: object) -> None:
         nonlocal counting
         counting = False
-        counts.stop()
+        coverage.stop()
 
     before = signal.signal(signal.SIGVTALRM, stop)
     if seconds:
@@ -128,7 +127,8 @@ def _count_for(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
         signal.signal(signal.SIGVTALRM, before)
         if not counting:
-            counts.start()
+            coverage.start()
+            os._exit = leave  # which `start` has wrapped once more
 
 
 def _registry_of(
