@@ -190,7 +190,7 @@ def test_vectors_and_numbers_stand_side_by_side_and_vectors_have_one_length(mirr
     ragged = pl.DataFrame({"v": [[1, 2, 3], [3, 4]]})
     with pytest.raises(InvalidInput, match=r"row 2 on have shape \(1, 2\)"):
         seen(mirror("float32", 3), ragged)
-    with pytest.raises(InvalidInput, match="Row 2, column 'v' is missing"):
+    with pytest.raises(InvalidInput, match=r"Row 2, column 'v', value \[2\] is missing"):
         seen(mirror("float32", 2), pl.DataFrame({"v": [[1, 2], [3, None]]}))
 
 

@@ -13,7 +13,7 @@ from workbench.errors import InvalidInput
 from workbench.modelserver.casts import CastError, cast
 from workbench.modelserver.inputs import name_columns
 from workbench.registry.onnx import Tensor
-from workbench.registry.rows import Missing, as_rows, is_of_numpy
+from workbench.registry.rows import Conversion, Missing, as_rows, is_of_numpy, read_series
 
 if TYPE_CHECKING:
     import polars as pl
@@ -133,66 +133,33 @@ class InputSpec:
             except CastError as error:
                 where = error.describe(first=first, names=chosen.columns)
                 raise InvalidInput(f"{where}; {self._demand}.") from error
-        convert = self._convert_text if self._is_text else self._convert_column
-        parts = [convert(column, first) for column in chosen.iter_columns()]
+        parts = [self._convert_column(column, first) for column in chosen.iter_columns()]
         if len(parts) == 1 and parts[0].ndim > 1:
             return parts[0]
         return np.concatenate([part.reshape(len(chosen), -1) for part in parts], axis=1)
 
     def _convert_column(self, column: "pl.Series", first: int) -> NDArray[Any]:
         cells, row = self._flatten(column, first)
-        width = max(1, int(np.prod(row)))
-        if column.name in self.schema:
-            values: Any = parse_column(column.name, cells, self.schema[column.name], first=first)
-        elif self.text:
-            values = parse_numbers(column.name, cells, first=first, width=width)
-        else:
-            values = cells
-        dtype = np.dtype(self.tensor.dtype)
-        try:
-            array = self._as_array(values, column.name)
-            return array.reshape(len(column), *row)
-        except CastError as error:
-            place = CastError((error.place[0] // width, 0), error.value, error.reason)
-            where = place.describe(first=first, names=[column.name])
-            hint = (
-                " Fill such values or leave their rows out, or have the model see NaN for them "
-                "with missing='nan'."
-                if error.value is None and dtype.kind == "f"
-                else ""
-            )
-            raise InvalidInput(f"{where}; {self._demand}.{hint}") from error
+        values = self._read(column.name, cells, first, width=max(1, int(np.prod(row))))
+        convert = Conversion(self.missing, first, f"; {self._demand}")
+        values = values.reshape(len(column), *row)
+        return convert.convert(self.tensor.numpy_dtype, values, column.name)
 
-    def _convert_text(self, column: "pl.Series", first: int) -> NDArray[Any]:
-        cells, row = self._flatten(column, first)
-        flat = replace(self.tensor, name=column.name, shape=())
-        cells = cells.fill_null("") if self.empty else cells
-        texts = as_rows(flat, {column.name: cells}, missing=self.missing, first=first)
-        return texts.reshape(len(column), *row)
-
-    def _as_array(self, values: "pl.Series | NDArray[Any]", name: str) -> NDArray[Any]:
-        """Return cells in the model's type, NaN where they are missing and that was asked for."""
+    def _read(self, name: str, cells: "pl.Series", first: int, *, width: int) -> NDArray[Any]:
+        """Return the cells of a column, `width` of them a row; what is missing is None."""
         import polars as pl
 
-        dtype = np.dtype(self.tensor.dtype)
-        if isinstance(values, np.ndarray):
-            missing = np.array([value is None for value in values])
-        else:
-            if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
-                what = "text" if values.dtype == pl.String else str(values.dtype)
-                raise InvalidInput(
-                    f"Column {name!r} holds {what}; {self._demand}: name its columns."
-                )
-            missing = values.is_null().to_numpy()
-            if missing.any() or not is_of_numpy(values.dtype):
-                values = np.array(values.to_list(), object)
-            else:
-                values = values.to_numpy()
-        if self.missing == "refuse" or dtype.kind != "f" or not missing.any():
-            return cast(values, dtype)
-        array = np.full(len(values), np.nan, dtype)
-        array[~missing] = cast(values[~missing], dtype)
-        return array
+        values: pl.Series | NDArray[Any] = cells
+        if self._is_text:
+            values = cells.fill_null("") if self.empty else cells
+        elif name in self.schema:
+            values = parse_column(name, cells, self.schema[name], first=first)
+        elif self.text:
+            values = parse_numbers(name, cells, first=first, width=width)
+        elif not (cells.dtype.is_numeric() or cells.dtype in (pl.Boolean, pl.Null)):
+            what = "text" if cells.dtype == pl.String else str(cells.dtype)
+            raise InvalidInput(f"Column {name!r} holds {what}; {self._demand}: name its columns.")
+        return values if isinstance(values, np.ndarray) else read_series(name, values)
 
     def _flatten(self, column: "pl.Series", first: int) -> "tuple[pl.Series, tuple[int, ...]]":
         """Return the cells of a column one below the other, and the shape of a row.

@@ -54,7 +54,7 @@ def as_rows(
     """
     if missing not in get_args(Missing):
         raise InvalidInput(f"missing must be one of {get_args(Missing)}, got {missing!r}.")
-    convert = _Conversion(missing, first, "" if tensor is None else f"; the model takes {tensor}")
+    convert = Conversion(missing, first, "" if tensor is None else f"; the model takes {tensor}")
     arrays = read_columns(data)
     if arrays is None:
         values = _as_plain(data)
@@ -189,7 +189,7 @@ def _find_columns(data: Any) -> Mapping[str, Any] | None:  # noqa: ANN401
 def _as_plain(data: Any) -> NDArray[Any]:  # noqa: ANN401
     """Return rows without columns: an array, of texts where all of them are."""
     if hasattr(data, "to_list") and hasattr(data, "dtype"):  # a series of Polars or pandas
-        return _read_series("rows", data)
+        return read_series("rows", data)
     values = as_array("rows", data)
     if (
         values.dtype.kind == "O"
@@ -229,7 +229,7 @@ def _as_column(name: Any, values: Any) -> NDArray[Any]:  # noqa: ANN401
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"The name of a column must be a text, got {name!r}.")
     if hasattr(values, "to_list"):  # a series of Polars or pandas
-        return _read_series(name, values)
+        return read_series(name, values)
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise InvalidInput(f"Column {name!r} must be a list of values, got {values!r}.")
     if isinstance(values, np.ndarray) and values.ndim and values.dtype.kind in f"{_NUMBERS}U":
@@ -243,7 +243,8 @@ def _as_column(name: Any, values: Any) -> NDArray[Any]:  # noqa: ANN401
     return _collect(_blank(each) for each in cells)
 
 
-def _read_series(name: str, values: Any) -> NDArray[Any]:  # noqa: ANN401
+def read_series(name: str, values: Any) -> NDArray[Any]:  # noqa: ANN401
+    """Return a series of Polars or pandas as `read_columns` does a column of that name."""
     if isinstance(values.dtype, np.dtype):
         plain = values.dtype.kind in _NUMBERS
     else:  # of Polars, or one of those that pandas has beside NumPy's
@@ -339,7 +340,7 @@ def _kind(value: Any) -> str:  # noqa: ANN401
 
 
 @dataclass(frozen=True, slots=True)
-class _Conversion:
+class Conversion:
     """How columns become what a model takes: what a missing value is, and where rows begin."""
 
     missing: Missing
@@ -359,6 +360,11 @@ class _Conversion:
         return column
 
     def convert(self, dtype: np.dtype[Any], values: NDArray[Any], name: str) -> NDArray[Any]:
+        """Return values in a type; `name` is their column's, if they have one.
+
+        Raises:
+            InvalidInput: The type does not hold one, or one is missing; row and column say where.
+        """
         if dtype.kind == "U" and values.dtype.kind == "f":  # a column of texts that all are missing
             values = values.astype(object)
         gaps = find_missing(values)
@@ -371,7 +377,13 @@ class _Conversion:
             place = (row, 0, *rest) if name else error.place
             where = CastError(place, error.value, error.reason)
             said = where.describe(first=self.first, names=[name] if name else [])
-            raise InvalidInput(f"{said}{self.wanted}.") from error
+            hint = (
+                " Fill such values or leave their rows out, or have the model see NaN for them "
+                "with missing='nan'."
+                if error.value is None and dtype.kind == "f"
+                else ""
+            )
+            raise InvalidInput(f"{said}{self.wanted}.{hint}") from error
 
     def stack(self, tensor: "Tensor", arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """Return columns side by side for a model of one input, or the one named as that."""
