@@ -37,6 +37,11 @@ REASONS = (
     ),
     ("an empty Prefix, which AWS answers", r"assert '' is None"),
     ("an attribute that AWS has not", r"Invalid attribute name"),
+    (
+        "tags of an alarm that is not there, which AWS's model of the service refuses",
+        r"with_unknown_resource",
+    ),
+    ("ours: a metric with two dimensions of one name", r"duplicate_put_metric_data"),
     ("a bucket's name that AWS refuses", r"InvalidBucketName"),
     ("ours: a signed type of content is not compared in URLs", r"url_with_approved_headers"),
     ("ours: alarms begin in the state OK, not INSUFFICIENT_DATA", r"'INSUFFICIENT_DATA' == 'OK'"),
