@@ -346,7 +346,8 @@ class Experiment:
                 machine: what is missing in them is measured first, which takes some seconds once.
                 Of an ensemble, by the member's name.
             cold_start: Seconds a new instance takes to start: a number, or ones to draw from.
-            boot: Those of an instance of a fleet, where they differ from those of functions.
+            boot: Those of an instance of a fleet, where they differ from those of functions. A job
+                waits 180 s where neither is given.
             scaling: How a real-time or async fleet changes its size; without it, it does not.
             spot: What takes instances of one type of a fleet away; only scaling replaces them.
             seed: Of all draws.

@@ -47,7 +47,7 @@ _INSTANCE = "instance"  # the folder of logs, where endpoints have a variant's
 class Job:
     """A transform job: `asked` are the members of its CreateTransformJob.
 
-    `started` and `ended` bound what AWS would bill: from the launch of its instances on.
+    `started` and `ended` bound what AWS would bill: from when it starts on its instances on.
     """
 
     name: str
