@@ -140,4 +140,4 @@ def _hide(cell: str, name: str) -> str:
 
 
 def _words(cell: str) -> str:
-    return re.sub(r"<[^>]*>", "", cell).strip()
+    return re.sub(r"<[^<>]*>", "", cell).strip()
