@@ -425,6 +425,13 @@ def test_verify_finds_a_damaged_file(capsys, onnx_file):
 # ----------------------------------------------------------------------------------------- report
 
 
+def test_a_report_is_checked_as_other_commands_are(capsys, saved):
+    assert main(["report", str(saved), "--check"]) == main(["compare", str(saved), "--check"]) != 0
+    assert Path("report.html").exists()
+    assert main(["report", "capacity", "--check"]) == 2
+    assert "--check judges saved runs" in capsys.readouterr().err
+
+
 def test_a_report_is_written_into_a_new_folder(capsys, saved):
     assert main(["report", str(saved), "--out", "new/page.html", "--title", "Mine", "--json"]) == 0
 

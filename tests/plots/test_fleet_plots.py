@@ -139,6 +139,9 @@ def test_the_cheapest_that_meets_the_target_is_named_and_not_one_that_misses_it(
     figure = plots.plot_cost_and_attainment(policies(), bound=0.1)
     assert "meets the target: many" in figure.svg()
     assert "nobody can pay less" in figure.svg()
+    notes = [each for each in figure.chart.to_dict()["layer"] if each["mark"]["type"] == "text"]
+    target, bound = (each["mark"]["align"] for each in notes)
+    assert target != bound  # else one runs over the other
 
     strict = plots.plot_cost_and_attainment(policies(), slo=SLO(latency=0.1, quantile=0.9))
     assert "No policy meets the target." in strict.subtitle

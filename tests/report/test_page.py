@@ -21,6 +21,7 @@ from workbench.report.conclusion import conclude, recommend
 from workbench.report.runs import report_html, write_report
 from workbench.run import Run, load_run
 from workbench.run_cost import cost
+from workbench.scaling.reactive import TargetTracking
 
 CAPTION = f'<caption class="{NO_FORMULA}">'
 HOSTILE = "<script>alert('x')</script>&\"quoted\""
@@ -291,6 +292,16 @@ def test_what_differs_between_runs_stands_apart_from_what_is_shared(page):
     for fact in ("mlp:1 (sha256 abababababab)", "local, 1 worker", "a processor", "p95 ≤ 100 ms"):
         assert fact in shared
     assert "constant(rate=100): 1,000 requests in 10 s" in shared
+
+
+def test_of_deployments_and_scaling_only_the_settings_that_differ_are_told(runs):
+    policies = [TargetTracking(target=share, most=4).to_dict() for share in (0.5, 0.7)]
+    made = [runs[0].amend(scaling=each) for each in policies]
+    differing = report_html(made).split(f"{CAPTION}What differs")[1].split("</table>")[0]
+
+    assert "target tracking (target 0.5)" in differing
+    assert "target tracking (target 0.7)" in differing
+    assert "cooldown" not in differing
 
 
 def test_nothing_is_said_to_differ_between_runs_made_alike(runs):

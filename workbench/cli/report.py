@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cli.installation import name_command
-from workbench.cli.options import TIME
+from workbench.cli.options import CHECK, TIME
 from workbench.cli.output import Arguments, print_json, print_text
-from workbench.cli.results import costs_of, facts_of, format_comparison
+from workbench.cli.results import check_comparison, costs_of, facts_of, format_comparison
 from workbench.comparison import Comparison, compare
 from workbench.errors import InvalidInput, NotFound, WorkbenchError
 from workbench.files import make_folder, write_file
@@ -42,17 +42,20 @@ def _report_on(arguments: Arguments) -> int:
     if arguments.pdf:
         find_browser()
     template, runs = _split(arguments.what)
+    if arguments.check and (arguments.sweep or not runs):
+        raise InvalidInput("--check judges saved runs: give their folders, and no --sweep.")
     if not (template or arguments.notebook or arguments.parameter or arguments.sweep):
         return _report_on_runs(arguments, runs)
     known = read_template(template or find_template())
     if arguments.sweep:
         return _sweep(arguments, known, runs)
     made = _execute_template(arguments, known, runs)
-    facts = {**(facts_of(_compare(arguments, runs)) if runs else {}), **made}
+    comparison = _compare(arguments, runs) if runs else None
+    facts = {**(facts_of(comparison) if comparison else {}), **made}
     if arguments.json:
         print_json(facts)
     print_text(arguments, "\n".join(f"{name.capitalize()}: {path}" for name, path in made.items()))
-    return 0
+    return check_comparison(arguments, comparison) if comparison else 0
 
 
 def _split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -84,7 +87,7 @@ def _report_on_runs(arguments: Arguments, runs: list[str]) -> int:
     if arguments.json:
         print_json(facts_of(comparison), report=str(page), **printed)
     print_text(arguments, f"{format_comparison(comparison)}\n\nReport: {page}")
-    return 0
+    return check_comparison(arguments, comparison)
 
 
 def _out_of(arguments: Arguments) -> Path:
@@ -232,6 +235,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pdf", action="store_true", help="print it too, beside the page, with a Chromium"
     )
+    parser.add_argument("--check", **CHECK)
     parser.add_argument("--title", help=f"of the page ({_TITLE}, or the template's)")
     notebook = parser.add_argument_group("from a template, a notebook that is executed")
     notebook.add_argument(

@@ -293,7 +293,11 @@ def plot_cost_and_attainment(
     none_less = "" if bound is None else f"nobody can pay less: {dollars(bound)}"
     layers = [
         *_line(x, "attainment", target.quantile, f"target {target.label}", to_the_right=near_left),
-        *([] if bound is None else _line(y, "dollars", bound, none_less)),
+        *(
+            []
+            if bound is None
+            else _line(y, "dollars", bound, none_less, to_the_right=not near_left)
+        ),
         points.encode(x=x, y=y, color=colour(names), shape=shape(names), tooltip=tooltip),
     ]
     sentences = _describe_policies(data, target)
@@ -321,6 +325,7 @@ def _line(
 
     base = alt.Chart(pl.DataFrame({field: [at], "note": [words]}))
     upright = field == "attainment"
+    edge = alt.value(0 if to_the_right else "width")
     note = base.mark_text(
         style="note",
         align="left" if to_the_right else "right",
@@ -329,7 +334,7 @@ def _line(
         dy=0 if upright else -4,
     )
     axis = {"x" if upright else "y": channel}
-    across = {"y": alt.value(2)} if upright else {"x": alt.value(0)}
+    across = {"y": alt.value(2)} if upright else {"x": edge}
     return [
         base.mark_rule(style="target").encode(**axis),
         note.encode(text="note:N", **axis, **across),

@@ -1,7 +1,7 @@
 """The tables of a report on runs: verdicts, figures, bill, service times, settings, validity."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from workbench.quantiles import PERCENTILES
 from workbench.queueing.predictions import Prediction
 from workbench.report.conclusion import estimates_of
 from workbench.run import Run
-from workbench.run.record import Lag, MemberRecord, ModelRecord, TraceRecord
+from workbench.run.record import Lag, MemberRecord, ModelRecord, RunRecord, TraceRecord
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -67,9 +67,14 @@ def settings_of(members: Mapping[str, Run]) -> list[Table]:
     """Return what the runs were made with: side by side what differs, once what all share."""
     described = {name: _describe_settings(run) for name, run in members.items()}
     keys = list(dict.fromkeys(key for settings in described.values() for key in settings))
-    rows = [(key, *(settings.get(key) for settings in described.values())) for key in keys]
-    shared = [row[:2] for row in rows if len(set(row[1:])) == 1]
-    differing = [row for row in rows if len(set(row[1:])) > 1]
+    rows = {key: [settings.get(key) for settings in described.values()] for key in keys}
+    shared = [(key, row[0]) for key, row in rows.items() if len(set(row)) == 1]
+    short = _tell_apart([run.record for run in members.values()])
+    differing = [
+        (key, *(cell or None for cell in short.get(key, row)))
+        for key, row in rows.items()
+        if len(set(row)) > 1
+    ]
     tables = []
     if differing:
         tables.append(Table(["setting", *members], differing, "What differs"))
@@ -77,6 +82,43 @@ def settings_of(members: Mapping[str, Run]) -> list[Table]:
         caption = "The same in every run" if len(members) > 1 else "Settings"
         tables.append(Table(["setting", "value"], shared, caption))
     return tables
+
+
+def _tell_apart(records: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """Return by setting what each run's deployment and scaling are, with what differs in them."""
+    where = [each.deployment for each in records]
+    how = [each.scaling or {} for each in records]
+    types = [each.to_dict() if each else {} for each in where]
+    return {
+        "deployment": _add_differences([each.label if each else "" for each in where], types),
+        "scaling": _add_differences([each.get("kind", "") for each in how], how),
+    }
+
+
+def _add_differences(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return each name with those settings that others, which have them too, have otherwise."""
+    flat = [_flatten(each) for each in settings]
+    held: dict[str, set[str]] = {}
+    for name, value in (item for each in flat for item in each.items()):
+        held.setdefault(name, set()).add(value)
+    differing = [
+        ", ".join(f"{key} {value}" for key, value in each.items() if value and len(held[key]) > 1)
+        for each in flat
+    ]
+    return [
+        f"{name} ({more})" if more else name for name, more in zip(names, differing, strict=True)
+    ]
+
+
+def _flatten(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Return settings in words, each of those within others by both names; kind is no setting."""
+    flat = {}
+    for name, value in sorted(settings.items()):
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{above}{name} ")
+        elif above or name != "kind":
+            flat[f"{above}{name}"] = format_fact(value)
+    return flat
 
 
 def _describe_settings(run: Run) -> dict[str, str]:
