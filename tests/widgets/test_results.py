@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ from workbench.comparison import compare
 from workbench.deployment import Local
 from workbench.queueing import mm1
 from workbench.run import SLO, Run, load_run
-from workbench.widgets import Results
+from workbench.widgets import App, Results
 from workbench.widgets.result_rows import COLUMNS, results_table
 from workbench.widgets.results import MAX_RUNS
 
@@ -332,3 +334,19 @@ def test_every_figure_of_the_table_is_one_of_the_comparison(results):
     known = set(compare(made_run()).frame.columns) | {"traffic"}
 
     assert set(COLUMNS) <= known
+
+
+def test_two_threads_that_ask_an_app_for_its_results_get_the_same(registry, monkeypatch):
+    both = threading.Barrier(2)
+
+    class Slow(Results):
+        def __init__(self):
+            both.wait(60)  # neither has them yet
+            super().__init__()
+
+    monkeypatch.setattr("workbench.widgets.results.Results", Slow)
+    app = App(registry)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: App.results.func(app), range(2))
+
+    assert one is other is app.results

@@ -112,7 +112,7 @@ def _add_differences(names: Sequence[str], settings: Sequence[Mapping[str, Any]]
 
 def _flatten(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
     """Return settings in words, each of those within others by both names; kind is no setting."""
-    flat = {}
+    flat: dict[str, str] = {}
     for name, value in sorted(settings.items()):
         if isinstance(value, Mapping):
             flat |= _flatten(value, f"{above}{name} ")

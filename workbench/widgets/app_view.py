@@ -180,7 +180,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
 
         made = Results()
         made.observe(self._save_views, "kept")
-        return made
+        first: Results = self.__dict__.setdefault("results", made)  # a thread may have been faster
+        return first
 
     @property
     def runs(self) -> "tuple[Run, ...]":
