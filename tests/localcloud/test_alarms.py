@@ -8,9 +8,10 @@ from functools import partial
 import pytest
 
 from workbench.localcloud.cloudwatch.alarms import Alarms, build_message
+from workbench.localcloud.cloudwatch.api import CloudWatch
 from workbench.localcloud.cloudwatch.metrics import Metrics
 from workbench.localcloud.core.protocol import AwsError
-from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tags import Tags
 
 NOON = 1_800_000_000
@@ -264,6 +265,25 @@ def test_deleted_alarms_are_gone(watch):
     delete()
     assert watch.alarms.all() == []
     delete()  # a name that is not there does not hinder (API reference, DeleteAlarms)
+
+
+def test_tags_of_a_folder_in_which_cloudwatch_kept_its_own_are_taken_in(tmp_path):
+    with closing(Store(tmp_path)) as store:
+        watch = Watch(store)
+        watch.alarm()
+        watch.alarm(AlarmName="plain")
+        arns = {alarm["AlarmName"]: alarm["AlarmArn"] for alarm in watch.alarms.all()}
+        columns = "arn TEXT PRIMARY KEY, tags TEXT NOT NULL"
+        StoreTable(store, "cloudwatch_tags", columns).put(arn=arns["hot"], tags='{"who": "me"}')
+        with store.write() as db:
+            db.execute("DELETE FROM tagged")
+
+        for _ in range(2):  # a second start finds nothing more to do
+            CloudWatch(store, watch.metrics, watch.alarms)
+            assert Tags(store).of(arns["hot"]) == [{"Key": "who", "Value": "me"}]
+        tag = Tags(store).operations()["AddTags"]
+        asyncio.run(tag({"ResourceArn": arns["plain"], "Tags": [{"Key": "a", "Value": "b"}]}))
+        assert Tags(store).of(arns["plain"]) == [{"Key": "a", "Value": "b"}]
 
 
 def test_tags_of_an_alarm_are_those_it_was_made_with_and_more(tmp_path):

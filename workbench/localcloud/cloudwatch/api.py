@@ -68,7 +68,8 @@ class CloudWatch:
     ) -> None:
         self._metrics = metrics
         self._clock = clock
-        dashboards = Dashboards(store)
+        dashboards, tags = Dashboards(store), Tags(store)
+        _take_in_tags(store)
         operations: dict[str, Operation] = {
             "PutMetricData": self._put,
             "GetMetricData": self._get,
@@ -76,7 +77,7 @@ class CloudWatch:
             "ListMetrics": self._list,
             **dashboards.operations(),
             **alarms.operations(),
-            **Tags(store).operations(
+            **tags.operations(
                 ("TagResource", "ListTagsForResource", "UntagResource"),
                 member="ResourceARN",
                 missing=("ResourceNotFoundException", 404),
@@ -181,6 +182,23 @@ class CloudWatch:
         ]
         page, more = _PAGER.page(list(dict.fromkeys(keys)), params)  # once, whatever its units
         return {"Metrics": [_format_metric(*key) for key in page], **more}
+
+
+def _take_in_tags(store: Store) -> None:
+    """Take in the tags of a folder of before December 2026, where CloudWatch kept its own."""
+    with store.write() as db:
+        kept = "SELECT 1 FROM sqlite_master WHERE name = 'cloudwatch_tags'"
+        if db.execute(kept).fetchone() is None:
+            return
+        db.execute(
+            "INSERT OR IGNORE INTO tagged SELECT arn FROM dashboards"
+            " UNION SELECT json_extract(content, '$.AlarmArn') FROM alarms"
+        )
+        db.execute(
+            "INSERT OR IGNORE INTO tags SELECT arn, each.key, each.value"
+            " FROM cloudwatch_tags JOIN tagged USING (arn), json_each(cloudwatch_tags.tags) AS each"
+        )
+        db.execute("DROP TABLE cloudwatch_tags")
 
 
 def _refuse(error: AwsError, request: Request) -> Response:
