@@ -4,6 +4,7 @@ from itertools import count
 
 import pytest
 
+from tests.hosted import Hosted
 from workbench.localcloud import LocalCloud
 
 _numbers = count()
@@ -20,6 +21,15 @@ def s3(cloud):
     client = cloud.client("s3")
     yield client
     client.close()
+
+
+@pytest.fixture(scope="module")
+def hosted():
+    """Return a part of a local cloud that hosts endpoints, with models for them in its S3."""
+    hosted = Hosted()
+    hosted.make_models()
+    yield hosted
+    hosted.close()
 
 
 @pytest.fixture

@@ -8,21 +8,13 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.hosted import ROWS, Hosted, on_instances, serverless, until
+from tests.hosted import ROWS, on_instances, serverless, until
 
 AS_TEXT = {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]}
 BOTH = [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}]
 NAME = re.compile(
     r"seen/(?P<endpoint>[^/]+)/one/\d{4}/\d\d/\d\d/\d\d/\d\d-\d\d-\d{3}-[0-9a-f-]{36}\.jsonl"
 )
-
-
-@pytest.fixture(scope="module", name="hosted")
-def _hosted():
-    hosted = Hosted()
-    hosted.make_models()
-    yield hosted
-    hosted.close()
 
 
 def configure(hosted, name, *variants, share=100, options=BOTH, **more):

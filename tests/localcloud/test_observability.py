@@ -20,14 +20,6 @@ from workbench.localcloud.observability import _LogFiles, _name_endpoint_stream
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(scope="module", name="hosted")
-def _hosted():
-    hosted = Hosted()
-    hosted.make_models()
-    yield hosted
-    hosted.close()
-
-
 @contextmanager
 def client(hosted, service):
     with closing(hosted.cloud.client(service)) as made:

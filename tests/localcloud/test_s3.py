@@ -665,9 +665,9 @@ def test_an_upload_is_completed_again_while_its_object_is_there(s3, bucket):
         complete(s3, upload, sent)
 
 
-def join_large(s3, bucket, **algorithm):
+def join_large(s3, bucket, rest=b"rest", **algorithm):
     """Return the bodies of two parts that were joined to the object k, the second the shorter."""
-    bodies = [b"a" * 5 * MIB, b"rest"]
+    bodies = [b"a" * 5 * MIB, rest]
     made = s3.create_multipart_upload(Bucket=bucket, Key="k", **algorithm)
     upload = {"Bucket": bucket, "Key": "k", "UploadId": made["UploadId"]}
     parts = []
@@ -695,6 +695,13 @@ def test_the_parts_of_an_object_are_read_one_by_one(s3, bucket):
             assert answer["ResponseMetadata"]["HTTPHeaders"]["content-range"] == expected
             assert answer["ETag"].endswith('-2"')
     assert "PartsCount" not in s3.head_object(Bucket=bucket, Key="k")
+
+
+def test_an_empty_part_is_read_as_nothing(s3, bucket):
+    join_large(s3, bucket, rest=b"")
+
+    got = s3.get_object(Bucket=bucket, Key="k", PartNumber=2)
+    assert (got["Body"].read(), got["ContentLength"], got["PartsCount"]) == (b"", 0, 2)
 
 
 def test_a_part_is_read_with_its_own_checksum(s3, bucket):

@@ -118,7 +118,7 @@ class ObjectApi:
             wanted, sums, marks = self._find_part(call, found)
             headers += marks
         first, length = wanted or (0, found.size)
-        if wanted:
+        if length and wanted:  # an empty part has no range
             headers.append(("content-range", f"bytes {first}-{first + length - 1}/{found.size}"))
         if call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
             headers += checksum_headers("", sums)
@@ -152,7 +152,8 @@ class ObjectApi:
         if not parts:
             return (0, found.size) if found.size else None, found.checksums, []
         size, sums = parts[number - 1]
-        span = (sum(before for before, _ in parts[: number - 1]), size) if size else None
+        start = sum(before for before, _ in parts[: number - 1])
+        span = (start, size) if found.size else None
         composite = find_type(found.checksums) == "COMPOSITE"
         marks = [("x-amz-mp-parts-count", str(len(parts)))]
         return span, sums if composite else {}, marks

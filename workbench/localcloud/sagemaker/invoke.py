@@ -198,8 +198,6 @@ class _PendingInvocation(NamedTuple):
         headers += _times(exchange, model, overhead)
         response.headers = headers
         self.reply(response)
-        if self.endpoint.capture and not error:
-            self.invoker.capture(self, self.endpoint.capture, response)
         self.invoker.record(
             Invocation(
                 endpoint=self.endpoint.name,
@@ -215,6 +213,8 @@ class _PendingInvocation(NamedTuple):
                 load=self.variant.fleet.load(exchange.worker),
             )
         )
+        if self.endpoint.capture and not error:
+            self.invoker.capture(self, self.endpoint.capture, response)
 
 
 def _times(exchange: Exchange, model: float | None, overhead: float) -> list[tuple[str, str]]:
