@@ -30,9 +30,9 @@ class Seen:
         self.p95 = page.locator(".wb-table td[data-key=p95]")
 
     def unfold(self):
-        """Show the controls of all folds."""
-        for fold in self.page.locator(".wb-fold > button:visible").all():
-            fold.click()
+        """Show the controls of all folds, at one instant: a choice may hide some a moment later."""
+        folds = self.page.locator(".wb-fold > button:visible")
+        folds.evaluate_all("buttons => buttons.forEach(each => each.click())")
 
     def choose(self, label, option):
         self.page.get_by_label(label, exact=True).select_option(option)
