@@ -9,19 +9,15 @@ import signal
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from pkgutil import walk_packages
 
 import pytest
-from coverage import Coverage
 from hypothesis import settings
 
 # Two cores are for two tests, not for the threads of one matrix product; read when NumPy loads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import workbench
 from workbench.registry import zoo
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
@@ -44,11 +40,6 @@ MEASURED = "tests/localcloud/", "tests/modelserver/", "tests/test_process.py"
 """Tests whose processes are measured for coverage, because what they run is what is tested.
 
 Elsewhere that would find nothing more and make processes half as slow again.
-"""
-COUNTED = 0.3  # seconds of processor time
-"""How long a test's lines and branches are counted: what it repeats later finds hardly more.
-
-The count can only be too low for it. Counting makes all of Python two to four times as slow.
 """
 
 settings.register_profile("patient", settings(), deadline=None)  # a busy machine is no failure
@@ -78,57 +69,20 @@ def _fixtures_of(item: pytest.Item) -> Iterable[Sequence[pytest.FixtureDef[objec
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Measure the processes that a test starts only where they are what is tested."""
-    with pytest.MonkeyPatch.context() as environment, _count_for(COUNTED):
+    with pytest.MonkeyPatch.context() as environment:
         if not item.nodeid.startswith(MEASURED):
             environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Count what importing the package runs, but not what finding the tests does.
-
-    What that makes stays: nothing of two million objects is looked through for garbage.
-    """
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what finding the tests makes: two million objects in which there is no garbage."""
     gc.disable()
-    if Coverage.current() and not session.config.pluginmanager.hasplugin("dsession"):
-        for module in walk_packages(workbench.__path__, "workbench."):
-            if not module.name.endswith("__main__"):
-                import_module(module.name)
-    with _count_for(0.0):
-        found = yield
+    found = yield
     gc.freeze()
     gc.enable()
     return found
-
-
-@contextmanager
-def _count_for(seconds: float) -> Iterator[None]:
-    """Count lines and branches, where they are counted, for so long of processor time."""
-    coverage = Coverage.current()
-    if coverage is None:
-        yield
-        return
-    counting, leave = True, os._exit
-
-    def stop(*_: object) -> None:
-        nonlocal counting
-        counting = False
-        coverage.stop()
-
-    before = signal.signal(signal.SIGVTALRM, stop)
-    if seconds:
-        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    else:
-        stop()
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
-        signal.signal(signal.SIGVTALRM, before)
-        if not counting:
-            coverage.start()
-            os._exit = leave  # which `start` has wrapped once more
 
 
 def _registry_of(
