@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from tests.browser import command
 from tests.widgets.test_app_accessibility import PICTURES, THEMES, button, press_tab
 from tests.widgets.test_app_browser import Seen
+from workbench.run import Run
 from workbench.widgets.app_shell import TABS
 
 SIZES = ({"width": 1440, "height": 900}, {"width": 900, "height": 700})
@@ -81,6 +82,24 @@ def test_nothing_is_cut_and_all_is_helped_and_named_in_every_tab_of_either_size(
             assert shown.locator(".wb [title=null]").count() == 0
     button(shown, "Decision").click()
     Seen(shown).unfold()  # the same press folds them
+
+
+def test_a_kept_run_of_many_words_is_not_cut_in_the_list(shown, workbench_home):
+    run = Run.from_arrays(
+        scheduled=[0.0, 0.1],
+        finished=[0.01, 0.11],
+        origin="measured: http://127.0.0.1:36835",
+        facts={"label": "digits-forest-large:12, serverless 2048 MB, up to 8, " * 3},
+    )
+    run.save(workbench_home / "runs" / "of-many-words", overwrite=True)
+    button(shown, "Runs").click()
+    shown.get_by_title("Look for runs on this disk again.").click()
+    listed = shown.locator(".wb select option").filter(has_text="forest-large:12")
+    for size in SIZES:
+        shown.set_viewport_size(size)
+        expect(listed).to_be_visible()
+        wait_until_none(shown, CUT)
+    button(shown, "Decision").click()
 
 
 @pytest.mark.parametrize("label", ["Where", "Policy", "Traffic"])
