@@ -1,6 +1,7 @@
 """The built site in a real Chromium, opened from its folder."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,12 @@ def test_axe_finds_nothing(shown, site, elsewhere, name, scheme):
     shown.goto((site / name).as_uri())
 
     assert violations(shown) == "[]"
+
+
+def test_every_column_of_a_table_has_a_name(site):
+    pages = {path.name: path.read_text() for path in site.rglob("*.html")}
+    nameless = re.compile(r"<th\b[^>]*>\s*(<p>\s*</p>)?\s*</th>")
+    assert [name for name, page in pages.items() if nameless.search(page)] == []
 
 
 def test_the_search_finds_what_is_there(shown, site, elsewhere):
