@@ -190,10 +190,12 @@ def test_values_that_would_not_survive_the_model_s_type_are_refused(kind, body):
     ],
 )
 def test_a_body_that_is_wrong_is_refused_with_what_is_wrong(content_type, body, complaint):
-    status, reason = refused(content_type, body)
+    new = Reader(np.dtype(np.float32), (3,))  # which has read nothing yet that was right
+    for reader in (new, READER):
+        status, reason = refused(content_type, body, reader)
 
-    assert status == 400
-    assert complaint in reason
+        assert status == 400
+        assert complaint in reason
 
 
 @pytest.mark.parametrize("content_type", TYPES)

@@ -70,7 +70,7 @@ class Reader:
             CSV: self._csv,
             JSONLINES: self._jsonlines,
         }
-        self._known: tuple[bytes, int, tuple[int, ...], Order, bool] = (b"", 0, (), "C", False)
+        self._known: tuple[bytes, int, tuple[int, ...], Order, bool] = (b"", -1, (), "C", False)
         self._headers: dict[bytes, tuple[tuple[int, ...], np.dtype[Any], Order]] = {}
 
     def read(self, content_type: str, body: bytes) -> InputBatch:
