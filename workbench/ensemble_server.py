@@ -29,7 +29,6 @@ from workbench.backends.local import LocalBackend
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput, NotAvailable, Stopped
 from workbench.extras import require_extra
-from workbench.registry.onnx import Tensor
 from workbench.registry.rows import as_rows
 from workbench.routing.base import PlaceAnswer, RoutedRequest
 from workbench.routing.calls import GivenAnswer, Reaction, RoutedCalls
@@ -37,7 +36,6 @@ from workbench.validation import of_kind, whole_number
 
 if TYPE_CHECKING:
     from workbench.modelserver.http import Reply, Request
-    from workbench.modelserver.inputs import ModelInput
 
 PLACE, TRIED, CONTEXT = "x-workbench-place", "x-workbench-tried", "x-workbench-context"
 
@@ -126,11 +124,10 @@ class _RoutedContract:
 
     def __init__(self, caller: "_Caller") -> None:
         from workbench.modelserver.contract import ping
-        from workbench.modelserver.records import make_reader
 
         self.port = 0
         self._caller = caller
-        self._reader = make_reader([_describe_input(each) for each in caller.inputs])
+        self._reader = caller.taken.make_reader()
         self._routes = {"/invocations": ("POST", self._invocations), "/ping": ("GET", ping)}
 
     def handle(self, request: "Request", reply: "Reply") -> None:
@@ -189,8 +186,7 @@ class _Caller:
         self.names = ensemble.names
         self._members = [_check_member(*each) for each in ensemble.members.items()]
         schemas = [each.model.traits.input_schema for each in self._members]
-        self._taken = schemas[0]
-        self.inputs = schemas[0].fields or schemas[:1]
+        self.taken = schemas[0]
         kinds = {str(each) if each.fields else each.dtype for each in schemas}
         if len(kinds) > 1:
             raise InvalidInput(
@@ -216,7 +212,7 @@ class _Caller:
     ) -> None:
         """Have a request answered, unless it is no longer wanted when its turn comes."""
         if rows.dtype.hasobject:  # texts, as the model server has them
-            rows = as_rows(self._taken, rows)
+            rows = as_rows(self.taken, rows)
         number = next(self._numbers)
         now = time.perf_counter()  # uvloop's own clock ticks once a millisecond
         request = RoutedRequest(number, rows=len(rows), context=context, arrival=now)
@@ -262,13 +258,6 @@ class _Caller:
         for reaction in self._calls.wake(time.perf_counter()):
             self._react(reaction)
         self._react(Reaction())
-
-
-def _describe_input(tensor: Tensor) -> "ModelInput":
-    from workbench.modelserver.inputs import TEXT, ModelInput
-
-    dtype = TEXT if tensor.dtype == "str" else tensor.numpy_dtype
-    return ModelInput(tensor.name, dtype, tensor.shape, tensor.shape)
 
 
 def _describe_answer(member: Member, place: int, outputs: NDArray[Any]) -> PlaceAnswer:

@@ -256,7 +256,7 @@ def test_waiting_has_an_end(up, cloud, monkeypatch):
     gone(cloud, "describe_endpoint")
     cloud.answer("sagemaker", "delete_endpoint_config")
     cloud.answer("sagemaker", "delete_model")
-    cloud.answer("s3", "delete_object")
+    cloud.answer("s3", "list_objects_v2")
 
     with pytest.raises(CloudError, match="on its way"):
         enter(up())
@@ -284,10 +284,13 @@ def test_a_missing_bucket_is_made_in_the_clouds_region(model, ledger, region):
 
     with deploy(model, SERVERLESS, cloud, yes=True, ledger=ledger):
         (entry,) = ledger.entries()
+        folder = {"Bucket": name, "Prefix": f"{entry.folder}/"}
         gone(cloud, "describe_endpoint")
         cloud.answer("sagemaker", "delete_endpoint_config")
         cloud.answer("sagemaker", "delete_model")
-        cloud.answer("s3", "delete_object", Bucket=name, Key=entry.key)
+        cloud.answer("s3", "list_objects_v2", {"Contents": [{"Key": entry.key}]}, **folder)
+        cloud.answer("s3", "delete_objects", Bucket=name, Delete={"Objects": [{"Key": entry.key}]})
+        cloud.answer("s3", "list_objects_v2", **folder)
 
     cloud.done()
 

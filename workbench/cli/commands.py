@@ -172,7 +172,8 @@ COMMANDS: Mapping[str, Command] = {
   workbench monitor logs my-endpoint --search ERROR
   workbench monitor trail my-endpoint
   workbench monitor alarms my-endpoint
-  workbench monitor drift my-model rows.csv""",
+  workbench monitor drift my-model rows.csv
+  workbench monitor drift my-model --endpoint my-endpoint --since 1h""",
         actions=True,
     ),
     "doctor": Command(

@@ -11,6 +11,7 @@ from workbench.cli.commands import add_action, show_help
 from workbench.cli.options import TIME, account_of, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.samples import read_samples
+from workbench.errors import InvalidInput
 from workbench.formatting import Table
 
 if TYPE_CHECKING:
@@ -47,9 +48,19 @@ def _alarms(arguments: Arguments) -> int:
 def _drift(arguments: Arguments) -> int:
     from workbench.drift import input_drift
 
-    reference = model_of(arguments).samples().inputs
-    rows = read_samples(Path(arguments.file), None).inputs
-    return _print(arguments, input_drift(reference, rows))
+    model = model_of(arguments)
+    if (arguments.file is None) == (arguments.endpoint is None):
+        raise InvalidInput(
+            "Drift is looked for in a FILE of rows, or in what an --endpoint captured."
+        )
+    if arguments.file is None:
+        from workbench.cloud.data_capture import read_inputs
+
+        since = timedelta(seconds=arguments.since)
+        rows = read_inputs(arguments.endpoint, account_of(arguments), model, since=since)
+    else:
+        rows = read_samples(Path(arguments.file), None).inputs
+    return _print(arguments, input_drift(model.samples().inputs, rows))
 
 
 def _print(arguments: Arguments, frame: "pl.DataFrame") -> int:
@@ -103,5 +114,9 @@ def add_monitor(parser: argparse.ArgumentParser) -> None:
         add_options(made, "credentials")
     drift = add_action(actions, "drift", "say which inputs differ from a model's samples", _drift)
     drift.add_argument("model", help="group, or group:version")
-    drift.add_argument("file", help="of the rows that came: CSV, JSON Lines, Parquet, NumPy")
+    help_ = "of the rows that came: CSV, JSON Lines, Parquet, NumPy"
+    drift.add_argument("file", nargs="?", help=help_)
+    drift.add_argument("--endpoint", help="whose captured requests are read instead of a file")
+    drift.add_argument("--since", **{**_SINCE, "default": "1d"})
+    add_options(drift, "credentials")
     add_registry_path(drift)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, overload
 from workbench.backends.asynchronous import Mailbox
 from workbench.backends.base import Backend
 from workbench.cloud.adapters.base import ADAPTERS, CallTarget, Creation, adapter_of
+from workbench.cloud.adapters.resources import delete_objects
 from workbench.cloud.autoscaling import (
     InstanceCounter,
     RegisteredPolicy,
@@ -34,7 +35,7 @@ from workbench.cloud.autoscaling import (
     register,
 )
 from workbench.cloud.aws import Cloud, role_of
-from workbench.cloud.client import CloudClient, ignore_missing
+from workbench.cloud.client import CloudClient
 from workbench.cloud.cost_guard import confirm_cost, hourly_cost
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.cloud.monthly import KINDS, end_monthly, list_monthly
@@ -46,7 +47,7 @@ from workbench.pricing.cost import HOUR, total
 from workbench.registry.model import Model
 from workbench.scaling.base import ScalingPolicy, require_policy
 from workbench.scaling.schedule import Schedule
-from workbench.validation import of_kind, positive
+from workbench.validation import of_kind, positive, share
 
 if TYPE_CHECKING:
     from workbench.cloud.ensemble_deploy import DeployedEnsemble
@@ -159,6 +160,7 @@ class DeployTerms:
     calls: int | None
     bytes_in: float
     libraries: str | Path | None
+    capture: float
     ledger: Ledger
     notify: Callable[[str], object] | None
     stopped: threading.Event | None
@@ -214,6 +216,7 @@ def deploy(  # type: ignore[misc]  # the terms of the two above are its own
     calls: int | None = None,
     bytes_in: float = 0.0,
     libraries: str | Path | None = None,
+    capture: float = 0.0,
     ledger: Ledger | None = None,
     notify: Callable[[str], object] | None = None,
     stopped: threading.Event | None = None,
@@ -242,6 +245,8 @@ def deploy(  # type: ignore[misc]  # the terms of the two above are its own
         bytes_in: What they send, all together, for the estimate.
         libraries: A folder with NumPy, ONNX Runtime and orjson for this Python: a function is then
             made from a zip, else from the cloud's image.
+        capture: The share of requests to a real-time endpoint that is kept in the bucket with their
+            answers, until the block ends, in whole percent: `data_capture.read_inputs` reads them.
         ledger: Where it is written down, by default the one of the workbench's home.
         notify: Called with what it may cost, by default on the error stream.
         stopped: Ends the deploying when it is set before all is in service.
@@ -264,6 +269,7 @@ def deploy(  # type: ignore[misc]  # the terms of the two above are its own
         calls=calls,
         bytes_in=bytes_in,
         libraries=libraries,
+        capture=share("capture", capture),
         ledger=ledger or Ledger(),
         notify=notify,
         stopped=stopped,
@@ -271,14 +277,20 @@ def deploy(  # type: ignore[misc]  # the terms of the two above are its own
     if isinstance(model, Ensemble):
         from workbench.cloud.ensemble_deploy import deploy_ensemble
 
-        if cloud is not None or scaling is not None:
+        if cloud is not None or scaling is not None or capture:
             raise InvalidInput(
-                "An ensemble has deployments of its own, of fixed size: deploy(ensemble, cloud)."
+                "An ensemble has deployments of its own, of fixed size, which capture nothing: "
+                "deploy(ensemble, cloud)."
             )
         where: Any = of_kind("cloud", deployment, Cloud)
         return deploy_ensemble(model, where, terms)
     on: Any = of_kind("deployment", deployment, Deployment)
     where = of_kind("cloud", cloud, Cloud)
+    if capture and not all(adapter_of(part).captures for part in on.simple_parts):
+        raise InvalidInput(
+            f"{on.label} cannot keep what it is asked, as real-time endpoints can: leave out "
+            f"capture={capture:g}."
+        )
     if isinstance(on, Composite):
         from workbench.cloud.fleet_deploy import deploy_fleet
 
@@ -318,6 +330,7 @@ def _deploy_model(
                 role=role,
                 image=image,
                 libraries=terms.libraries,
+                capture=terms.capture,
             )
             deployed = replace(_launch(creation), ledger=ledger)
             if scaling is None:
@@ -475,8 +488,7 @@ def _tear_down(entry: LedgerEntry, ledger: Ledger) -> None:
                 deregister(aws, entry)
             by_kind = {each.ledger_kind: each for each in ADAPTERS.values()}
             by_kind[entry.kind].delete(aws, entry)  # those of one name delete alike
-            with ignore_missing():
-                aws.s3("delete_object", Bucket=entry.bucket, Key=entry.key)
+            delete_objects(aws, entry)
     except Unreachable:
         if entry.cloud.paid:
             raise  # else it ended with the cloud that it was on

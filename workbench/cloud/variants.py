@@ -80,6 +80,7 @@ def deploy_variants(
                 image=image,
                 libraries=None,
                 weight=plan.weight,
+                capture=terms.capture,
             )
         for creation in creations.values():
             adapter.prepare(creation)

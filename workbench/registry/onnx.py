@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     import onnxruntime
 
+    from workbench.modelserver.formats import Reader
     from workbench.registry.adaptation import Adapted
 
 
@@ -134,6 +135,22 @@ class Tensor:
             )
         return batch.ndim == 1 + len(self.shape) and all(
             want in (None, got) for got, want in zip(batch.shape[1:], self.shape, strict=True)
+        )
+
+    def make_reader(self, *, gaps: bool = False) -> "Reader":
+        """Return what reads the bodies of requests to a model that takes this, as its server does.
+
+        With `gaps` a value may be missing: then it is NaN, or an empty text.
+        """
+        from workbench.modelserver.inputs import TEXT, ModelInput
+        from workbench.modelserver.records import make_reader
+
+        inputs = [
+            (TEXT if each.dtype == "str" else each.numpy_dtype, each)
+            for each in self.fields or (self,)
+        ]
+        return make_reader(
+            [ModelInput(each.name, dtype, each.shape, each.shape, gaps) for dtype, each in inputs]
         )
 
     def holds(self, dtype: np.dtype[Any]) -> bool:

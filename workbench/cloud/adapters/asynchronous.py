@@ -8,7 +8,6 @@ from workbench.backends.base import Backend
 from workbench.cloud.adapters.base import CallTarget, Creation, WatchedMetric
 from workbench.cloud.adapters.endpoint import VARIANT, EndpointAdapter, await_service
 from workbench.cloud.adapters.quotas import check_instances
-from workbench.cloud.adapters.resources import delete_objects
 from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient
 from workbench.cloud.ledger import LedgerEntry
@@ -90,10 +89,9 @@ class AsyncAdapter(EndpointAdapter[Async]):
         )
 
     def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
-        """Delete endpoint, topic, queue, and what was read and written."""
+        """Delete endpoint, topic and queue."""
         super().delete(aws, entry)
         unsubscribe(entry)
-        delete_objects(aws, entry)
 
 
 def _scale_to_zero(aws: CloudClient, entry: LedgerEntry) -> None:

@@ -48,7 +48,7 @@ class Creation(Generic[D]):
     """What is to be made of a ledger's entry: a model, deployed.
 
     `image` is "" where none is needed, `libraries` a folder for a zip, if any, and `weight` the
-    share of requests that it gets as one of several variants.
+    share of requests that it gets as one of several variants; of all the share `capture` is kept.
     """
 
     aws: CloudClient
@@ -59,6 +59,7 @@ class Creation(Generic[D]):
     image: str
     libraries: str | Path | None
     weight: float = 1.0
+    capture: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ class Adapter(ABC, Generic[D]):
 
     @abstractmethod
     def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
-        """Delete all of an entry that there is, but for the model's archive."""
+        """Delete all of an entry that there is, but for its folder in the bucket."""
 
 
 class LiveAdapter(Adapter[D]):
@@ -107,12 +108,14 @@ class LiveAdapter(Adapter[D]):
     Attributes:
         in_flight: Calls that a client should have in flight where instances set no limit.
         is_endpoint: Whether it is an endpoint, with an endpoint's metrics.
+        captures: Whether it can keep what it is asked (SageMaker's data capture).
         most_variants: Models that can share one endpoint, each as a production variant of its own.
     """
 
     most_variants: ClassVar[int] = 1
     in_flight: ClassVar[int] = 64
     is_endpoint: ClassVar[bool] = True
+    captures: ClassVar[bool] = False
 
     def check(self, deployment: D) -> None:
         """Require that AWS has such a deployment.

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from workbench.cloud.adapters.base import Adapter
 from workbench.cloud.adapters.quotas import check_instances
-from workbench.cloud.adapters.resources import PATIENCE, delete_objects, pause
+from workbench.cloud.adapters.resources import PATIENCE, pause
 from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient, ignore_missing
 from workbench.cloud.ledger import LedgerEntry
@@ -25,7 +25,7 @@ class BatchTransformAdapter(Adapter[BatchTransform]):
         check_instances(cloud, name, count, use="transform job", label=deployment.label)
 
     def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
-        """Stop the jobs that run, wait for their end, and delete what they read and wrote."""
+        """Stop the jobs that run, and wait for their end."""
         deadline = time.monotonic() + PATIENCE
         for status in ("InProgress", "Stopping"):
             while jobs := _jobs(aws, entry, status):
@@ -33,7 +33,6 @@ class BatchTransformAdapter(Adapter[BatchTransform]):
                     with contextlib.suppress(CloudError):  # it has ended by itself
                         aws.sagemaker("stop_transform_job", TransformJobName=job)
                 pause(aws, entry, deadline)
-        delete_objects(aws, entry)
         with ignore_missing():
             aws.sagemaker("delete_model", ModelName=entry.name)
 

@@ -40,11 +40,11 @@ class EndpointAdapter(LiveAdapter[D]):
 
     def configuration(
         self,
-        creation: Creation[D],  # noqa: ARG002 - of others
-        mailbox: Mailbox | None,  # noqa: ARG002
+        creation: Creation[D],
+        mailbox: Mailbox | None,  # noqa: ARG002 - of others
     ) -> Mapping[str, Any]:
         """Return what the endpoint configuration says beside its variant."""
-        return {}
+        return describe_capture(creation.entry, creation.capture) if creation.capture else {}
 
     def environment(self, deployment: D) -> dict[str, str]:
         """Return how the model server is set."""
@@ -113,6 +113,17 @@ class EndpointAdapter(LiveAdapter[D]):
         ):
             with ignore_missing():
                 aws.sagemaker(operation, **names)
+
+
+def describe_capture(entry: LedgerEntry, share: float) -> dict[str, Any]:
+    """Return the DataCaptureConfig that keeps a share of requests in an entry's folder."""
+    return {
+        "DataCaptureConfig": {
+            "InitialSamplingPercentage": max(1, round(100 * share)),
+            "DestinationS3Uri": f"s3://{entry.bucket}/{entry.folder}/captured",
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+        }
+    }
 
 
 def await_service(aws: CloudClient, entry: LedgerEntry) -> None:

@@ -17,6 +17,7 @@ _ROUTING = {"least_outstanding": "LEAST_OUTSTANDING_REQUESTS", "random": "RANDOM
 class RealTimeAdapter(EndpointAdapter[RealTime]):
     """Makes real-time endpoints."""
 
+    captures: ClassVar[bool] = True
     most_variants: ClassVar[int] = 10  # botocore 1.44.5, ProductionVariantList
     metrics: ClassVar[Mapping[str, WatchedMetric]] = {
         "invocations": WatchedMetric(
