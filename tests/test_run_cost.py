@@ -219,7 +219,10 @@ def test_instances_without_a_record_are_billed_without_boot_and_it_is_noted():
     bill = cost(run)
     assert bill.total == pytest.approx(2 * 0.115)
     assert "Launch and stop of instances are not recorded: 2 are billed" in bill.notes[0]
-    assert "Bytes in and out are not given" in bill.notes[1]
+    assert [note.split(":")[1] for note in bill.notes[1:]] == [
+        " data in is not billed.",
+        " data out is not billed.",
+    ]
 
 
 def test_async_bills_s3_and_sns_for_each_call():

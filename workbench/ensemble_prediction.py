@@ -130,12 +130,13 @@ def _predict_place(
 ) -> Prediction:
     """Return the prediction of a member with the requests that it is asked."""
     name = setup.model.names[number]
-    member = setup.model.members[name]
+    member, described = setup.model.members[name], setup.record()
     return predict(
-        setup.trace.only(asked),
+        setup.load.only(asked),
         member.policy,
         member.deployment,
         facts.times[name].times,
+        answer_bytes=described.answer_bytes,
         arrivals=None if process is None else process.thin(float(asked.mean())),
     )
 

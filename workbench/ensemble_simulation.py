@@ -39,7 +39,7 @@ def simulate_ensemble(
     """
     began = datetime.now(UTC)
     facts = find_facts(setup, profile, measured=measured, outcomes=outcomes, progress=progress)
-    trace, ensemble = setup.trace, setup.model
+    trace, ensemble = setup.load, setup.model
     terms: dict[str, Any] = {"cold_start": cold_start, "boot": boot, "scaling": scaling}
     members = tuple(
         replace(

@@ -66,6 +66,10 @@ class Experiment:
     `predict` by a formula. `on` and `dataclasses.replace` give the same experiment with something
     else in it.
 
+    What a request carries is counted alike by all three, and by a plan: the bytes that the trace
+    tells, else `row_bytes` a row, by default those of the model's rows. Of the answer to a row
+    `answer_bytes` are, by default those of the model's, where all are alike.
+
     Raises:
         InvalidInput: A part is not of the kind it must be.
     """
@@ -75,6 +79,8 @@ class Experiment:
     trace: "Trace" = None  # type: ignore[assignment]  # it must be given, by its name at least
     policy: Policy = field(default_factory=BatchPolicy)
     slo: "SLO | None" = None
+    row_bytes: float | None = None
+    answer_bytes: float | None = None
 
     def __post_init__(self) -> None:
         from workbench.deployment.base import Deployment
@@ -82,7 +88,7 @@ class Experiment:
         from workbench.quantiles import SLO
         from workbench.registry.model import Model
         from workbench.traffic.trace import Trace
-        from workbench.validation import of_kind
+        from workbench.validation import not_negative, of_kind
 
         if isinstance(self.model, Ensemble):
             self._take_deployments(self.model)
@@ -95,6 +101,9 @@ class Experiment:
             self.model.check_policy(self.policy)
         if self.slo is not None:
             of_kind("slo", self.slo, SLO, "an SLO")
+        for name in ("row_bytes", "answer_bytes"):
+            if getattr(self, name) is not None:
+                not_negative(name, getattr(self, name), "bytes")
 
     def _take_deployments(self, ensemble: "Ensemble") -> None:
         """Make the deployment of the experiment out of those of the members."""
@@ -205,7 +214,22 @@ class Experiment:
             raise InvalidInput(f"{self.label} has no member {name!r}; it has {list(members)}.")
         member = members[name]
         parts = member.model, member.deployment, self.trace, member.policy, self.slo
-        return Experiment(*parts)
+        return Experiment(*parts, self.row_bytes, self.answer_bytes)
+
+    @cached_property
+    def _data(self) -> tuple[float, float | None]:
+        """Bytes of a row in a request and of its answer: those given, else those of the model."""
+        model = self._setups()[0].model
+        sent, given = self.row_bytes, self.answer_bytes
+        return (
+            model.row_bytes if sent is None else sent,
+            model.answer_bytes if given is None else given,
+        )
+
+    @cached_property
+    def load(self) -> "Trace":
+        """The trace, with the bytes of each request as far as they are known."""
+        return dataclasses.replace(self.trace, bytes=self.trace.content(self._data[0]))
 
     @property
     def label(self) -> str:
@@ -387,7 +411,7 @@ class Experiment:
         began = datetime.now(UTC)
         found = self._find_times(profile, measured=measured, progress=progress)
         times: Any = [each.times for each in found] if len(found) > 1 else found[0].times
-        parts = self.trace, self.policy, self.deployment, times
+        parts = self.load, self.policy, self.deployment, times
         terms: dict[str, Any] = {"cold_start": cold_start, "boot": boot, "scaling": scaling}
         simulation = prepare(*parts, **terms, spot=spot, seed=seed)
         answers, unknown = find_known_answers(self._one_model, progress=progress)
@@ -434,7 +458,8 @@ class Experiment:
         found = self._find_times(profile, measured=measured, progress=progress)
         notes = dict.fromkeys(warning for each in found for warning in each.warnings)
         described: dict[str, Any] = {"label": self.label, "slo": self.slo, "notes": notes}
-        setup, times = (self.trace, self.policy, self.deployment), [each.times for each in found]
+        described["answer_bytes"] = self._data[1]
+        setup, times = (self.load, self.policy, self.deployment), [each.times for each in found]
         prediction = (
             predict(*setup, times[0], arrivals=arrivals, **described)
             if len(times) == 1
@@ -471,7 +496,8 @@ class Experiment:
             return self
         share = self.trace.thin(1 / parts, seed=_SHARE_SEED)
         if self.ensemble is not None:
-            return Experiment(self.ensemble.on(one.simple_parts), trace=share, slo=self.slo)
+            ours: Any = {"model": self.ensemble.on(one.simple_parts), "deployment": None}
+            return dataclasses.replace(self, **ours, trace=share)
         return dataclasses.replace(self, deployment=one, trace=share)
 
     @property
@@ -520,8 +546,15 @@ class Experiment:
         record = describe_setup(*setup, label=self._label(scaling), model=model.record())
         traits = model.traits
         return dataclasses.replace(
-            record, batch_invariance=str(traits.batch_invariance or traits.batches)
+            record,
+            batch_invariance=str(traits.batch_invariance or traits.batches),
+            **self._describe_data(),
         )
+
+    def _describe_data(self) -> dict[str, Any]:
+        """Return what the record says of bytes: of a row on average, and of its answer."""
+        sent, rows = self.load.bytes.sum(), self.trace.rows.sum()
+        return {"row_bytes": float(sent / rows), "answer_bytes": self._data[1]}
 
     def _record_of_ensemble(self, ensemble: "Ensemble") -> "RunRecord":
         """Return the record of a run of an ensemble, as far as it is known before."""
@@ -533,4 +566,5 @@ class Experiment:
             members=ensemble.member_records(),
             router=ensemble.router.to_dict(),
             patience=ensemble.patience if math.isfinite(ensemble.patience) else None,
+            **self._describe_data(),
         )

@@ -5,7 +5,7 @@ arrivals are Poisson: the base is a loss system (Erlang B) where none waits ther
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from workbench.errors import NotPredictable
 from workbench.prediction import (
     SCV_TOLERANCE,
     calls_usage,
+    compute_cost,
     fit_notes,
     list_broken_limits,
     no_formula,
@@ -26,7 +27,6 @@ from workbench.prediction import (
     service_notes,
     service_per_request,
 )
-from workbench.pricing.cost import Cost, monthly
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
 from workbench.quantiles import SLO
@@ -69,6 +69,7 @@ def predict_hybrid(
     *,
     arrivals: MapFit | MAP | None = None,
     prices: PriceSheet | None = None,
+    answer_bytes: float | None = None,
     label: str = "",
     slo: SLO | None = None,
     notes: Iterable[str] = (),
@@ -82,6 +83,7 @@ def predict_hybrid(
         services: Service times of base and overflow, by rows.
         arrivals: The process to compute with; by default the one fitted to the trace.
         prices: The price sheet of `cost`, by default that of us-east-1.
+        answer_bytes: Bytes of the answer to a row, which `cost` counts as it does the trace's.
         label: The prediction's; by default the formula's.
         slo: The target to compare it with.
         notes: What else it assumes.
@@ -117,6 +119,8 @@ def predict_hybrid(
     functions = predict_buffer(process, max_size=1, max_wait=0.0, service=at_overflow.idle())
     shares = 1 - base.spilled, base.spilled
     latency = Mixture((base.latency, functions.latency), shares)
+    calls = calls_usage(trace, at_overflow.idle(), functions)
+    usage = _usage(trace, hybrid, calls, base)
     served = shares[0] * float(at_base.means[1]) + shares[1] * functions.latency.mean
     return HybridPrediction(
         formula=f"{base.formula} + {functions.formula}",
@@ -135,7 +139,7 @@ def predict_hybrid(
         batch_sizes=np.ones(1),
         concurrency=process.rate * served,
         spilled=base.spilled,
-        cost=_cost(trace, hybrid, calls_usage(trace, at_overflow.idle(), functions), base, prices),
+        cost=usage and compute_cost(trace, hybrid, usage, prices, answer_bytes),
         label=label,
         slo=slo,
         warnings=fitted.warnings if isinstance(fitted, MapFit) else (),
@@ -193,22 +197,13 @@ def _predict_base(hybrid: Hybrid, process: MAP, service: ServiceTimes) -> _Base:
     return _Base(f"M/M/{fleet.servers}/{room}", float(states[-1]), latency, (notes,))
 
 
-def _cost(
-    trace: Trace, hybrid: Hybrid, calls: Usage, base: _Base, prices: PriceSheet | None
-) -> Cost | None:
-    """Return the bill, if it is known which calls provisioned instances would take: none are."""
+def _usage(trace: Trace, hybrid: Hybrid, calls: Usage, base: _Base) -> Usage | None:
+    """Return what is billed, if it is known which calls provisioned instances would take: none."""
     platform = hybrid.overflow.platform
     if not isinstance(platform, OnDemandPlatform) or platform.provisioned:
         return None
     spilled = round(base.spilled * calls.calls)
     overflow = Usage(seconds=base.spilled * calls.seconds, calls=spilled)
-    idle = hybrid.base.idle_usage(trace.duration)
+    kept = replace(hybrid.base.idle_usage(trace.duration), calls=calls.calls - spilled)
     notes = ("The base is billed from the start of the trace to its end.", *calls.notes)
-    items = hybrid.bill(Usage(parts=(idle, overflow)), prices=prices)
-    return Cost(
-        items=items,
-        answered=len(trace),
-        origin=Prediction.origin,
-        notes=notes,
-        per_month=monthly(items, trace.duration),
-    )
+    return Usage(parts=(kept, overflow), notes=notes)

@@ -17,7 +17,7 @@ from workbench.deployment.base import Deployment
 from workbench.deployment.call_limits import CallDemand, broken_limits
 from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import NotPredictable
-from workbench.pricing.cost import Cost, monthly
+from workbench.pricing.cost import Cost, describe_unknown_data, monthly
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage, round_up_ms
 from workbench.quantiles import SLO
@@ -44,6 +44,7 @@ def predict(
     *,
     arrivals: MapFit | MAP | None = None,
     prices: PriceSheet | None = None,
+    answer_bytes: float | None = None,
     label: str | None = None,
     slo: SLO | None = None,
     notes: Iterable[str] = (),
@@ -57,6 +58,7 @@ def predict(
         service: Service times there, by rows.
         arrivals: The process to compute with; by default the one fitted to the trace.
         prices: The price sheet of `cost`, by default that of us-east-1.
+        answer_bytes: Bytes of the answer to a row, which `cost` counts as it does the trace's.
         label: The prediction's; by default the formula's.
         slo: The target to compare it with.
         notes: What else it assumes.
@@ -101,7 +103,9 @@ def predict(
     known = not (
         on_demand and platform.idle_instances
     )  # else which calls the provisioned took is open
-    cost = _cost(trace, deployment, usage, prices) if known else None
+    cost = None
+    if known:
+        cost = compute_cost(trace, deployment, usage, prices, answer_bytes)
     assumptions = (
         *list_broken_limits(trace, policy, deployment, requests),
         *prediction.assumptions,
@@ -265,16 +269,26 @@ def calls_usage(trace: Trace, service: ServiceTimes, prediction: Prediction) -> 
     return Usage(
         seconds=calls * float(prediction.batch_sizes @ billed),
         calls=calls,
-        notes=("Cold starts are not billed.", "Bytes in and out are not billed."),
+        notes=("Cold starts are not billed.",),
     )
 
 
-def _cost(trace: Trace, deployment: Deployment, usage: Usage, prices: PriceSheet | None) -> Cost:
-    items = deployment.bill(usage, prices=prices)
+def compute_cost(
+    trace: Trace,
+    deployment: Deployment,
+    usage: Usage,
+    prices: PriceSheet | None,
+    answer_bytes: float | None,
+) -> Cost:
+    """Return the bill of a usage with the bytes of a trace and of its answers."""
+    sent, given = float(trace.bytes.sum()), float(trace.rows.sum()) * (answer_bytes or 0.0)
+    items = deployment.bill(replace(usage, bytes_in=sent, bytes_out=given), prices=prices)
+    known = {"requests": bool(sent), "answers": answer_bytes is not None}
+    unknown = describe_unknown_data(**known) if deployment.bills_data else ()
     return Cost(
         items=items,
         answered=len(trace),
         origin=Prediction.origin,
-        notes=usage.notes,
+        notes=(*usage.notes, *unknown),
         per_month=monthly(items, trace.duration),
     )

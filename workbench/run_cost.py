@@ -11,7 +11,7 @@ import numpy as np
 from workbench.deployment.base import Deployment
 from workbench.deployment.composite import Composite
 from workbench.errors import InvalidInput
-from workbench.pricing.cost import Cost, monthly
+from workbench.pricing.cost import Cost, describe_unknown_data, monthly
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
 from workbench.run import Run
@@ -28,8 +28,8 @@ def cost(
     run: Run,
     *,
     prices: PriceSheet | None = None,
-    bytes_in: float = 0.0,
-    bytes_out: float = 0.0,
+    bytes_in: float | None = None,
+    bytes_out: float | None = None,
     bill_cold_start: bool = False,
 ) -> Cost:
     """Return what a run costs on the deployment in its record.
@@ -44,8 +44,9 @@ def cost(
     Args:
         run: The run, with a deployment in its record.
         prices: The price sheet, by default that of us-east-1.
-        bytes_in: Bytes of all requests together.
-        bytes_out: Bytes of all answers together.
+        bytes_in: Bytes of all requests together; by default as many as their rows have, by the
+            `row_bytes` of the record.
+        bytes_out: Bytes of all answers together; likewise, by `answer_bytes`.
         bill_cold_start: Whether SageMaker serverless bills the start of a cold instance.
 
     Raises:
@@ -63,10 +64,14 @@ def cost(
     flag("bill_cold_start", bill_cold_start)
     sheet, deployment = sheet_of(run, prices), _deployment(run)
     usage = deployment.usage(RunActivity(run), bill_cold_start=bill_cold_start)
+    asked, answered = _count_rows(run)
+    sent = _bytes(bytes_in, asked, run.record.row_bytes)
+    given = _bytes(bytes_out, answered, run.record.answer_bytes)
     notes = list(usage.notes)
-    if deployment.bills_data and not (bytes_in or bytes_out):
-        notes.append("Bytes in and out are not given: data processing is not billed.")
-    usage = replace(usage, bytes_in=bytes_in, bytes_out=bytes_out)
+    if deployment.bills_data:
+        known = {"requests": sent is not None, "answers": given is not None}
+        notes += describe_unknown_data(**known)
+    usage = replace(usage, bytes_in=sent or 0.0, bytes_out=given or 0.0)
     return Cost(
         items=deployment.bill(usage, prices=sheet),
         answered=run.answered,
@@ -74,6 +79,20 @@ def cost(
         notes=tuple(notes),
         per_month=_monthly(run, usage, sheet),
     )
+
+
+def _count_rows(run: Run) -> tuple[int, int]:
+    """Return the rows of all requests and of those answered: once for each place asked."""
+    frame = run.frame
+    rows = frame["rows"].cast(int)
+    if has_column(frame, "tried"):
+        rows = rows * frame["tried"].cast(int)
+    return int(rows.sum()), int(rows.filter(frame["finished"].is_finite()).sum())
+
+
+def _bytes(given: float | None, rows: int, each: float | None) -> float | None:
+    """Return the bytes given, else those of so many rows; None where neither is known."""
+    return given if given is not None or each is None else rows * each
 
 
 def _monthly(run: Run, usage: Usage, prices: PriceSheet) -> float:

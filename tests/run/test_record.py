@@ -31,6 +31,8 @@ FULL = {
     ],
     "router": {"kind": "ours"},
     "patience": 2.0,
+    "row_bytes": 256.0,
+    "answer_bytes": 40.0,
     "seed": 4,
     "replications": {
         "count": 2,

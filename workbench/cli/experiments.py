@@ -59,7 +59,7 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
 def add_experiment(parser: argparse.ArgumentParser, *, simulated: bool = False) -> None:
     """Add model, traffic, batching, target and deployment."""
     add_model(parser)
-    add_options(parser, "traffic", FILES, "batching")
+    add_options(parser, "traffic", FILES, "bytes", "batching")
     add_options(parser, "target", check=CHECK)
     add_place(parser, simulated=simulated)
     add_registry_path(parser)
@@ -76,8 +76,9 @@ def experiments_of(arguments: Arguments) -> dict[str, Experiment]:
     deployment = deployment_of(arguments)
     trace = read_traffic(arguments)
     model = model_of(arguments)
+    data = arguments.row_bytes, arguments.answer_bytes
     return {
-        file_name(policy.label): Experiment(model, deployment, trace, policy, slo)
+        file_name(policy.label): Experiment(model, deployment, trace, policy, slo, *data)
         for policy in arguments.policy or [POLICY]
     }
 

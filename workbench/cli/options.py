@@ -137,6 +137,18 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
             "help": "share of requests that must meet it (%(default)s)",
         },
     },
+    "bytes": {
+        "--row-bytes": {
+            "type": float,
+            "metavar": "NUMBER",
+            "help": "of a row in a request, where the trace does not tell its own (the model's)",
+        },
+        "--answer-bytes": {
+            "type": float,
+            "metavar": "NUMBER",
+            "help": "of the answer to a row (the model's)",
+        },
+    },
     "batching": {
         "--policy": {
             "type": argument_type(parse_policy),

@@ -57,8 +57,6 @@ _CHOICES: Mapping[str, Option] = {
     "cold_start": _TIME,
     "boot": _TIME,
     "threads": _WHOLE,
-    "row_bytes": _NUMBER,
-    "answer_bytes": _NUMBER,
     "model_memory": _NUMBER,
     "scaled": _FLAG,
     "hybrid": _FLAG,
@@ -97,7 +95,8 @@ def _plan(arguments: Arguments) -> int:
 
 def options_from(arguments: Arguments) -> Options:
     """Return what a plan may choose from, as far as the arguments say so."""
-    given = {name: getattr(arguments, name) for name in _list_choices() if name != "kinds"}
+    names = [*_list_choices(), "row_bytes", "answer_bytes", "seed"]
+    given = {name: getattr(arguments, name) for name in names if name != "kinds"}
     choices = {name: value for name, value in given.items() if value is not None}
     if arguments.on:
         choices["kinds"] = [_KINDS[each] for each in arguments.on]
@@ -131,7 +130,7 @@ def _format(found: Decision, notes: list[str]) -> str:
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """Add the options of `workbench plan`."""
     add_model(parser)
-    add_options(parser, "traffic", FILES)
+    add_options(parser, "traffic", FILES, "bytes")
     budget = {"type": float, "help": "the most that a million requests may cost, in US dollars"}
     add_options(parser, "target", check=CHECK, budget=budget)
     add_group(parser, "what it may choose from", list_options())

@@ -120,7 +120,12 @@ def _select(arguments: Arguments) -> int:
             confidence=arguments.confidence,
             deployments=arguments.on and [_KINDS[each] for each in arguments.on],
             budget=arguments.budget,
-            options=Options(cold_start=arguments.cold_start),
+            options=Options(
+                cold_start=arguments.cold_start,
+                row_bytes=arguments.row_bytes,
+                answer_bytes=arguments.answer_bytes,
+                seed=arguments.seed,
+            ),
             measure=arguments.measure,
             progress=report,
         )
@@ -178,7 +183,7 @@ def add_select(parser: argparse.ArgumentParser) -> None:
     choice.add_argument(
         "--confidence", type=float, default=0.95, help="of reaching it (%(default)s)"
     )
-    add_options(parser, "traffic", FILES)
+    add_options(parser, "traffic", FILES, "bytes")
     where = parser.add_argument_group("where it may run")
     where.add_argument(
         "--on",

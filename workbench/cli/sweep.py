@@ -51,6 +51,8 @@ def _sweep(arguments: Arguments) -> int:
             read_traffic(each),
             each.policy,
             TARGET(latency=each.slo, quantile=each.quantile),
+            each.row_bytes,
+            each.answer_bytes,
         )
         for each in (argparse.Namespace(**{**vars(arguments), **each}) for each in combinations)
     ]
@@ -192,7 +194,7 @@ _TITLES = {"attainment": "in time", "per_million": "$ per million", "per_month":
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     """Add the options of `workbench sweep`."""
     add_model(parser)
-    add_options(parser, "traffic", FILES, "batching", "target", many=True)
+    add_options(parser, "traffic", FILES, "bytes", "batching", "target", many=True)
     add_deployment(parser, many=True)
     add_scaling(parser)
     add_options(parser, "time to start")

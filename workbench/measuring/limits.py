@@ -55,7 +55,7 @@ def seconds_of_jobs(setup: Setup) -> float:
 
 def bytes_of_trace(setup: Setup) -> float:
     """Return the bytes of all rows of a trace."""
-    return float(setup.trace.rows.sum()) * _bytes_of_row(setup)
+    return float(setup.trace.rows.sum()) * setup.model.row_bytes
 
 
 def check_batches(setup: Setup) -> None:
@@ -64,9 +64,5 @@ def check_batches(setup: Setup) -> None:
     Raises:
         InvalidInput: It does not.
     """
-    size = setup.largest * _bytes_of_row(setup) + _HEADER_BYTES
+    size = setup.largest * int(setup.model.row_bytes) + _HEADER_BYTES
     check_payload(setup.deployment, size)
-
-
-def _bytes_of_row(setup: Setup) -> int:
-    return int(setup.model.samples().inputs[:1].nbytes)

@@ -24,6 +24,10 @@ class AnySetup(Protocol):
         """What is sent."""
 
     @property
+    def load(self) -> Trace:
+        """The trace, with the bytes of each request as far as they are known."""
+
+    @property
     def label(self) -> str:
         """The experiment in a few words."""
 

@@ -208,23 +208,25 @@ def summarize(
     deployment: Deployment,
     slo: SLO,
     content: NDArray[np.int64],
-    bytes_out: float,
+    answers: Floats,
 ) -> OutcomeSummary:
     """Return quantile, attainment and usage; a failed request counts as infinite latency.
 
-    `content` are the bytes of each request, `bytes_out` those of all answers.
+    `content` are the bytes of each request, `answers` those of each answer.
     """
     late, broken = latencies_of(outcome, deployment, content)
     usage = usage_of(outcome, deployment)
     within = late <= longest_within(slo.latency)
     by_minute = attainment_by_minute(outcome.arrivals, within)
+    answered = np.isfinite(late)
+    sent, given = float(content.sum()), float(answers @ answered)
     return OutcomeSummary(
         latency=select_quantile(late, slo.quantile),
         attainment=float(within.mean()),
         worst_minute=float(by_minute.min()),
         minutes_met=float(np.mean([is_met(each, slo.quantile) for each in by_minute.tolist()])),
-        answered=int(np.isfinite(late).sum()),
-        usage=replace(usage, bytes_in=float(content.sum()), bytes_out=bytes_out),
+        answered=int(answered.sum()),
+        usage=replace(usage, bytes_in=sent, bytes_out=given),
         broken=broken,
     )
 

@@ -332,8 +332,9 @@ class Plan:
                 "This plan was made from service times, not from a model: "
                 "say which, plan.experiment(model)."
             )
-        deployment, policy = self.best.deployment, self.best.policy
-        return Experiment(chosen, deployment, trace or self.task.trace, policy, self.slo)
+        deployment, policy, options = self.best.deployment, self.best.policy, self.task.options
+        parts = chosen, deployment, trace or self.task.trace, policy, self.slo
+        return Experiment(*parts, options.row_bytes, options.answer_bytes)
 
     @property
     def label(self) -> str:

@@ -82,7 +82,7 @@ class PlanningProblem:
 
     def tighten(self, tightness: float) -> PlanningProblem:
         """Return the same problem with a share of its limit, and what is known of it already."""
-        shared = ("screening", "rows", "content", *_CACHES)
+        shared = ("screening", "rows", "content", "answers", *_CACHES)
         known = {name: getattr(self, name) for name in shared}
         tighter = replace(self, tightness=tightness)
         vars(tighter).update(known | self._known_choices)
@@ -181,8 +181,7 @@ class PlanningProblem:
         deployment = configuration.deployment
         outcome = self.serve(configuration)
         if self.budget is not None:
-            data = self.content, self.bytes_out * len(self.trace)
-            summary = summarize(outcome, deployment, self.slo, *data)
+            summary = summarize(outcome, deployment, self.slo, self.content, self.answers)
             cost = summary.price(deployment, self.options.prices).cost
             return np.inf if summary.broken else cost / self.target
         late, broken = latencies_of(outcome, deployment, self.content)
@@ -222,7 +221,7 @@ class PlanningProblem:
         key = (type(deployment), alike, rule, policy, scaling and repr(scaling))
         if key not in self._summaries:
             outcome = self.serve(configuration)
-            data = self.content, self.bytes_out * len(self.trace)
+            data = self.content, self.answers
             self._summaries[key] = summarize(outcome, deployment, self.slo, *data)
         usage, seconds = self._summaries[key].usage, self.trace.duration
         figures = self._summaries[key].price(deployment, self.options.prices)
@@ -267,23 +266,21 @@ class PlanningProblem:
 
     @cached_property
     def content(self) -> NDArray[np.int64]:
-        """Bytes of each request, 0 where unknown: the trace's own, or those of its rows."""
-        if self.trace.bytes.any() or not self.options.row_bytes:
-            return self.trace.bytes
-        return np.round(self.options.row_bytes * self.trace.rows).astype(np.int64)
+        """Bytes of each request, 0 where unknown."""
+        return self.trace.content(self.options.row_bytes)
 
     @cached_property
     def _mean_content(self) -> float:
         return float(self.content.mean())
 
-    @property
-    def bytes_out(self) -> float:
-        """Bytes of an answer on average, 0 where unknown."""
-        return self.rows * (self.options.answer_bytes or 0.0)
+    @cached_property
+    def answers(self) -> Floats:
+        """Bytes of each answer, 0 where unknown."""
+        return np.multiply(self.trace.rows, self.options.answer_bytes or 0.0, dtype=np.float64)
 
     def data_dollars(self, deployment: Deployment) -> float:
         """Return what the data of a million requests cost."""
-        usage = Usage(bytes_in=self._mean_content, bytes_out=self.bytes_out)
+        usage = Usage(bytes_in=self._mean_content, bytes_out=float(self.answers.mean()))
         return 1e6 * dollars_of(deployment, usage, self.options.prices)
 
     def evaluate(

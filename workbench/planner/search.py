@@ -176,7 +176,7 @@ def _collect_unknown_limits(problem: PlanningProblem) -> list[str]:
     options, notes = problem.options, []
     places = [place for kind in options.kinds for place in options.places(kind)]
     away = [place for place in places if place.needs]
-    if away and not problem.content.any():
+    if away and options.row_bytes is None and not problem.trace.bytes.any():
         notes.append(
             "How many bytes requests carry is not known: neither limits on payloads nor charges "
             "for data in count. Give the trace its bytes, or Options(row_bytes=...)."

@@ -13,7 +13,6 @@ from workbench.deployment.base import Deployment
 from workbench.deployment.vcpu_rule import service_on
 from workbench.errors import InvalidInput
 from workbench.registry.model import Model
-from workbench.registry.onnx import Tensor
 from workbench.service_times import ProfileLike, ServiceTimes
 from workbench.traffic.trace import Trace
 
@@ -81,18 +80,10 @@ def _find_largest_covered(times: ServiceTimes, least: int) -> int:
 
 def describe_model(model: Model, options: Options) -> Options:
     """Return options with the bytes that a model's rows, answers and file have, where not given."""
-    traits = model.traits
     sizes: dict[str, Any] = {
-        "row_bytes": float(model.samples().inputs[:1].nbytes),
-        "answer_bytes": _bytes_of_row(traits.output_schema[0]),
-        "model_memory": float(traits.size_bytes),
+        "row_bytes": model.row_bytes,
+        "answer_bytes": model.answer_bytes,
+        "model_memory": float(model.size_bytes),
     }
     missing = {name: size for name, size in sizes.items() if getattr(options, name) is None}
     return replace(options, **missing)
-
-
-def _bytes_of_row(tensor: Tensor) -> float | None:
-    sizes = [size for size in tensor.shape if size is not None]
-    if len(sizes) < len(tensor.shape) or tensor.dtype == "object":
-        return None
-    return float(np.prod(sizes) * np.dtype(tensor.dtype).itemsize)

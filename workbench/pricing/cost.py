@@ -180,6 +180,18 @@ def monthly(items: Iterable[CostItem], seconds: float) -> float:
     return total(items) * MONTH / seconds if seconds > 0 else math.nan
 
 
+def describe_unknown_data(*, requests: bool, answers: bool) -> tuple[str, ...]:
+    """Return what a bill leaves out where the bytes of requests or answers are not known.
+
+    >>> describe_unknown_data(requests=True, answers=False)
+    ('How many bytes answers have is not known: data out is not billed.',)
+    """
+    return (
+        *("How many bytes requests carry is not known: data in is not billed.",) * (not requests),
+        *("How many bytes answers have is not known: data out is not billed.",) * (not answers),
+    )
+
+
 def bill_data(prices: PriceSheet, bytes_in: float, bytes_out: float) -> Items:
     """Return the items of the data that a SageMaker endpoint processes."""
     return (

@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -189,6 +190,20 @@ class Model:
     def size_bytes(self) -> int:
         """Size of the ONNX file."""
         return self.traits.size_bytes
+
+    @cached_property
+    def row_bytes(self) -> float:
+        """Bytes of a row in a request, as it is in the pool of samples."""
+        return float(self.samples().inputs[:1].nbytes)
+
+    @property
+    def answer_bytes(self) -> float | None:
+        """Bytes of the answer to a row; None where they differ, as those of text do."""
+        answer = self.traits.output_schema[0]
+        sizes = [size for size in answer.shape if size is not None]
+        if len(sizes) < len(answer.shape) or answer.dtype == "str":
+            return None
+        return float(np.prod(sizes) * np.dtype(answer.dtype).itemsize)
 
     def __repr__(self) -> str:
         known = self.traits.accuracy is not None

@@ -181,6 +181,8 @@ _PARSERS: Mapping[str, Parser] = {
     "members": _list_of(_parser_of(MemberRecord)),
     "router": _parse_object,
     "patience": not_negative,
+    "row_bytes": not_negative,
+    "answer_bytes": not_negative,
     "seed": _parse_count,
     "replications": _parser_of(Replications),
     "service": _parse_object,
@@ -222,6 +224,8 @@ class RunRecord:
         members: Of an ensemble, one for each place; None of a plain run.
         router: The policy that chose among them, as its `to_dict` says.
         patience: Seconds after which a member without an answer was given up; None: never.
+        row_bytes: Bytes of a row in a request, on average.
+        answer_bytes: Bytes of the answer to a row.
         seed: Of a simulation's draws; None also where it was a generator.
         replications: What independent repetitions of a simulation say.
         service: The service times that were simulated, as `ServiceTimes.to_dict` says.
@@ -265,6 +269,8 @@ class RunRecord:
     members: tuple[MemberRecord, ...] | None = None
     router: Mapping[str, Any] | None = None
     patience: float | None = None
+    row_bytes: float | None = None
+    answer_bytes: float | None = None
     seed: int | None = None
     replications: Replications | None = None
     service: Mapping[str, Any] | None = None

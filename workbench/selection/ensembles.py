@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from workbench.measuring.outcomes import Outcomes
     from workbench.measuring.setup import RoutedSetup
-    from workbench.pricing.cost import Cost
     from workbench.run import Run
     from workbench.selection.question import Question
     from workbench.service_times import ServiceTimes
@@ -55,8 +54,14 @@ def simulate(
     """Return the run of an ensemble under the traffic of a question, by its members' times."""
     from workbench.ensemble_simulation import simulate_ensemble
 
-    experiment = Experiment(ensemble, trace=question.trace, slo=question.slo)
     options = question.options
+    experiment = Experiment(
+        ensemble,
+        trace=question.trace,
+        slo=question.slo,
+        row_bytes=options.row_bytes,
+        answer_bytes=options.answer_bytes,
+    )
     return simulate_ensemble(
         cast("RoutedSetup", experiment),
         times,
@@ -90,7 +95,7 @@ def rate_run(row: RatedCandidate, run: Run, question: Question) -> RatedCandidat
     slo, correct = question.slo, run.frame["correct"].to_numpy()
     in_time = run.frame["latency"].to_numpy() <= longest_within(slo.latency)  # NaN is never
     known = np.isfinite(correct).any()
-    per_million = _bill(row.model, run, question).per_million
+    per_million = cost(run, prices=question.options.prices).per_million
     return replace(
         row,
         kind=KIND,
@@ -108,19 +113,4 @@ def rate_run(row: RatedCandidate, run: Run, question: Question) -> RatedCandidat
             predicted=math.nan,
             reason="",
         ),
-    )
-
-
-def _bill(ensemble: Ensemble, run: Run, question: Question) -> Cost:
-    """Return what a run costs, with the bytes that go to and from each member that is asked."""
-    from workbench.planner.service_sources import describe_model
-
-    trace, options = question.trace, describe_model(first_model(ensemble), question.options)
-    asked = run.frame["tried"].to_numpy()
-    sent = trace.bytes if trace.bytes.any() else (options.row_bytes or 0.0) * trace.rows
-    return cost(
-        run,
-        prices=options.prices,
-        bytes_in=float(sent @ asked),
-        bytes_out=(options.answer_bytes or 0.0) * float(trace.rows @ asked),
     )

@@ -116,10 +116,16 @@ class Selection:
         """
         best, found = self.best, self.best.found
         assert found is not None  # noqa: S101 - what is first was searched for
-        trace, slo = self.question.trace, self.question.slo
-        if isinstance(best.model, Ensemble):
-            return Experiment(best.model, trace=trace, slo=slo)
-        return Experiment(best.model, found.deployment, trace, found.policy, slo)
+        options = self.question.options
+        terms: dict[str, Any] = {
+            "trace": self.question.trace,
+            "slo": self.question.slo,
+            "row_bytes": options.row_bytes,
+            "answer_bytes": options.answer_bytes,
+        }
+        if not isinstance(best.model, Ensemble):
+            terms |= {"deployment": found.deployment, "policy": found.policy}
+        return Experiment(best.model, **terms)
 
     # ------------------------------------------------------------------ other weights
 

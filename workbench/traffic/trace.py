@@ -55,7 +55,7 @@ class Trace:
         arrivals: seconds from 0, sorted, float64.
         duration: seconds, at least the last arrival.
         rows: of the model's input in each request, int32, at least 1.
-        bytes: of each request's payload, int64, 0 where unknown.
+        bytes: of each request's payload, int64, 0 where unknown; see `content`.
         sample: index of each request's first row among the model's held-out samples, taken
             modulo their number, int64; 0, 1, 2, ... when not given.
         context: kind of each request, such as "noisy", "" where one's is not known; None where
@@ -164,6 +164,18 @@ class Trace:
         columns = {"rows": self.rows, "bytes": self.bytes, "sample": self.sample}
         context = {} if self.context is None else {"context": pl.Series(self.context)}
         return pl.DataFrame({"arrival": self.arrivals} | columns | context)
+
+    def content(self, row_bytes: float | None = None) -> NDArray[np.int64]:
+        """Return the bytes of each request: those that the trace tells, else those of its rows.
+
+        0 where neither is known. Simulations, formulas, plans and bills all count these.
+
+        >>> Trace([0.0, 1.0], 2.0, rows=[1, 3]).content(100).tolist()
+        [100, 300]
+        """
+        if self.bytes.any() or not row_bytes:
+            return self.bytes
+        return np.round(row_bytes * self.rows).astype(np.int64)
 
     def counts(self, window: float) -> NDArray[np.int64]:
         """Count requests in each whole window of so many seconds; the rest at the end is left out.

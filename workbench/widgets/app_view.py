@@ -418,10 +418,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
     def _options(self) -> Options:
         """Return what a plan may choose from, by the controls."""
         own = self.deployment.value
-        return Options(
-            cold_start=self.simulation.value.get("cold_start"),
-            deployments=[own] if _is_priced_machine(own) else [],
-        )
+        deployments = [own] if _is_priced_machine(own) else []
+        return Options(**self.simulation.value, deployments=deployments)
 
     def _apply_selection(self, found: "Selection") -> None:
         """Have the pickers hold the model that is first, and where and how it runs."""
