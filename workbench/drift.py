@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
 from workbench.run import Run
-from workbench.validation import as_array, of_kind, positive, whole_number
+from workbench.validation import as_array, choose, of_kind, positive, whole_number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -68,9 +68,7 @@ class PageHinkley:
         self.settle = whole_number("settle", settle, low=2)
         self.slack = positive("slack", slack, "deviations")
         self.threshold = positive("threshold", threshold, "deviations")
-        if side not in _SIDES:
-            raise InvalidInput(f"side must be one of {', '.join(_SIDES)}; got {side!r}.")
-        self.side = side
+        self.side = choose("side", side, _SIDES)
         self.at: int | None = None
         self._seen = 0
         self._mean = self._squares = 0.0

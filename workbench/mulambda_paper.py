@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from workbench.errors import Damaged, InvalidInput, NotFound
+from workbench.errors import Damaged, NotFound
 from workbench.routing.base import (
     DelegatingRouter,
     Place,
@@ -41,7 +41,7 @@ from workbench.routing.calls import Reaction, RoutedCalls
 from workbench.routing.load import EffectiveAccuracy
 from workbench.routing.mulambda import MuLambda
 from workbench.routing.simple import LowestNetworkLatency, RandomChoice, RoundRobin
-from workbench.validation import whole_number
+from workbench.validation import choose, whole_number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -238,9 +238,7 @@ def list_instances(placement: str) -> list[tuple[int, DummyModel]]:
 
 
 def _choose_from(name: str, value: str, known: Mapping[str, T]) -> T:
-    if value not in known:
-        raise InvalidInput(f"{name} must be one of {', '.join(known)}, got {value!r}.")
-    return known[value]
+    return known[choose(name, value, known)]
 
 
 def replay(

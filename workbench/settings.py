@@ -12,7 +12,7 @@ from functools import cache, partial
 from typing import Any, TypeVar
 
 from workbench.errors import InvalidInput
-from workbench.validation import not_negative, of_kind, positive, whole_number
+from workbench.validation import choose, not_negative, of_kind, positive, suggest, whole_number
 
 T = TypeVar("T")
 
@@ -105,18 +105,17 @@ def build_from_dict(what: str, kinds: Mapping[str, type[T]], data: Mapping[str, 
     Raises:
         InvalidInput: Kind or setting is unknown, or a setting is missing or out of its limits.
     """
-    kind = data.get("kind")
-    if not isinstance(kind, str) or kind not in kinds:
-        raise InvalidInput(f"kind must be one of {', '.join(kinds)}; got {kind!r}.")
+    kind = choose("kind", data.get("kind"), kinds)
     given = {name: value for name, value in data.items() if name != "kind"}
     of_kind: Any = kinds[kind]  # a dataclass
     required = {each.name: each.default is MISSING for each in fields(of_kind)}
     wrong = [f"no {name}" for name in given if name not in required]
     wrong += [f"to have {name}" for name, must in required.items() if must and name not in given]
     if wrong:
+        unknown = next((name for name in given if name not in required), "")
         raise InvalidInput(
             f"A {what} of kind {kind!r} has {', '.join(wrong)}; its settings are "
-            f"{', '.join(required) or 'none'}."
+            f"{', '.join(required) or 'none'}.{suggest(unknown, required)}"
         )
     return kinds[kind](**given)
 
@@ -162,10 +161,4 @@ def one_of(*choices: object) -> Check:
     Traceback (most recent call last):
     workbench.errors.InvalidInput: on_limit must be one of reject, queue; got 'drop'.
     """
-    return partial(_choose, choices=choices)
-
-
-def _choose(name: str, value: object, *, choices: tuple[object, ...]) -> object:
-    if value not in choices or isinstance(value, bool):
-        raise InvalidInput(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}.")
-    return choices[choices.index(value)]  # not the value itself: 1024.0 equals 1024
+    return partial(choose, choices=choices)

@@ -36,7 +36,7 @@ from workbench.files import as_path
 from workbench.queueing.predictions import Prediction
 from workbench.run import Run, load_run
 from workbench.service_times import ServiceTimes, digest_of
-from workbench.validation import as_tuple, whole_number
+from workbench.validation import as_tuple, choose, whole_number
 
 if TYPE_CHECKING:
     from workbench.measuring.profile import Profile
@@ -133,8 +133,7 @@ def sweep(
         InvalidInput: There is none, `how` is unknown, the executor is none, or it forks.
         StorageError: A run cannot be saved.
     """
-    if how not in _METHODS:
-        raise InvalidInput(f"how must be one of {', '.join(_METHODS)}; got {how!r}.")
+    choose("how", how, _METHODS)
     whole_number("retries", retries, low=0)
     pool = None if executor is None else _pool_of(executor)
     tasks = _tasks(as_tuple("experiments", experiments), how, profile, settings)

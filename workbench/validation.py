@@ -146,6 +146,41 @@ def of_kind(name: str, value: T, kind: type[Any] | UnionType, wanted: str = "") 
     return value
 
 
+def choose(name: str, value: object, choices: Iterable[T]) -> T:
+    """Return the value, known to be one of a few.
+
+    Raises:
+        InvalidInput: it is not.
+
+    >>> choose("routing", "randm", ["shared", "random"])
+    Traceback (most recent call last):
+    workbench.errors.InvalidInput: routing must be one of shared, random; got 'randm'. \
+Did you mean random?
+    """
+    known = list(choices)
+    if value not in known or isinstance(value, bool):
+        listed = ", ".join(map(str, known))
+        raise InvalidInput(f"{name} must be one of {listed}; got {value!r}.{suggest(value, known)}")
+    return known[known.index(value)]  # not the value itself: 1024.0 equals 1024
+
+
+def suggest(given: object, known: Iterable[object]) -> str:
+    """Return a sentence, with a space before it, that asks for the known name nearest to another.
+
+    It is "" where none is near.
+
+    >>> suggest("Real time", ["real-time", "async"]), suggest("moon", ["real-time", "async"])
+    (' Did you mean real-time?', '')
+    """
+    from difflib import get_close_matches
+
+    names = {str(name).lower(): name for name in known}
+    word = str(given).lower()
+    cut_short = (name for name in names if len(word) > 1 and name.startswith(word))
+    near = [*get_close_matches(word, names, n=1), *cut_short]
+    return f" Did you mean {names[near[0]]}?" if near else ""
+
+
 def flag(name: str, value: object) -> bool:
     """Return the value, known to be True or False: a text such as "no" would count as true.
 

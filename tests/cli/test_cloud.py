@@ -77,7 +77,7 @@ def test_a_model_runs_on_a_cloud(capsys, tmp_path, options, label):
         ("--count 2", "--count is no option of --on local, which has --workers"),
         ("--on lambda --memory-mb 64 --max-concurrency 4", "--memory-mb"),
         ("--on batch-transform --instance-type ml.m5.large --ttl 60s", "--ttl is no option"),
-        ("--on moon", "invalid choice: 'moon'"),
+        ("--on moon", "--on: there is no 'moon'"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(capsys, options, said):

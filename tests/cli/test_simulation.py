@@ -174,7 +174,7 @@ def test_counts_in_a_text_file_are_traffic(capsys):
     [
         (["--spill", "in-flight:1"], "--spill says when --overflow is used"),
         (["--overflow", "lambda"], "The base of a hybrid must be a RealTime"),
-        (["--scaling", "nothing"], "argument --scaling: 'nothing' has no kind"),
+        (["--scaling", "nothing"], "--scaling: 'nothing' has no kind"),
         ([*FLEET, "--cold-start", "soon"], "is not a valid time"),
     ],
 )

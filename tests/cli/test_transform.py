@@ -47,7 +47,7 @@ def test_a_file_without_a_header_says_so_in_one_line(model, capsys, recwarn):
     [
         (["--columns", "a"], "no columns"),
         (["--schema", "pixel0"], "is no schema"),
-        (["--missing", "zero"], "invalid choice"),
+        (["--missing", "zero"], "--missing: there is no"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(capsys, arguments, said):

@@ -398,7 +398,7 @@ def test_silence_is_served_by_nobody():
     [
         ({"kinds": []}, "kinds must be a list of at least one choice"),
         ({"kinds": "lambda"}, "kinds must be a list of at least one choice"),
-        ({"kinds": ["nosuch"]}, "kinds must be of serverless, .*got 'nosuch'"),
+        ({"kinds": ["nosuch"]}, "Each of kinds must be one of serverless, .*got 'nosuch'"),
         ({"kinds": ["on-premise"]}, r"deployments=\[OnPremise"),
         ({"local": True}, r"no local\. .*max_sizes.*deployments=\[Local"),
         ({"max_sizes": [0]}, "A max_size must be a whole number of at least 1, got 0"),

@@ -95,9 +95,9 @@ def test_instances_of_eu_central_1_are_marked_inferred():
 
 
 def test_an_unknown_item_lists_near_names(sheet):
-    with pytest.raises(NotFound, match=r"'ml.m5.larg' in us-east-1. Near it: ml.m5.large, "):
+    with pytest.raises(NotFound, match=r"'ml.m5.larg' in us-east-1. Did you mean ml.m5.large\?"):
         sheet.price("ml.m5.larg")
-    with pytest.raises(NotFound, match=r"Near it: async data, .*with_price\('\?\?', dollars"):
+    with pytest.raises(NotFound, match=r"Known: async data, .*with_price\('\?\?', dollars"):
         sheet.price("??")
 
 

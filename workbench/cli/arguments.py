@@ -10,6 +10,7 @@ from workbench.batching.timer import BatchPolicy
 from workbench.cli.output import Arguments
 from workbench.errors import InvalidInput, NotFound
 from workbench.files import home
+from workbench.validation import suggest
 
 if TYPE_CHECKING:
     from workbench.registry.api import Registry
@@ -17,22 +18,52 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PLAIN = {
+    "^argument ": "",
+    "the following arguments are required: (.*)": r"Missing: \1",
+    "expected one argument": "a value is missing",
+    "expected at least one argument": "at least one value is missing",
+    "ignored explicit argument (.*)": r"it takes no value; got \1",
+}
+"""What argparse says, and how it is said here."""
+
 _UNITS = {"us": 1e6, "ms": 1e3, "s": 1.0, "min": 1 / 60, "h": 1 / 3600, "d": 1 / 86_400}
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises what it refuses, so that every error is shown in the same way."""
+    """Raises what it refuses, so that every error is shown in the same way, and in plain words."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:  # noqa: ANN401 - argparse's
+        super().__init__(*args, **how)
+        self.register("type", float, argument_type(parse_number))
+        self.register("type", int, argument_type(parse_integer))
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong with the arguments."""
-        raise InvalidInput(f"{message}. See {self.prog} --help.")
+        for theirs, ours in _PLAIN.items():
+            message = re.sub(theirs, ours, message)
+        end = "" if message.endswith(("?", ".")) else "."
+        raise InvalidInput(f"{message}{end} See {self.prog} --help.")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - argparse's
         """Refuse what is left over here, where it is known whose help says more."""
         found, rest = super().parse_known_args(args, namespace)
+        options = [word.partition("=")[0] for word in rest if word.startswith("-")]
+        if options:
+            known = [name for action in self._actions for name in action.option_strings]
+            self.error(f"There is no option {options[0]}.{suggest(options[0], known)}")
         if rest:
-            self.error(f"unrecognized arguments: {' '.join(rest)}")
+            self.error(f"This is more than the command takes: {' '.join(rest)}")
         return found, rest
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401 - any type's
+        if action.choices is not None and value not in action.choices:
+            known = list(map(str, action.choices))
+            name = "/".join(action.option_strings)
+            there = f"{name}: there" if name else "There"
+            what = "" if name else f" {action.metavar or action.dest}".lower()
+            near = suggest(value, known)
+            self.error(f"{there} is no{what} {value!r}.{near} Known: {', '.join(known)}")
 
 
 def argument_type(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -94,12 +125,31 @@ def parse_policy(text: str) -> BatchPolicy:
         ) from error
 
 
+def parse_number(text: str) -> float:
+    """Return a number.
+
+    >>> parse_number("50/s")
+    Traceback (most recent call last):
+    workbench.errors.InvalidInput: '50/s' is not a number: write one such as 50
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidInput(f"{text!r} is not a number: {_show_number(text)}") from None
+
+
 def parse_integer(text: str) -> int:
     """Return a whole number."""
     try:
         return int(text)
     except ValueError:
-        raise InvalidInput(f"{text!r} is not a whole number") from None
+        raise InvalidInput(f"{text!r} is not a whole number: {_show_number(text, '')}") from None
+
+
+def _show_number(text: str, point: str = ".") -> str:
+    """Return what to write in place of a text that is no number: what it begins with."""
+    begun = re.match(rf"[+-]?\d+(?:{re.escape(point)}\d+)?", text.replace(",", ""))
+    return f"write one such as {begun[0] if begun else 10}"
 
 
 def parse_integers(text: str) -> tuple[int, ...]:
@@ -168,8 +218,11 @@ def _expect_model(lacking: "Registry", name: str) -> None:
     if group in lacking.groups(removed=True):
         return
     if group not in NAMES:
-        known = ", ".join(sorted({*lacking, *NAMES}))
-        raise NotFound(f"No group {group!r}. Known: {known}. The registry is {lacking.path}.")
+        known = sorted({*lacking, *NAMES})
+        raise NotFound(
+            f"No group {group!r}.{suggest(group, known)} Known: {', '.join(known)}. "
+            f"The registry is {lacking.path}."
+        )
     if number not in ("", "1"):
         raise NotFound(f"No version {number} of {group!r}. Known: 1.")
 

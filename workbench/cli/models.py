@@ -23,6 +23,7 @@ from workbench.progress import show_progress
 from workbench.registry.adaptation import Adaptation
 from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.answers import Answer
+from workbench.registry.api import Registry
 from workbench.registry.model import Model
 from workbench.registry.onnx import check_model
 from workbench.registry.zoo import NAMES, build
@@ -42,7 +43,7 @@ def _list(arguments: Arguments) -> int:
         print_json({"models": registry.table().to_dicts()})
         return 0
     models = registry.models()
-    print(models_table(models) if models else f"No models in {registry.path} yet.")
+    print(models_table(models) if models else _empty(registry))
     return 0
 
 
@@ -138,9 +139,14 @@ def _verify(arguments: Arguments) -> int:
     if arguments.json:
         print_json({"problems": problems})
     else:
-        sound = f"All files of {registry.table().height} versions are what was registered."
-        print("\n".join(problems) or sound)
+        versions = registry.table().height
+        sound = f"All files of {versions} versions are what was registered."
+        print("\n".join(problems) or (sound if versions else _empty(registry)))
     return _EXIT_DAMAGED if problems else 0
+
+
+def _empty(registry: Registry) -> str:
+    return f"No models in {registry.path} yet."
 
 
 def models_table(models: Iterable[Model]) -> str:

@@ -16,6 +16,7 @@ from workbench.errors import InvalidInput, NotFound
 from workbench.forecasts.base import Forecaster
 from workbench.scaling.base import SCALING_POLICIES, ScalingPolicy, policy_from_dict
 from workbench.settings import settings_of
+from workbench.validation import suggest
 
 _FORM = "KIND:SETTING=VALUE,SETTING=VALUE"
 _TIMES = {"boot", "interval", "launch_overhead", "window", "season"}
@@ -121,7 +122,8 @@ def _parse(text: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
     name, _, rest = stripped.partition(":")
     named = {word_of(kind): kind for kind in kinds}
     if name not in named:
-        raise InvalidInput(f"{text!r} has no kind of {', '.join(named)}; it is {_FORM}")
+        near = suggest(name, named)
+        raise InvalidInput(f"{text!r} has no kind of {', '.join(named)}; it is {_FORM}.{near}")
     data: dict[str, Any] = {"kind": named[name]}
     for part in filter(None, rest.split(",")):
         setting, value = _parse_setting(part, kinds[named[name]], text)
@@ -138,7 +140,8 @@ def _parse_setting(part: str, kind: Any, text: str) -> tuple[str, Any]:  # noqa:
     found = [name] if name in known else [each for each in known if name and each.startswith(name)]
     if len(found) != 1 or not value:
         raise InvalidInput(
-            f"{part!r} of {text!r} is no setting of {', '.join(known)}; it is {_FORM}"
+            f"{part!r} of {text!r} is no setting of {', '.join(known)}; it is {_FORM}."
+            f"{suggest(name, known)}"
         )
     kinds = {each.name: str(each.type) for each in fields(kind)}
     many = kinds[found[0]].startswith(("Sequence", "collections.abc.Sequence", "tuple"))

@@ -1,13 +1,13 @@
 """Instance types of SageMaker and EC2, their vCPUs and memory, from data/instances.csv."""
 
 import csv
-import difflib
 import re
 from collections.abc import Mapping
 from functools import cache
 
 from workbench.errors import InvalidInput, NotFound
 from workbench.files import find_data
+from workbench.validation import suggest
 
 
 def instance_vcpus(instance_type: str) -> float:
@@ -36,10 +36,9 @@ def find_instance(name: str) -> Mapping[str, str]:
     table = _instances()
     if name not in table:
         alike = [each for each in table if each.startswith("ml.") == name.startswith("ml.")]
-        near = difflib.get_close_matches(name, alike, n=3) or sorted(alike)
         raise NotFound(
-            f"The vCPUs of {name!r} are not known: use one of {', '.join(near)}, "
-            "or measure a profile on it."
+            f"The vCPUs of {name!r} are not known.{suggest(name, alike)} Known: "
+            f"{', '.join(sorted(alike))}. Use one of them, or measure a profile on yours."
         )
     return table[name]
 

@@ -15,6 +15,7 @@ from workbench.lessons.answers import AnswerFile
 from workbench.lessons.exercise import Exercise, compare_guess
 from workbench.lessons.plan import LessonPlan
 from workbench.lessons.student import Student
+from workbench.validation import suggest
 
 if TYPE_CHECKING:
     from workbench.plots.figure import Figure
@@ -49,7 +50,8 @@ def lesson(
         InvalidInput: The name is none.
     """
     if topic not in TOPICS:
-        raise NotFound(f"No lesson {topic!r}: there are {', '.join(TOPICS)}.")
+        near = suggest(topic, TOPICS)
+        raise NotFound(f"No lesson {topic!r}: there are {', '.join(TOPICS)}.{near}")
     student = Student(name)
     return Lesson(topic, student, TOPICS[topic](student), folder, reveal=reveal)
 
@@ -116,7 +118,8 @@ class Lesson:
     def _find(self, exercise: str) -> Exercise:
         if exercise not in self.exercises:
             there = ", ".join(self.exercises)
-            raise NotFound(f"No exercise {exercise!r} in {self.topic}: there are {there}.")
+            near = suggest(exercise, self.exercises)
+            raise NotFound(f"No exercise {exercise!r} in {self.topic}: there are {there}.{near}")
         return self.exercises[exercise]
 
     @property

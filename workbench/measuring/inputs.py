@@ -25,7 +25,7 @@ from workbench.tables import (
     column_types,
     open_table,
 )
-from workbench.validation import as_tuple
+from workbench.validation import as_tuple, choose
 
 if TYPE_CHECKING:
     import polars as pl
@@ -168,8 +168,7 @@ def open_source(
         InvalidInput: They are of another kind, hold no rows, or the model does not take them.
         NotFound: There is no such file.
     """
-    if missing not in get_args(Missing):
-        raise InvalidInput(f"missing must be one of {get_args(Missing)}, got {missing!r}.")
+    choose("missing", missing, get_args(Missing))
     chosen = None if columns is None else as_tuple("columns", columns)
     spec = InputSpec(tensor, chosen, missing, schema=as_schema(schema))
     source = (

@@ -38,6 +38,7 @@ from workbench.traffic.patterns import constant
 from workbench.validation import (
     as_array,
     as_tuple,
+    choose,
     flag,
     inner_share,
     not_negative,
@@ -292,8 +293,7 @@ def fit_service_times(
     ('affine', 8.0, 0.0)
     """
     sizes, seconds = np.asarray(sizes, float), np.asarray(seconds, float)
-    if kind != "auto" and kind not in _CURVES:
-        raise InvalidInput(f"kind must be auto or one of {', '.join(_CURVES)}; got {kind!r}.")
+    choose("kind", kind, ("auto", *_CURVES))
     if len(sizes) < 4:
         raise InvalidInput(f"A fit needs at least 4 batch sizes, got {len(sizes)}.")
     kinds = list(_CURVES) if kind == "auto" else [kind]

@@ -19,6 +19,7 @@ from workbench.scaling.predictive import check_forecaster
 from workbench.service_times import ServiceTimes
 from workbench.validation import (
     as_tuple,
+    choose,
     generator_from,
     inner_share,
     not_negative,
@@ -200,8 +201,7 @@ class Options(PlanChoices):
                     f"A plan has no {kind} of its own to try: give yours as "
                     f"deployments=[{KINDS[kind].__name__}(...)]."
                 )
-            if kind not in known:
-                raise InvalidInput(f"kinds must be of {', '.join(known)}; got {kind!r}.")
+            choose("Each of kinds", kind, known)
         more = (SCALED, *SELF_SCALED) if self.scaled else ()
         more += (HYBRID,) if self.hybrid else ()
         object.__setattr__(self, "kinds", tuple(dict.fromkeys((*kinds, *given, *more))))

@@ -15,7 +15,7 @@ from workbench.plots.figure import Figure
 from workbench.plots.theme import INK
 from workbench.pricing.cost import MONTH
 from workbench.quantiles import SLO
-from workbench.validation import whole_number
+from workbench.validation import choose, whole_number
 
 if TYPE_CHECKING:
     import altair as alt
@@ -219,8 +219,7 @@ def plot_break_even(
     """
     import altair as alt
 
-    if per not in _TITLES:
-        raise InvalidInput(f"per must be one of {', '.join(_TITLES)}; got {per!r}.")
+    choose("per", per, _TITLES)
     data = costs.break_even() if isinstance(costs, Plan) else costs
     known = data.drop_nulls("cost_per_million").rename({"kind": "run"})
     if known.is_empty():

@@ -7,7 +7,6 @@ second-hand or others contradict it, "inferred" by the rule named, "recalled", o
 
 import csv
 import datetime as dt
-import difflib
 import io
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import InvalidInput, NotFound, StorageError
 from workbench.files import find_data, home, write_file
 from workbench.formatting import Table
-from workbench.validation import not_negative, of_kind
+from workbench.validation import choose, not_negative, of_kind, suggest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -53,8 +52,7 @@ class Price:
         of_kind("item", self.item, str)
         dollars = not_negative(f"The price of {self.item!r}", self.dollars, "US dollars")
         object.__setattr__(self, "dollars", dollars)
-        if self.mark not in MARKS:
-            raise InvalidInput(f"mark must be one of {', '.join(MARKS)}; got {self.mark!r}.")
+        choose("mark", self.mark, MARKS)
 
 
 @dataclass(frozen=True)
@@ -138,13 +136,13 @@ class PriceSheet:
         """Return the prices of an item in order of `start`; one, where it has no tiers.
 
         Raises:
-            NotFound: The sheet has no such item; the error lists those with near names.
+            NotFound: The sheet has no such item; the error asks for the nearest.
         """
         of_kind("item", item, str)
         if item not in self._by_item:
-            near = difflib.get_close_matches(item, self._by_item, n=4) or sorted(self._by_item)
+            near = suggest(item, self._by_item) or f" Known: {', '.join(sorted(self._by_item))}."
             raise NotFound(
-                f"No price of {item!r} in {self.region}. Near it: {', '.join(near)}. "
+                f"No price of {item!r} in {self.region}.{near} "
                 f"Give one with sheet.with_price({item!r}, dollars, unit=...)."
             )
         return self._by_item[item]
@@ -153,7 +151,7 @@ class PriceSheet:
         """Return the price of an item, of its first tier where it has several.
 
         Raises:
-            NotFound: The sheet has no such item; the error lists those with near names.
+            NotFound: The sheet has no such item; the error asks for the nearest.
         """
         return self.tiers(item)[0]
 

@@ -8,6 +8,7 @@ its history stays; its files go unless another version has them too.
 """
 
 import copy
+import errno
 import getpass
 import hashlib
 import json
@@ -43,7 +44,15 @@ from workbench.registry.model import (
 from workbench.registry.model_import import import_model
 from workbench.registry.onnx import Tensor, check_model
 from workbench.registry.user_traits import check_user_traits
-from workbench.validation import flag, not_negative, of_kind, unicode_text, whole_number
+from workbench.validation import (
+    choose,
+    flag,
+    not_negative,
+    of_kind,
+    suggest,
+    unicode_text,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -131,8 +140,9 @@ class Registry:
     One that this process may only read can be read; what would change it raises a `StorageError`.
 
     Args:
-        path: The directory, made where missing. Without one it is `registry` in $WORKBENCH_HOME
-            or in the user's data directory, and the ready-made models are trained on first use.
+        path: The directory, made by the first change; until then it reads as an empty registry.
+            Without one it is `registry` in $WORKBENCH_HOME or in the user's data directory, and
+            the ready-made models are trained on first use.
         progress: Called with a line of text before something slow, and where a model that is
             registered answers in another way in batches. By default that goes to stderr, and a bar
             tells how far the training of ready-made models is.
@@ -140,7 +150,7 @@ class Registry:
         timeout: Seconds to wait for another process that is writing.
 
     Raises:
-        StorageError: The directory cannot be made or read, or holds another program's database.
+        StorageError: The directory is none, cannot be read, or holds another program's database.
         Damaged: The database is corrupt.
     """
 
@@ -157,7 +167,7 @@ class Registry:
         self._clock = clock or _now
         self._progress = progress or _say_nothing  # of ready-made models their record tells it
         self._timeout = not_negative("timeout", timeout, "seconds")
-        self._prepare()
+        self._check_folder()
         if path is None and self.writable:
             from workbench.registry import zoo  # trains models, which few processes need
 
@@ -221,7 +231,10 @@ class Registry:
         versions = self._models("AND group_name = ?", unicode_text("group", group))
         if not versions:
             known = ", ".join(self.groups()) or "none yet"
-            raise NotFound(f"No group {group!r}. Known: {known}. The registry is {self.path}.")
+            raise NotFound(
+                f"No group {group!r}.{suggest(group, self)} Known: {known}. "
+                f"The registry is {self.path}."
+            )
         return versions
 
     def models(self) -> list[Model]:
@@ -508,7 +521,7 @@ class Registry:
     @contextmanager
     def alone(self, timeout: float = 600.0) -> Iterator[None]:
         """Hold off every other process that asks the same of this registry, for long work."""
-        self._check_writable()
+        self._prepare_to_write()
         # SQLite's lock on a file of its own: the system lets go of it when the process dies.
         with closing(_connect(self.path / "alone.lock", timeout)) as lock:
             with _translate_errors(self.path):
@@ -527,17 +540,27 @@ class Registry:
     def _database(self) -> Path:
         return self.path / "registry.db"
 
-    def _prepare(self) -> None:
+    def _check_folder(self) -> None:
+        """Refuse a folder that is none, and another program's; nothing is made for a reader."""
         with _translate_errors(self.path):
-            if not self.writable:
-                with closing(self._connect()) as database:
-                    _check_ours(database)
-                return
-            self.artifacts.mkdir(parents=True, exist_ok=True)
+            ground = next(each for each in (self.path, *self.path.parents) if each.exists())
+            if not ground.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             with closing(self._connect()) as database:
+                _check_ours(database)
+
+    def _make(self) -> None:
+        """Make folder and database where there are none yet."""
+        with _translate_errors(self.path):
+            self.artifacts.mkdir(parents=True, exist_ok=True)
+            with closing(_connect(self._database, self._timeout)) as database:
                 _create(database)
 
     def _connect(self) -> sqlite3.Connection:
+        if not (self._database.exists() and self._database.stat().st_size):
+            database = _connect(Path(":memory:"), self._timeout)
+            _create(database)
+            return database
         if not self.writable:
             return _connect_to_read(self._database, self._timeout)
         database = _connect(self._database, self._timeout)
@@ -553,7 +576,7 @@ class Registry:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
         return database
 
-    def _check_writable(self) -> None:
+    def _prepare_to_write(self) -> None:
         if not self.writable:
             raise StorageError(
                 f"The registry in {self.path} can only be read here: this process may not write "
@@ -561,6 +584,7 @@ class Registry:
             )
         if is_full(self.path):
             raise _no_room(self.path)
+        self._make()
 
     def _version(self, group: str, version: int | str) -> Model:
         versions = self.versions(group)
@@ -578,7 +602,7 @@ class Registry:
     @contextmanager
     def _write_transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the registry's only write lock for one transaction; an error rolls it back."""
-        self._check_writable()
+        self._prepare_to_write()
         with self._read_connection() as database:
             database.execute("PRAGMA foreign_keys = ON")
             database.execute("PRAGMA synchronous = FULL")
@@ -710,8 +734,7 @@ def _check_group(group: str) -> None:
 
 
 def _check_approval(approval: str) -> None:
-    if approval not in get_args(Approval):
-        raise InvalidInput(f"approval must be one of {get_args(Approval)}, got {approval!r}.")
+    choose("approval", approval, get_args(Approval))
 
 
 def _check_stage(stage: str) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.errors import InvalidInput, InvalidModel
+from workbench.errors import InvalidModel
+from workbench.validation import choose
 
 _CLASSES = "workbench.classes"  # key of a file's metadata: what maps had named, as JSON
 
@@ -31,8 +32,7 @@ def put_answer_first(proto: Any, output: str | None = None) -> tuple[Any, str]: 
     outputs = {each.name: each for each in proto.graph.output}
     if output is None:
         return _put_usable_first(proto, list(outputs.values()))
-    if output not in outputs:
-        raise InvalidInput(f"output must be one of {list(outputs)}, got {output!r}.")
+    choose("output", output, outputs)
     if not outputs[output].type.HasField("tensor_type"):
         raise InvalidModel(
             f"Output {output!r} is a {_name_type(outputs[output])}, and an answer is a tensor with "

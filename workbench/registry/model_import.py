@@ -34,7 +34,7 @@ from workbench.registry.onnx import (
     check_model,
 )
 from workbench.registry.rows import as_rows, find_missing
-from workbench.validation import finite, generator_from, of_kind
+from workbench.validation import choose, finite, generator_from, of_kind
 
 _METRICS = {"classification": "accuracy", "regression": "r2"}
 _POOL_BYTES = 2**24
@@ -134,8 +134,8 @@ def _check_arguments(
         raise InvalidInput(
             f"answer={answer!r} and output={output!r} both say what answers: give one of them."
         )
-    if kind not in (None, *get_args(Kind)):
-        raise InvalidInput(f"kind must be one of {get_args(Kind)}, got {kind!r}.")
+    if kind is not None:
+        choose("kind", kind, get_args(Kind))
     for name, text in texts.items():
         of_kind(name, text, str)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from workbench.errors import InvalidInput
 from workbench.modelserver.casts import CastError, cast
 from workbench.modelserver.inputs import as_texts, join_columns
-from workbench.validation import as_array
+from workbench.validation import as_array, choose
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,8 +52,7 @@ def as_rows(
     >>> as_rows(None, {"age": [31, None], "city": ["Rome", "Oslo"]}).tolist()
     [(31.0, 'Rome'), (nan, 'Oslo')]
     """
-    if missing not in get_args(Missing):
-        raise InvalidInput(f"missing must be one of {get_args(Missing)}, got {missing!r}.")
+    choose("missing", missing, get_args(Missing))
     convert = Conversion(missing, first, "" if tensor is None else f"; the model takes {tensor}")
     arrays = read_columns(data)
     if arrays is None:

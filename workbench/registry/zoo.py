@@ -23,6 +23,7 @@ from workbench.registry.answers import Answer
 from workbench.registry.model import Model, Samples
 from workbench.registry.quantisation import quantise
 from workbench.registry.rows import as_frame, as_rows
+from workbench.validation import suggest
 
 if TYPE_CHECKING:
     from workbench.registry.api import Registry
@@ -178,7 +179,8 @@ def build(
     wanted = _of_task(task) if task is not None else NAMES if names is None else tuple(names)
     if unknown := set(wanted) - set(_RECIPES):
         known = ", ".join(_RECIPES)
-        raise NotFound(f"No ready-made model {min(unknown)!r}. Known: {known}.")
+        near = suggest(min(unknown), _RECIPES)
+        raise NotFound(f"No ready-made model {min(unknown)!r}. Known: {known}.{near}")
 
     def list_missing() -> list[str]:
         # Whoever removed a ready-made model does not want it back unasked.
@@ -209,8 +211,11 @@ def _show_nothing(what: str) -> AbstractContextManager[Progress]:  # noqa: ARG00
 def _of_task(task: str) -> tuple[str, ...]:
     found = tuple(name for name, recipe in _RECIPES.items() if recipe.data == task)
     if not found:
-        tasks = ", ".join(dict.fromkeys(recipe.data for recipe in _RECIPES.values()))
-        raise NotFound(f"No ready-made models for the task {task!r}. Known: {tasks}.")
+        tasks = dict.fromkeys(recipe.data for recipe in _RECIPES.values())
+        raise NotFound(
+            f"No ready-made models for the task {task!r}. Known: {', '.join(tasks)}."
+            f"{suggest(task, tasks)}"
+        )
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from workbench.errors import InvalidInput, NotFound
 from workbench.extras import require_extra
 from workbench.files import as_path, find_notebooks
+from workbench.validation import suggest
 
 _PARAMETER_KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -107,6 +108,7 @@ class Template:
             there = ", ".join(known) or "none: a cell tagged 'parameters' gives it some"
             raise InvalidInput(
                 f"{self.path.name} has no parameter {', '.join(unknown)}: it has {there}."
+                f"{suggest(unknown[0], known)}"
             )
         return {name: known[name].check(value) for name, value in values.items()}
 
@@ -127,7 +129,10 @@ def find_template(name: str = "compare") -> Path:
     ours = {path.stem: path for path in our_templates()}
     path = ours.get(name, as_path(name))
     if path.suffix != ".ipynb":
-        raise NotFound(f"No template {name!r}: there are {', '.join(ours)}, or a file NAME.ipynb.")
+        raise NotFound(
+            f"No template {name!r}: there are {', '.join(ours)}, or a file NAME.ipynb."
+            f"{suggest(name, ours)}"
+        )
     return path
 
 

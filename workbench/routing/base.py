@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from workbench.errors import InvalidInput
 from workbench.settings import build_from_dict, check_settings, settings_to_dict
-from workbench.validation import of_kind, whole_number
+from workbench.validation import choose, of_kind, whole_number
 
 
 class RoutedRequest(NamedTuple):
@@ -329,6 +329,4 @@ def find_place(places: Sequence[Place], name: str) -> int:
         InvalidInput: There is none.
     """
     names = [place.name for place in places]
-    if name not in names:
-        raise InvalidInput(f"place must be one of {', '.join(names)}; got {name!r}.")
-    return names.index(name)
+    return names.index(choose("place", name, names))

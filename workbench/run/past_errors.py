@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from workbench.errors import InvalidInput
 from workbench.formatting import percent_with_sign
-from workbench.validation import finite, whole_number
+from workbench.validation import choose, finite, whole_number
 
 _PLURALS = {"predicted": "predictions", "simulated": "simulations"}
 
@@ -26,8 +25,7 @@ class PastErrors:
     high: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.way not in _PLURALS:
-            raise InvalidInput(f"way must be one of {list(_PLURALS)}, got {self.way!r}.")
+        choose("way", self.way, _PLURALS)
         object.__setattr__(self, "runs", whole_number("runs", self.runs, low=0))
         object.__setattr__(self, "low", finite("low", self.low))
         object.__setattr__(self, "high", finite("high", self.high))

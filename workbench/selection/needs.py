@@ -9,7 +9,7 @@ from workbench.errors import InvalidInput
 from workbench.formatting import format_cell
 from workbench.registry.model import Traits
 from workbench.registry.user_traits import FIGURES
-from workbench.validation import finite, of_kind
+from workbench.validation import finite, of_kind, suggest
 
 if TYPE_CHECKING:
     from workbench.registry.model import Model
@@ -106,7 +106,10 @@ def check_needs(
     names = sorted({name for each in traits for name in each} | set(FIGURES))
     for name, wanted in needs.items():
         if name not in names:
-            raise InvalidInput(f"No candidate has a trait {name!r}. Known: {', '.join(names)}.")
+            near = suggest(name, names)
+            raise InvalidInput(
+                f"No candidate has a trait {name!r}.{near} Known: {', '.join(names)}."
+            )
         if name in FIGURES:
             of_kind(f"The need of {name}", wanted, Bounds, "a minimum or a maximum")
             continue

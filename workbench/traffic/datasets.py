@@ -19,7 +19,7 @@ from workbench.traffic.instants import seconds_since
 from workbench.traffic.patterns import MAX_REQUESTS, streams
 from workbench.traffic.replay import from_counts, from_csv, from_jsonl, from_timestamps, read_counts
 from workbench.traffic.trace import Trace
-from workbench.validation import Seed, positive_share
+from workbench.validation import Seed, positive_share, suggest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -88,7 +88,8 @@ def open_trace(
 
 def _entry(name: str) -> PublicTrace:
     if not isinstance(name, str) or name not in CATALOGUE:
-        raise NotFound(f"There is no public trace {name!r}, only {', '.join(CATALOGUE)}.")
+        near = suggest(name, CATALOGUE)
+        raise NotFound(f"There is no public trace {name!r}, only {', '.join(CATALOGUE)}.{near}")
     return CATALOGUE[name]
 
 

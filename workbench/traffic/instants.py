@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
-from workbench.validation import as_array, finite
+from workbench.validation import as_array, choose, finite
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,8 +49,8 @@ def seconds_since(
     """
     import polars as pl
 
-    if unit not in (None, *get_args(Unit)):
-        raise InvalidInput(f"unit must be one of {', '.join(get_args(Unit))}, got {unit!r}.")
+    if unit is not None:
+        choose("unit", unit, get_args(Unit))
     given = _series(times)
     read = given
     if given.dtype == pl.String:

@@ -12,6 +12,7 @@ from workbench.scaling.base import ScalingPolicy
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.predictive import Predictive
 from workbench.traffic.trace import Trace
+from workbench.validation import suggest
 from workbench.widgets.traffic_picker import draw_traffic
 
 DEFAULT_GROUP = "digits-mlp-wide"
@@ -111,5 +112,6 @@ def preset_of(name: str) -> Preset:
     'serverless 2048 MB'
     """
     if name not in PRESETS:
-        raise NotFound(f"No preset {name!r}: take one of {', '.join(PRESETS)}.")
+        near = suggest(name, PRESETS)
+        raise NotFound(f"No preset {name!r}: take one of {', '.join(PRESETS)}.{near}")
     return PRESETS[name]
