@@ -98,3 +98,19 @@ def test_run_panel_chart_policy_and_cloudwatch_have_the_same_percentile():
     assert latency_over_time(run, bins=1)["upper"].to_list() == [wanted]
     assert summary.quantile(0.95) == pytest.approx(wanted, rel=1 / 512)  # as CloudWatch rounds
     assert Steered(latency=0.1, quantile=0.95).window >= samples_needed(0.95)
+
+
+@pytest.mark.parametrize("q", [0.01, 0.25, 0.5, 0.9, 0.98, 0.99])
+def test_no_percentile_lies_between_the_latencies_that_requests_had(q):
+    # two digests have a median of 70 ms: findings/tdigest-medians-between-two-latencies.sh
+    latencies = np.repeat([0.01, 3.0], [980, 20])
+    live, summary = LiveProgress(), Summary()
+    live.add(latencies)
+    for latency in latencies:
+        summary.add(latency)
+
+    wanted = 0.01 if q <= 0.98 else 3.0
+
+    assert Run.from_arrays(scheduled=np.zeros(1000), finished=latencies).quantile(q) == wanted
+    assert live.quantile(q) == wanted
+    assert summary.quantile(q) == pytest.approx(wanted, rel=1 / 512)  # as CloudWatch rounds
