@@ -106,6 +106,13 @@ def live(policy, arrivals, servers):
     return [(started / TICK, requests) for started, requests in workers.sent]
 
 
+def test_what_was_due_while_all_were_busy_leaves_as_one_is_free():
+    # another server has it wait once more: findings/litserve-timer-of-no-request.sh
+    sent = batches_of(wb.BatchPolicy(max_size=8, max_wait=2 * TICK), [0, 1, 5, 6])
+
+    assert sent == [(2, [0, 1]), (18, [2, 3])]
+
+
 # ------------------------------------------------------------------- work-conserving
 
 
