@@ -328,6 +328,8 @@ def _json_columns(path: Path) -> tuple[bool, tuple[str, ...], tuple[tuple[str, i
     if not isinstance(value, dict):
         raise InvalidInput(f"{path} must hold an object or a list in each line, got {value!r}.")
     schema = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
+    if not schema:
+        raise InvalidInput(f"{path} cannot be read as a table: there are no columns.")
     vectors = []
     for name, kind in schema.items():
         depth, inner = 0, pl.Series(dtype=kind)

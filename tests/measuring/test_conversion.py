@@ -173,6 +173,12 @@ def test_json_lines_hold_lists_or_named_values(mirror, tmp_path, text):
     assert seen(mirror("float32", 2), path) == [[1, 2.5], [3, 4]]
 
 
+def test_json_lines_without_values_are_no_table(mirror, tmp_path):
+    path = write(tmp_path, "{}\n{}\n", "rows.jsonl")
+    with pytest.raises(InvalidInput, match="there are no columns"):
+        seen(mirror("float32", 2), path)
+
+
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
 @pytest.mark.parametrize("row", [(4,), (2, 2), (1,), ()])
 def test_answers_of_one_model_are_rows_of_the_next(mirror, tmp_path, row, form):

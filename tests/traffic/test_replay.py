@@ -241,6 +241,15 @@ def test_the_only_column_is_the_one_of_the_times(tmp_path):
     assert from_parquet(tmp_path / "t.parquet").arrivals.tolist() == [1.0, 2.0]
 
 
+def test_a_file_without_columns_is_refused(tmp_path):
+    pl.DataFrame().write_parquet(tmp_path / "t.parquet")
+    lines = write(tmp_path, "{}\n{}\n", "t.jsonl")
+
+    for read, path in ((from_parquet, tmp_path / "t.parquet"), (from_jsonl, lines)):
+        with pytest.raises(InvalidInput, match="there are no columns"):
+            read(path)
+
+
 @pytest.mark.parametrize(
     ("text", "column", "message"),
     [

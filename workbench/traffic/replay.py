@@ -376,6 +376,8 @@ def _column(columns: list[str], wanted: str | None, *, ask: str = "column=") -> 
             f"there is no column {wanted!r}, only {', '.join(columns)}: name others with {ask}."
         )
     found = [c for c in columns if c.lower() in _TIME_COLUMNS] or columns
+    if not found:
+        raise InvalidInput("there are no columns: one of times is needed.")
     if len(found) > 1:
         raise InvalidInput(f"pass column= with the one of the times: {', '.join(columns)}.")
     return found[0]
