@@ -26,6 +26,7 @@ from workbench.localcloud.lambda_.code_packages import CodePackages
 from workbench.localcloud.lambda_.functions import Functions
 from workbench.localcloud.lambda_.versions import FunctionTable
 
+SIGNING = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0123456789abcdef0"
 ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 
 
@@ -147,6 +148,12 @@ def test_names_are_taken_once_and_found_as_arns_too(lambdas, function):
             "NotImplemented",
             "layer",
         ),
+        ({"VpcConfig": {"SubnetIds": ["subnet-1"]}}, "NotImplemented", "VpcConfig"),
+        ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, "NotImplemented", "SnapStart"),
+        ({"DeadLetterConfig": {"TargetArn": "arn:aws:sqs:x:1:q"}}, "NotImplemented", "failed"),
+        ({"LoggingConfig": {"LogFormat": "JSON"}}, "NotImplemented", "LoggingConfig"),
+        ({"LoggingConfig": {"LogGroup": "mine"}}, "NotImplemented", "LoggingConfig"),
+        ({"CodeSigningConfigArn": SIGNING}, "NotImplemented", "Signed"),
     ],
 )
 def test_a_function_that_cannot_be_is_refused(lambdas, wrong, code, said):
@@ -166,6 +173,36 @@ def test_a_function_that_cannot_be_is_refused(lambdas, wrong, code, said):
         "ResourceNotFoundException",
         404,
     )
+
+
+def test_settings_that_change_nothing_here_are_kept_and_described(lambdas):
+    plain = {
+        "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": []},
+        "SnapStart": {"ApplyOn": "None"},
+    }
+    kept = {"TracingConfig": {"Mode": "Active"}, "EphemeralStorage": {"Size": 1024}}
+    name = lambdas.make(**plain, **kept)
+    first = lambdas.client.get_function_configuration(FunctionName=name)
+    changed = {"TracingConfig": {"Mode": "PassThrough"}, "EphemeralStorage": {"Size": 2048}}
+    as_described = {"LoggingConfig": first["LoggingConfig"]}
+    lambdas.client.update_function_configuration(FunctionName=name, **changed, **as_described)
+    second = lambdas.client.get_function_configuration(FunctionName=name)
+
+    assert {each: first[each] for each in kept} == kept
+    assert {each: second[each] for each in changed} == changed
+
+
+def test_a_function_made_and_published_at_once_is_named_without_its_version(lambdas):
+    made = lambdas.client.create_function(
+        FunctionName="at-once",
+        Role=lambdas.cloud.role,
+        Runtime="python3.11",
+        Handler="app.handler",
+        Code={"ZipFile": zipped()},
+        Publish=True,
+    )
+
+    assert (made["Version"], made["FunctionArn"].rpartition(":")[2]) == ("1", "at-once")
 
 
 def test_an_update_of_code_or_settings_answers_from_then_on(lambdas):

@@ -19,6 +19,20 @@ _UNSUPPORTED_MEMBERS = {
     "DurableConfig": "A durable function (DurableConfig)",
     "TenancyConfig": "Tenant isolation (TenancyConfig)",
     "AcceleratorConfig": "An accelerator (AcceleratorConfig)",
+    "CodeSigningConfigArn": "Signed code (CodeSigningConfigArn)",
+    "PublishTo": "Another version than a numbered one (PublishTo)",
+    "VpcConfig": "A VPC (VpcConfig)",
+    "SnapStart": "A snapshot (SnapStart)",
+    "DeadLetterConfig": "A queue for failed events (DeadLetterConfig)",
+    "LoggingConfig": "Logs in JSON, of a level or in another group (LoggingConfig)",
+}
+_HARMLESS: dict[str, Any] = {  # what asks for nothing of the members above
+    "ApplyOn": "None",
+    "Ipv6AllowedForDualStack": False,
+    "LogFormat": "Text",
+    "SecurityGroupIds": [],
+    "SubnetIds": [],
+    "TargetArn": "",
 }
 _RESERVED_VARIABLES = frozenset(  # Lambda developer guide, "Defined runtime environment variables"
     f"AWS_{name}"
@@ -40,7 +54,10 @@ _RESERVED_VARIABLES = frozenset(  # Lambda developer guide, "Defined runtime env
     )
 ) | {"LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "_HANDLER", "_X_AMZN_TRACE_ID"}
 _MAX_VARIABLES_BYTES = 4096  # bytes (the guide, "Lambda quotas")
-_COPIED_MEMBERS = ("Description", "Timeout", "MemorySize", "Role")
+_COPIED_MEMBERS = (
+    *("Description", "Handler", "MemorySize", "Role", "Runtime", "Timeout"),
+    *("EphemeralStorage", "KMSKeyArn", "TracingConfig"),  # which change nothing here
+)
 
 
 def create_facts(arn: str, params: Mapping[str, Any], package: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,13 +70,12 @@ def create_facts(arn: str, params: Mapping[str, Any], package: Mapping[str, Any]
     facts = {
         "FunctionName": name,
         "FunctionArn": arn,
-        "Role": params["Role"],
-        "Description": params.get("Description", ""),
-        "Timeout": params.get("Timeout", 3),
-        "MemorySize": params.get("MemorySize", 128),
+        "Description": "",
+        "Timeout": 3,
+        "MemorySize": 128,
         "Version": LATEST,
         "Architectures": params.get("Architectures", ["x86_64"]),
-        "EphemeralStorage": params.get("EphemeralStorage", {"Size": 512}),
+        "EphemeralStorage": {"Size": 512},
         "TracingConfig": {"Mode": "PassThrough"},
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
         "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"},
@@ -67,7 +83,7 @@ def create_facts(arn: str, params: Mapping[str, Any], package: Mapping[str, Any]
         "StateReason": "The function is being created.",
         "StateReasonCode": "Creating",
         **package,
-        **_collect_optional_facts(params),
+        **_collect_facts(params),
         **create_revision(),
     }
     _check_program(facts)
@@ -80,8 +96,7 @@ def update_facts(facts: Mapping[str, Any], params: Mapping[str, Any]) -> dict[st
     Raises:
         AwsError: Package and program do not go together.
     """
-    plain = {name: params[name] for name in _COPIED_MEMBERS if name in params}
-    made = {**facts, **plain, **_collect_optional_facts(params), **create_revision()}
+    made = {**facts, **_collect_facts(params), **create_revision()}
     _check_program(made)
     return made
 
@@ -116,13 +131,13 @@ def check(params: Mapping[str, Any]) -> None:
                 f"value less than or equal to {most}",
             )
     _check_variables(params.get("Environment", {}).get("Variables", {}))
+    harmless = _HARMLESS | {"LogGroup": f"/aws/lambda/{params['FunctionName'].rpartition(':')[2]}"}
     for name, words in _UNSUPPORTED_MEMBERS.items():
-        if params.get(name):
+        asked = params.get(name)
+        if isinstance(asked, dict):
+            asked = any(value != harmless.get(member) for member, value in asked.items())
+        if asked:
             raise not_implemented_error(words)
-    if params.get("VpcConfig", {}).get("SubnetIds"):
-        raise not_implemented_error("A VPC (VpcConfig)")
-    if params.get("SnapStart", {}).get("ApplyOn", "None") != "None":
-        raise not_implemented_error("A snapshot (SnapStart)")
 
 
 def _check_variables(variables: Mapping[str, str]) -> None:
@@ -140,9 +155,9 @@ def _check_variables(variables: Mapping[str, str]) -> None:
         raise invalid_parameter_error(f"{said} exceeded the 4KB limit: they take {size} bytes.")
 
 
-def _collect_optional_facts(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts that only some functions have."""
-    facts = {name: params[name] for name in ("Runtime", "Handler") if name in params}
+def _collect_facts(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that a request says."""
+    facts = {name: params[name] for name in _COPIED_MEMBERS if name in params}
     if "Environment" in params:
         facts["Environment"] = {"Variables": params["Environment"].get("Variables", {})}
     if "ImageConfig" in params:

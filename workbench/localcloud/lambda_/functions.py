@@ -151,7 +151,7 @@ class Functions:
         answer = filter_public(facts)
         self._tasks.start(self._activate(function, version))
         if params.get("Publish"):
-            answer = self._publish_version(function, params)
+            answer = self._publish_version(function, params) | {"FunctionArn": function.arn}
         return answer
 
     async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
