@@ -18,10 +18,12 @@ from hypothesis import settings
 # Two cores are for two tests, not for the threads of one matrix product; read when NumPy loads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from workbench.plots.grammar import defer_grammar
 from workbench.registry import zoo
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
 
+defer_grammar()  # which nbformat would take along
 pytest_plugins = ["tests.browser"]
 
 # A shell ignores Ctrl-C in what it starts in the background, and that is inherited.

@@ -1,4 +1,4 @@
-"""A grammar that importing Altair would compile for seconds, put off until somebody needs it."""
+"""A grammar that importing Altair or Voila would compile, put off until somebody needs it."""
 
 import sys
 from importlib.util import find_spec, module_from_spec
@@ -7,9 +7,9 @@ _GRAMMAR = "rfc3987_syntax"
 
 
 def defer_grammar() -> None:
-    """Have `import altair` take no grammar of IRIs along, where JupyterLab has brought one.
+    """Have imports of Altair, nbformat or Voila take no grammar of IRIs along, if there is one.
 
-    Altair imports jsonschema, which imports rfc3987-syntax for the format "iri", and that compiles
+    They import jsonschema, which imports rfc3987-syntax for the format "iri", and that compiles
     its grammar with lark as it is imported: 2.5 s and 20 MB (jsonschema 4.26, rfc3987-syntax 1.1).
     A module stands in for it that does so at the first question.
     """

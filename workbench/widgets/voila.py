@@ -18,6 +18,7 @@ from typing import Any
 
 from workbench.errors import InvalidInput, NotAvailable
 from workbench.extras import require_extra
+from workbench.plots.grammar import defer_grammar
 from workbench.registry.api import Registry
 from workbench.validation import of_kind
 from workbench.widgets.notebook import kernel_options
@@ -57,6 +58,7 @@ def serve(
         preset_of(preset)
     port = _find_port(ip, port)
     require_extra("voila", "The app in a browser")
+    defer_grammar()
     from tornado.ioloop import IOLoop
     from voila.app import Voila
 
