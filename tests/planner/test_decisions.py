@@ -94,6 +94,16 @@ def test_what_cannot_be_simulated_today_is_a_note_and_the_decision_stands(made):
     assert decision.today is not None or "today's choice" in decision.notes[-1].lower()
 
 
+def test_what_is_free_today_and_holds_on_other_days_is_said_to_do_so():
+    options = replace(OPTIONS, unseen_draws=4)
+    decision = decide(TIMES, TRACE, TARGET, options, today=wb.Local(workers=4))
+    row = decision.table().rows[-1]
+
+    assert decision.today.unseen.label == "4 of 4"
+    assert row[-1] == "meets the target for less, also on 4 of 4 other days"
+    assert "free" in row
+
+
 @pytest.mark.parametrize("today", ["lambda", (wb.BatchPolicy(),), 3, (wb.Local(), None)])
 def test_what_is_no_deployment_is_refused(today):
     with pytest.raises(InvalidInput, match="today must be"):

@@ -222,6 +222,12 @@ def test_cost_by_item_ends_with_the_total_of_each_run():
     ]
 
 
+def test_an_item_that_costs_nothing_is_called_free():
+    cost = Cost(items=Local().bill(Usage(seconds=3600)), answered=1000)
+
+    assert "free" in plots.plot_cost_by_item({"a": cost}).svg()
+
+
 def test_without_costs_there_is_nothing_to_show():
     with pytest.raises(InvalidInput, match="no cost to show"):
         plots.cost_by_item({})

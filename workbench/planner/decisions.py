@@ -272,7 +272,9 @@ class Decision:
             [
                 f"{row.configuration.place}{' (today)' if row.today else ''}",
                 row.configuration.batching_label,
-                dollars(row.cost_per_month) if row.possible else None,
+                (dollars(row.cost_per_month) if row.cost_per_month else "free")
+                if row.possible
+                else None,
                 duration(row.latency) if row.possible else None,
                 percent(row.attainment),
                 row.verdict.word,

@@ -52,7 +52,11 @@ class Reasons:
         if judged is not None and not judged.holds(self.problem.options.unseen_share):
             return f"{self._keeps} on {judged.label} other days only"
         if against < aim:
-            return f"{self._keeps} on this trace for less; not tried on other days"
+            if judged is None:
+                known = "on this trace for less; not tried on other days"
+            else:  # today's choice, which is tried wherever it is
+                known = f"for less, also on {judged.label} other days"
+            return f"{self._keeps} {known}"
         return format_ratio(against, aim, what)
 
     @property

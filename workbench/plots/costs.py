@@ -73,7 +73,9 @@ def plot_cost_by_item(costs: Mapping[str, Cost]) -> Figure:
     if any(len(cost.items) != 1 for cost in costs.values()):
         items.append(TOTAL)
     shown = data.filter(pl.col("item").is_in(items)).with_columns(
-        pl.col("per_million").map_elements(dollars, return_dtype=pl.String).alias("label")
+        pl.col("per_million")
+        .map_elements(lambda each: dollars(each) if each else "free", return_dtype=pl.String)
+        .alias("label")
     )
     longest = max(len(name) for name in names)
     width = WIDTH - 140 - 7 * longest  # what names and figures leave
