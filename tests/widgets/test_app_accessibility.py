@@ -21,6 +21,12 @@ WIDER = """() => [...document.querySelectorAll('.wb button, .wb input, .wb selec
     .filter(each => !each.closest('[role=region]'))  // a table scrolls in a frame of its own
     .filter(each => each.offsetParent && each.getBoundingClientRect().right > innerWidth)
     .map(each => each.outerHTML)"""
+GROUND = """cell => {
+    const paint = each => getComputedStyle(each).backgroundColor;
+    let behind = cell.parentElement;
+    while (paint(behind) === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
+    return paint(cell) === paint(behind);
+}"""  # whether a cell that others scroll under is painted as what is behind it
 PICTURES = Path(__file__).parents[2] / ".screenshots"
 
 
@@ -90,6 +96,7 @@ def test_axe_finds_nothing_serious_in_either_theme_and_a_narrow_window_cuts_noth
         command(shown, "apputils:change-theme", theme=theme)
         expect(shown.locator("#jupyterlab-splash")).to_have_count(0)
         assert serious(shown) == "[]"
+        assert shown.locator(".wb-table thead th").first.evaluate(GROUND)
 
     shown.set_viewport_size({"width": 700, "height": 2600})
 

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from tests.browser import PATIENCE
 from tests.children import start_python
-from tests.widgets.test_app_accessibility import PICTURES, WIDER, press_tab, serious
+from tests.widgets.test_app_accessibility import GROUND, PICTURES, WIDER, press_tab, serious
 from tests.widgets.test_app_browser import Seen
 from tests.widgets.test_live_browser import KEPT
 from workbench.run import Run, load_run
@@ -110,6 +110,7 @@ def test_the_page_can_be_read_by_everybody_in_either_theme_and_a_narrow_window(
     expect(app.charts).to_have_count(4)
 
     assert serious(page) == "[]"
+    assert page.locator(".wb-table thead th").first.evaluate(GROUND)
     page.set_viewport_size({"width": 500, "height": 2600})
     page.wait_for_function(f"({WIDER})().length === 0")  # once it is laid out again
     page.screenshot(path=PICTURES / f"classroom-{theme}.png")
