@@ -26,7 +26,20 @@ views.append(ChartView())
 box = chart_grid(views)
 box"""
 
-
+LONG_NAMES = """
+import numpy as np
+import workbench as wb
+from workbench import plots
+from workbench.widgets.chart_view import ChartView, chart_grid
+at = np.arange(400) / 100
+run = wb.Run.from_arrays(scheduled=at, finished=at + 0.004)
+run = run.amend(deployment=wb.Local(hourly_price=1))
+words = "today's choice of our team for the shop, after the second review of October, real-time"
+figures = [plots.plot_batch_sizes({words: run}), plots.plot_cost_by_item({words: wb.cost(run)})]
+chart_grid([ChartView(each) for each in figures])"""
+FIT = """() => [...document.querySelectorAll(".wb-chart-view")].every(
+  each => each.querySelector("svg.marks") && each.scrollWidth <= each.clientWidth)"""
+PANEL = "svg => svg.querySelector('.mark-group.role-scope .background').getBBox().width"
 LABEL = "document.querySelector('.wb-chart-view svg.marks .mark-text text')"
 FILL = "label => getComputedStyle(label).fill"
 COLOURS = """svg => [...new Set([...svg.querySelectorAll("[stroke], [fill]")].flatMap(
@@ -95,3 +108,13 @@ def test_the_theme_of_the_page_is_followed(page):
     command(page, "apputils:change-theme", theme="JupyterLab Dark")
 
     page.wait_for_function(f"before => ({FILL})({LABEL}) !== before", arg=before)
+
+
+def test_charts_of_long_names_are_no_wider_than_their_place(share_notebook):
+    page = share_notebook(LONG_NAMES)
+    charts = page.locator(".wb-chart-view svg.marks")
+    expect(charts).to_have_count(2)
+    for width in (1440, 900):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(FIT)
+    assert charts.last.evaluate(PANEL) >= 60

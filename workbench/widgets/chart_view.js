@@ -6,7 +6,10 @@ const OPTIONS = { metadata: { [MIMETYPE]: { embed_options: { renderer: "svg" } }
 const USUAL = 720; // the width that legends and line breaks of a specification are made for
 const WIDEST = 960;
 const AXIS = 70; // beside a panel, which does not shrink with it
+const NARROWEST = 60; // of a panel
 const MENU = 50; // and Vega's padding, to the right of the chart
+const OVERHANG = 4; // of what is drawn, into that padding
+const PASSES = 3; // until a chart is no wider than its place: what stands beside panels is not known before
 const INK = "#797979"; // plots.theme: readable on any ground
 const MOST_KEPT = 400_000; // characters of a drawing that is kept
 
@@ -28,10 +31,13 @@ function eachPart(part, visit) {
   for (const [name, inner] of Object.entries(part)) if (name !== "values") eachPart(inner, visit);
 }
 
-function fit(spec, width) {
+// `less` is what panels with long names beside them have to be narrower.
+function fit(spec, width, less) {
   const made = structuredClone(spec), share = width / USUAL;
   eachPart(made, (part) => {
     if (part.legend?.columns) part.legend.columns = narrow(part.legend.columns, Math.min(1, share));
+    if (part.labelLimit === 0) part.labelLimit = 0.4 * width; // a longer name ends in dots
+    if (part.header) part.header.labelLimit = width - AXIS - 10;
   });
   if (made.title?.text) {
     made.title.text = wrap(made.title.text, narrow(62, share));
@@ -40,7 +46,9 @@ function fit(spec, width) {
   if (made.autosize) made.autosize.type = "fit-x"; // many results make a long legend, not a flat plot
   if ("layer" in made || "mark" in made) made.width = width;
   else eachPart(made, (part) => {
-    if (typeof part.width === "number") part.width = Math.round(part.width * share - AXIS * Math.max(0, 1 - share));
+    if (typeof part.width !== "number") return;
+    const left = part.width * share - AXIS * Math.max(0, 1 - share) - less;
+    part.width = Math.max(NARROWEST, Math.round(left));
   });
   return made;
 }
@@ -80,6 +88,16 @@ function render({ model, el }) {
     model.set("picture", drawing.length > MOST_KEPT ? "" : drawing);
     model.save_changes();
   };
+  const make = async (spec, width, less = 0, passes = PASSES) => {
+    const renderer = model.widget_manager.rendermime.createRenderer(MIMETYPE);
+    const data = { [MIMETYPE]: fit(spec, width, less), "image/png": "none" }; // none is made then
+    await renderer.renderModel({ data, setData() {}, ...OPTIONS });
+    const drawn = renderer.node.querySelector("svg.marks")?.getAttribute("width") ?? 0;
+    const over = drawn - width - OVERHANG;
+    if (over <= 0 || passes === 1) return renderer;
+    renderer.dispose();
+    return make(spec, width, less + over, passes - 1);
+  };
   const redraw = async () => {
     const spec = model.get("spec"), width = Math.min(frame.clientWidth, WIDEST) - MENU;
     const wanted = JSON.stringify([width, document.body.dataset.jpThemeLight, spec]);
@@ -88,9 +106,7 @@ function render({ model, el }) {
     drawn = wanted;
     if (!spec.config) return put(null, null);
     try {
-      const renderer = model.widget_manager.rendermime.createRenderer(MIMETYPE);
-      const data = { [MIMETYPE]: fit(spec, width), "image/png": "none" }; // none is made then
-      await renderer.renderModel({ data, setData() {}, ...OPTIONS });
+      const renderer = await make(spec, width);
       if (mine !== turn) return renderer.dispose();
       name(renderer.node, spec.description);
       put(renderer.node, renderer); // the one before stays until now
