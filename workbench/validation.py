@@ -4,6 +4,7 @@ NumPy is imported where it is needed: values without arrays are made without it.
 """
 
 import math
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from numbers import Integral, Real
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Seed: TypeAlias = "int | np.random.Generator"
 T = TypeVar("T")
 
+_UNITS = {"us": 1e6, "ms": 1e3, "s": 1.0, "min": 1 / 60, "h": 1 / 3600, "d": 1 / 86_400}
 _MAX_EXACT_INTEGER = 2**53  # up to here floats tell whole numbers apart
 
 
@@ -208,6 +210,28 @@ def unicode_text(name: str, value: str) -> str:
     except UnicodeEncodeError as error:
         raise InvalidInput(f"{name} holds half of a character, got {value!a}.") from error
     return value
+
+
+def parse_seconds(text: str) -> float:
+    """Return a time in seconds, which is written with its unit: us, ms, s, min, h or d.
+
+    Nothing and forever need none.
+
+    Raises:
+        InvalidInput: It has no unit, or is no time.
+
+    >>> parse_seconds("25ms"), parse_seconds("2 min"), parse_seconds("0")
+    (0.025, 120.0, 0.0)
+    """
+    match = re.fullmatch(rf"(\S*?[\d.]|[+-]?(?:nan|inf))\s*({'|'.join(_UNITS)}|)", text.strip())
+    try:
+        number, unit = float(match[1]), match[2]  # type: ignore[index]
+    except (TypeError, ValueError):
+        raise InvalidInput(f"{text!r} is not a valid time; examples: 25ms, 0.1s, 2min") from None
+    if not unit and number and math.isfinite(number):
+        bare = match[1]  # type: ignore[index]
+        raise InvalidInput(f"{text!r} is a time without a unit: write {bare}ms or {bare}s")
+    return number / _UNITS[unit or "s"]
 
 
 def keep(value: object, **checked: object) -> None:

@@ -20,7 +20,7 @@ from tests.cli.answers import as_json
 from workbench import cli
 from workbench.cli import demo, main, options
 from workbench.cli import run as run_command
-from workbench.cli.arguments import parse_policy, parse_seconds
+from workbench.cli.arguments import parse_policy
 from workbench.cli.commands import COMMANDS
 from workbench.cli.deployments import deployment_of
 from workbench.cli.traffic import read_traffic
@@ -33,6 +33,7 @@ from workbench.registry.api import Registry
 from workbench.registry.rows import as_frame
 from workbench.run import load_run
 from workbench.traffic.patterns import poisson
+from workbench.validation import parse_seconds
 from workbench.widgets.presets import DEFAULT_GROUP, Preset
 
 FAST = "digits-mlp-small"

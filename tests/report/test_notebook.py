@@ -294,6 +294,7 @@ def test_our_templates_are_listed_with_what_they_take(capsys):
         assert [each["name"] for each in told["parameters"]] == [*template.parameters]
         assert "workbench" not in template.about  # what it is for, not how it is called
     assert "whose prices hold" in shown
+    assert re.search(r"latency +time +100ms +the target", shown)
 
 
 @pytest.mark.parametrize(
@@ -319,6 +320,17 @@ def test_parameters_are_of_their_kind(source, values, message):
 )
 def test_a_value_is_read_by_its_kind(kind, text, value):
     assert Parameter("each", kind, None).read(text) == value
+
+
+def test_a_time_has_its_unit_in_a_text_and_is_seconds_in_python():
+    target = Parameter("latency", "float", 0.1, "seconds, the target")
+
+    assert target.read("100ms") == target.check("100ms") == target.check(0.1) == 0.1
+    assert Parameter("period", "int", 60, "seconds of a point").read("1h") == 3600
+    with pytest.raises(InvalidInput, match="Parameter latency: '100' is .*: write 100ms or 100s"):
+        target.read("100")
+    with pytest.raises(InvalidInput, match=r"period must be whole seconds, got '1\.5s'"):
+        Parameter("period", "int", 60, "seconds of a point").read("1.5s")
 
 
 @pytest.mark.parametrize("kind", ["int", "float", "bool"])

@@ -1,7 +1,6 @@
 """How arguments are written, and how commands are made of them."""
 
 import argparse
-import math
 import re
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -10,7 +9,7 @@ from workbench.batching.timer import BatchPolicy
 from workbench.cli.output import Arguments
 from workbench.errors import InvalidInput, NotFound
 from workbench.files import home
-from workbench.validation import suggest
+from workbench.validation import parse_seconds, suggest
 
 if TYPE_CHECKING:
     from workbench.registry.api import Registry
@@ -26,8 +25,6 @@ _PLAIN = {
     "ignored explicit argument (.*)": r"it takes no value; got \1",
 }
 """What argparse says, and how it is said here."""
-
-_UNITS = {"us": 1e6, "ms": 1e3, "s": 1.0, "min": 1 / 60, "h": 1 / 3600, "d": 1 / 86_400}
 
 
 class Parser(argparse.ArgumentParser):
@@ -76,28 +73,6 @@ def argument_type(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
 
     return parse_or_refuse
-
-
-def parse_seconds(text: str) -> float:
-    """Return a time in seconds, which is written with its unit: us, ms, s, min, h or d.
-
-    Nothing and forever need none.
-
-    Raises:
-        InvalidInput: It has no unit, or is no time.
-
-    >>> parse_seconds("25ms"), parse_seconds("2 min"), parse_seconds("0")
-    (0.025, 120.0, 0.0)
-    """
-    match = re.fullmatch(rf"(\S*?[\d.]|[+-]?(?:nan|inf))\s*({'|'.join(_UNITS)}|)", text.strip())
-    try:
-        number, unit = float(match[1]), match[2]  # type: ignore[index]
-    except (TypeError, ValueError):
-        raise InvalidInput(f"{text!r} is not a valid time; examples: 25ms, 0.1s, 2min") from None
-    if not unit and number and math.isfinite(number):
-        bare = match[1]  # type: ignore[index]
-        raise InvalidInput(f"{text!r} is a time without a unit: write {bare}ms or {bare}s")
-    return number / _UNITS[unit or "s"]
 
 
 def parse_whole_seconds(text: str) -> int:

@@ -15,7 +15,6 @@ from workbench.cli.arguments import (
     argument_type,
     model_of,
     parse_integer,
-    parse_seconds,
 )
 from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cloud.deploy import teardown
@@ -25,6 +24,7 @@ from workbench.deployment import KEEP_ALIVE
 from workbench.formatting import Table, dollars
 from workbench.localcloud import LocalCloud
 from workbench.localcloud.core.settings import ColdStart
+from workbench.validation import parse_seconds
 
 _EXIT_UNFIT = 1
 

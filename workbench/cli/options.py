@@ -13,11 +13,11 @@ from workbench.cli.arguments import (
     argument_type,
     parse_dwell_times,
     parse_policy,
-    parse_seconds,
 )
 from workbench.cli.option_names import option_of
 from workbench.cli.output import Arguments
 from workbench.traffic.instants import Unit
+from workbench.validation import parse_seconds
 
 if TYPE_CHECKING:
     from workbench.cloud.aws import Cloud

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from workbench.cli.results import check_comparison, costs_of, facts_of, format_c
 from workbench.comparison import Comparison, compare
 from workbench.errors import InvalidInput, NotFound, WorkbenchError
 from workbench.files import make_folder, write_file
-from workbench.formatting import Table
+from workbench.formatting import Table, duration
 from workbench.measuring.profile import Profile, load_profile
 from workbench.pricing.sheet import PriceSheet
 from workbench.progress import show_progress
@@ -126,11 +127,16 @@ def describe_template(template: Template) -> dict[str, Any]:
 
 
 def _format_template(name: str, template: Template) -> str:
-    rows = [
-        (f"  {each.name}", each.kind, repr(each.default), each.help)
-        for each in template.parameters.values()
-    ]
+    rows = [(f"  {each.name}", *_describe(each)) for each in template.parameters.values()]
     return f"{name}: {template.about or template.title}\n{Table([], rows).text()}"
+
+
+def _describe(parameter: Parameter) -> tuple[str, str, str]:
+    """Return kind, default and help of a parameter; of a time, as it is written here."""
+    if not parameter.is_time:
+        return parameter.kind, repr(parameter.default), parameter.help
+    default = duration(float(str(parameter.default))).replace(" ", "")
+    return "time", default, re.sub("^seconds(, |; | |$)", "", parameter.help)
 
 
 def _execute_template(arguments: Arguments, template: Template, runs: list[str]) -> dict[str, str]:
@@ -243,7 +249,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="of the template, as region=eu-central-1",
+        help="of the template, as region=eu-central-1 or latency=100ms",
     )
     notebook.add_argument(
         "--timeout",

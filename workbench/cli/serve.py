@@ -7,7 +7,6 @@ from dataclasses import MISSING, fields
 from workbench.cli.arguments import (
     add_registry_path,
     argument_type,
-    parse_seconds,
     registry_of,
 )
 from workbench.cli.cloud import set_on_signal
@@ -16,6 +15,7 @@ from workbench.deployment.local import Local
 from workbench.errors import InvalidInput
 from workbench.routing import ROUTING_POLICIES, Cascade, Vote, policy_from_dict
 from workbench.routing.base import RoutingRule
+from workbench.validation import parse_seconds
 
 
 def _list_kinds() -> list[str]:

@@ -7,7 +7,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.arguments import parse_seconds
 from workbench.cli.option_names import word_of
 from workbench.cli.planned_scaling import PlannedScaling, policies_ahead
 from workbench.deployment.base import KINDS, Deployment
@@ -16,7 +15,7 @@ from workbench.errors import InvalidInput, NotFound
 from workbench.forecasts.base import Forecaster
 from workbench.scaling.base import SCALING_POLICIES, ScalingPolicy, policy_from_dict
 from workbench.settings import settings_of
-from workbench.validation import suggest
+from workbench.validation import parse_seconds, suggest
 
 _FORM = "KIND:SETTING=VALUE,SETTING=VALUE"
 _TIMES = {"boot", "interval", "launch_overhead", "window", "season"}

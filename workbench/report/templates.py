@@ -14,7 +14,7 @@ from typing import Any
 from workbench.errors import InvalidInput, NotFound
 from workbench.extras import require_extra
 from workbench.files import as_path, find_notebooks
-from workbench.validation import suggest
+from workbench.validation import parse_seconds, suggest
 
 _PARAMETER_KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -36,8 +36,17 @@ class Parameter:
     default: object
     help: str = ""
 
+    @property
+    def is_time(self) -> bool:
+        """Whether it is a time, which a text gives with its unit: its help begins with "seconds".
+
+        >>> Parameter("latency", "float", 0.1, "seconds, the target").is_time
+        True
+        """
+        return self.kind in ("float", "int") and self.help.startswith("seconds")
+
     def check(self, value: object) -> object:
-        """Return the value, which is of the parameter's kind.
+        """Return the value, which is of the parameter's kind; of a time, also of a text as 100ms.
 
         Raises:
             InvalidInput: It is not.
@@ -45,6 +54,8 @@ class Parameter:
         >>> Parameter("size", "int", 8).check(16)
         16
         """
+        if self.is_time and isinstance(value, str):
+            return self.read(value)
         kinds = _PARAMETER_KINDS[self.kind]
         fits = isinstance(value, kinds) and isinstance(value, bool) == (self.kind == "bool")
         if self.kind == "list[str]" and isinstance(value, list | tuple):
@@ -56,12 +67,16 @@ class Parameter:
     def read(self, text: str) -> object:
         """Return the value that a text writes; a list's members stand between commas.
 
+        A time has its unit, as 100ms.
+
         Raises:
             InvalidInput: The text writes none of the parameter's kind.
 
         >>> Parameter("runs", "list[str]", []).read("a,b"), Parameter("rate", "float", 1).read("2")
         (['a', 'b'], 2.0)
         """
+        if self.is_time:
+            return self._read_time(text)
         try:
             match self.kind:
                 case "int":
@@ -77,6 +92,15 @@ class Parameter:
                 f"Parameter {self.name} must be {self.kind}, got {text!r}."
             ) from None
         return text
+
+    def _read_time(self, text: str) -> object:
+        try:
+            seconds = parse_seconds(text)
+        except InvalidInput as error:
+            raise InvalidInput(f"Parameter {self.name}: {error}.") from None
+        if self.kind == "int" and not seconds.is_integer():
+            raise InvalidInput(f"Parameter {self.name} must be whole seconds, got {text!r}.")
+        return int(seconds) if self.kind == "int" else seconds
 
 
 @dataclass(frozen=True, eq=False)
