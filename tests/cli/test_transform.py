@@ -31,6 +31,19 @@ def test_the_rows_of_a_file_are_answered_from_the_shell(model, capsys):
     assert kept["id"].to_list() == ["01"] * 5
 
 
+def test_rows_and_answers_are_written_as_csv_too(registry, model, capsys):
+    rows = model.samples().inputs[:5]
+    pl.DataFrame(rows, schema=[f"pixel{at}" for at in range(64)]).write_csv("rows.csv")
+
+    assert main(["transform", FAST, "rows.csv", "--out", "out.csv"]) == 0
+    kept = pl.read_csv("out.csv")
+    answers = kept.select(f"prediction_{at}" for at in range(10)).to_numpy()
+    np.testing.assert_allclose(answers, model.session().run(rows), rtol=1e-6)
+    np.testing.assert_array_equal(kept[:, :64].to_numpy(), rows)
+    assert main(["transform", FAST, "rows.csv", "--out", "out.txt"]) == 2
+    assert "workbench: --out must be a .parquet, .csv or .npy file, got" in capsys.readouterr().err
+
+
 def test_a_file_without_a_header_says_so_in_one_line(model, capsys, recwarn):
     np.savetxt("rows.csv", model.samples().inputs[:3], delimiter=",")
     with pytest.MonkeyPatch.context() as patch:

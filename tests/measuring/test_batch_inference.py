@@ -215,7 +215,7 @@ def test_a_file_that_is_not_what_it_is_called_is_refused(model, name, tmp_path):
 def test_outputs_are_new_files_of_a_known_kind(model, data, tmp_path):
     there = tmp_path / "there.npy"
     there.touch()
-    for output, said in ((there, "there already"), (tmp_path / "x.csv", "must be a .parquet")):
+    for output, said in ((there, "there already"), (tmp_path / "x.txt", "must be a .parquet")):
         with pytest.raises(InvalidInput, match=said):
             wb.transform(model, data, HERE, output=output)
     named = frame_of(data).with_columns(prediction=1)

@@ -327,7 +327,7 @@ def test_a_time_has_its_unit_in_a_text_and_is_seconds_in_python():
 
     assert target.read("100ms") == target.check("100ms") == target.check(0.1) == 0.1
     assert Parameter("period", "int", 60, "seconds of a point").read("1h") == 3600
-    with pytest.raises(InvalidInput, match="Parameter latency: '100' is .*: write 100ms or 100s"):
+    with pytest.raises(InvalidInput, match=r"Parameter latency: '100' is .*: write 100ms or 100s"):
         target.read("100")
     with pytest.raises(InvalidInput, match=r"period must be whole seconds, got '1\.5s'"):
         Parameter("period", "int", 60, "seconds of a point").read("1.5s")

@@ -109,8 +109,8 @@ COMMANDS: Mapping[str, Command] = {
     "transform": Command(
         "have a model answer every row of a file",
         """
-  workbench transform digits-mlp-wide rows.csv --output answers.parquet
-  workbench transform my-model rows.csv --columns a,b --schema id=text --output answers.parquet""",
+  workbench transform digits-mlp-wide rows.csv --out answers.csv
+  workbench transform my-model rows.csv --columns a,b --schema id=text --out answers.parquet""",
     ),
     "profile": Command(
         "measure how long batches of each size take on this machine",

@@ -33,7 +33,7 @@ _PROFILE_AGAIN = ("wb.profile(model, fresh=True)", "workbench profile MODEL --ag
 _NEED = re.compile(r"\bneeds=\{'(\w+)': '([^']*)'\}")
 _COMMAND = re.compile(rf"\b({'|'.join(COMMANDS)})\(\)")
 _NAME = re.compile(r"(?<![-\w./])[a-z]\w*\b(?![(/])")
-_OTHERWISE = {"latency": "slo", "kinds": "on"}
+_OTHERWISE = {"latency": "slo", "kinds": "on", "output": "out"}
 
 
 def name_options(text: str, arguments: Namespace) -> str:
@@ -49,7 +49,8 @@ def name_options(text: str, arguments: Namespace) -> str:
     >>> name_options("pass column= with the one of the times", asked)
     'pass --column with the one of the times'
     """
-    known = {name: name for name in vars(arguments)} | _OTHERWISE
+    known = {name: name for name in vars(arguments)}
+    known = {name: each for name, each in _OTHERWISE.items() if each in known} | known
     given = [name for name, value in vars(arguments).items() if value is not None]
 
     def find_option(word: str) -> str | None:

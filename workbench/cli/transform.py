@@ -45,7 +45,7 @@ def _transform(arguments: Arguments) -> int:
             header=arguments.header,
             schema=arguments.schema,
             missing=arguments.missing,
-            output=arguments.output,
+            output=arguments.out,
             budget=arguments.budget,
             yes=arguments.yes,
             progress=report,
@@ -53,7 +53,7 @@ def _transform(arguments: Arguments) -> int:
     if arguments.json:
         facts = replace(done, outputs=None, path=None, cost=None).__dict__
         cost = None if done.cost is None else done.cost.total
-        print_json(facts, cost=cost, written=[str(Path(arguments.output).absolute())])
+        print_json(facts, cost=cost, written=[str(Path(arguments.out).absolute())])
     print_text(arguments, f"{done!r}")
     return 0
 
@@ -64,10 +64,9 @@ def add_transform(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", help="a .parquet, .csv, .jsonl or .npy file")
     parser.add_argument(
         *("--out", "--output"),
-        dest="output",
         required=True,
         metavar="FILE",
-        help="a new .parquet file for rows and answers, or .npy for answers alone",
+        help="a new .parquet or .csv file for rows and answers, or .npy for answers alone",
     )
     parser.add_argument(
         "--columns", type=parse_words, metavar="A,B", help="that the model takes (all)"

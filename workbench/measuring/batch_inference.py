@@ -108,8 +108,9 @@ def transform(
             that all their cells have.
         missing: "nan" has a model of floats see NaN where a value is missing: an empty cell, `nan`,
             `NA` or `null` in a text file, null in a frame.
-        output: A new `.parquet` file for the rows with the column "prediction" beside them, or a
-            `.npy` file for the answers alone.
+        output: A new `.parquet` file for the rows with the column "prediction" beside them, a
+            `.csv` file of the same, in which answers of several values are columns "prediction_0"
+            and so on, or a `.npy` file for the answers alone.
         budget: The most that it may cost, in US dollars: a job that reaches it is stopped.
         yes: Whether it may cost money without asking.
         expected: Seconds that the job takes, for the estimate.

@@ -1,6 +1,7 @@
 """Where a model's answers go while they come in, in order: into memory, or into a file."""
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,22 @@ class _ParquetWriter(_FileWriter):
         return whole
 
 
+class _CsvWriter(_FileWriter):
+    """The rows, and beside them the answers: a column for each value of an answer."""
+
+    def _write(self, outputs: NDArray[Any], piece: Piece) -> None:
+        import polars as pl
+
+        values = outputs.reshape(len(outputs), -1).T
+        names = [f"{PREDICTION}_{at}" for at in range(len(values))] if values[1:].size else ()
+        columns = map(pl.Series, names or (PREDICTION,), values)
+        with self._translate_errors(), (self._folder / "whole").open("ab") as file:
+            piece.frame().with_columns(*columns).write_csv(file, include_header=not self.rows)
+
+    def _assemble(self) -> Path:
+        return self._folder / "whole"
+
+
 class _NpyWriter(_FileWriter):
     """The answers alone."""
 
@@ -163,7 +180,7 @@ def open_writer(output: object, names: tuple[str, ...]) -> OutputWriter:
     """Return where answers go: None for memory, else the path of a new file.
 
     Args:
-        output: A `.parquet` file for rows and answers, or a `.npy` file for the answers alone.
+        output: A `.parquet` or `.csv` file for rows and answers, or `.npy` for the answers alone.
         names: The columns of the rows.
 
     Raises:
@@ -172,12 +189,13 @@ def open_writer(output: object, names: tuple[str, ...]) -> OutputWriter:
     if output is None:
         return OutputWriter()
     path = as_path(output).absolute()
-    if path.suffix not in (".parquet", ".npy"):
-        raise InvalidInput(f"output must be a .parquet or .npy file, got {path}.")
+    if path.suffix not in (".parquet", ".csv", ".npy"):
+        raise InvalidInput(f"output must be a .parquet, .csv or .npy file, got {path}.")
     if path.exists():
         raise InvalidInput(f"{path} is there already: choose another name, or remove it.")
     if path.suffix == ".npy":
         return _NpyWriter(path)
-    if PREDICTION in names:
-        raise InvalidInput(f"The data have a column {PREDICTION!r}, as the answers: rename it.")
-    return _ParquetWriter(path)
+    ours = PREDICTION if path.suffix == ".parquet" else rf"{PREDICTION}(_\d+)?"
+    if taken := [each for each in names if re.fullmatch(ours, each)]:
+        raise InvalidInput(f"The data have a column {taken[0]!r}, as the answers: rename it.")
+    return _ParquetWriter(path) if path.suffix == ".parquet" else _CsvWriter(path)
