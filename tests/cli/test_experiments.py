@@ -257,7 +257,7 @@ def test_a_trace_that_cannot_be_had_is_refused(capsys, words, said):
     ("text", "shown"),
     [
         ("max_concurrency must be 1", "--max-concurrency must be 1"),
-        ("give Options(scaled=True, boot=...)", "give --scaled --boot"),
+        ("give Options(scaled=True, boot=...)", "give --scaled --boot 3min"),
         ("Options(unknown=1) stays", "Options(unknown=1) stays"),
         ("the rate of rate limits", "the rate of rate limits"),
         ("do it with sort=True.", "do it with --sort."),
@@ -293,7 +293,7 @@ def test_the_option_that_was_given_is_named(capsys):
 def test_the_notes_of_a_plan_name_options(capsys):
     assert main(["plan", FAST, "--rate", "20", "--on", "lambda", "--json"]) == 0
     notes = " ".join(as_json(capsys)["notes"])
-    assert "give --cold-start, in seconds" in notes
+    assert "give --cold-start 2s." in notes
     assert "Options(" not in notes
 
 

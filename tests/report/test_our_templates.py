@@ -1,11 +1,13 @@
 """What the templates of capacity, cost, a model and monitoring say, beside what is so."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 import workbench as wb
 from workbench.backends.base import Batch
+from workbench.cli import main
 from workbench.cloud import monitor
 from workbench.measuring.outcomes import find_outcomes
 from workbench.report.notebook import execute, page_of
@@ -63,6 +65,28 @@ def test_a_cost_review_of_a_saved_run_asks_for_nothing_that_the_run_says(model):
     assert "target of 200 ms" in shown
     with pytest.raises(Exception, match="The run's policy is up to 4, 10 ms, not no batching"):
         execute(find_template("cost-review"), {"run": "a", "batching": "1"})
+
+
+def test_a_capacity_report_costs_what_the_plan_of_the_same_traffic_does(at_home):
+    values = {**WHERE, "types": ["serverless"], "duration": 30.0, "cold_start": 0.1}
+    model, slo = wb.Registry()[values["model"]], wb.SLO(latency=0.1)
+    options = wb.Options(kinds=["serverless"], cold_start=0.1, seed=1)
+    decision = wb.decide(model, wb.poisson(rate=50, duration=30, seed=1), slo, options)
+
+    shown = text_of("capacity", values)
+
+    assert decision.sentence in shown
+    assert "start without delay" not in shown
+
+
+def test_a_report_whose_target_nothing_meets_names_no_price_and_says_no(capsys):
+    words = ["-p", "model=digits-logistic", "-p", "types=lambda", "-p", "duration=20s"]
+    assert main(["report", "capacity", *words, "-p", "latency=10us", "-o", "no.html"]) == 1
+
+    assert "Nothing meets p95" in capsys.readouterr().out
+    page = Path("no.html").read_text()
+    assert 'class="amount"' not in page
+    assert "give the parameter cold_start" in page
 
 
 def test_a_model_card_says_what_the_registry_and_the_model_say(model):

@@ -34,6 +34,7 @@ _NEED = re.compile(r"\bneeds=\{'(\w+)': '([^']*)'\}")
 _COMMAND = re.compile(rf"\b({'|'.join(COMMANDS)})\(\)")
 _NAME = re.compile(r"(?<![-\w./])[a-z]\w*\b(?![(/])")
 _OTHERWISE = {"latency": "slo", "kinds": "on", "output": "out"}
+_TIMES = {"cold_start": "2s", "boot": "3min"}  # options of a time, which is written with its unit
 
 
 def name_options(text: str, arguments: Namespace) -> str:
@@ -43,7 +44,7 @@ def name_options(text: str, arguments: Namespace) -> str:
     >>> name_options("rate must be positive, got -1.0", asked)
     '--rate must be positive, got -1.0'
     >>> name_options("give Options(cold_start=...), or Local(hourly_price=0.1)", asked)
-    'give --cold-start, or --hourly-price 0.1'
+    'give --cold-start 2s, or --hourly-price 0.1'
     >>> name_options("No formula is known: use simulate().", asked)
     'No formula is known: use workbench simulate.'
     >>> name_options("pass column= with the one of the times", asked)
@@ -57,9 +58,9 @@ def name_options(text: str, arguments: Namespace) -> str:
         longer = [name for name in given if name.endswith(f"_{word}")]  # lambda_memory_mb
         return word if word in known else longer[0] if len(longer) == 1 and "_" in word else None
 
-    def option(name: str, value: str = "") -> str:
+    def option(name: str, value: str) -> str:
         plain = value.strip(",'")
-        shown = "" if plain in ("...", "True") else plain
+        shown = _TIMES.get(name, "") if plain in ("", "...") else plain.removesuffix("True")
         return f"{option_of(known[name])} {shown}".strip()
 
     def rewrite_call(match: re.Match[str]) -> str:
@@ -73,8 +74,9 @@ def name_options(text: str, arguments: Namespace) -> str:
     def rewrite_name(match: re.Match[str]) -> str:
         found = find_option(match[0])
         said = match.start() == 0 or "_" in match[0]  # not "rate" within a sentence
-        return option(found) if found and said else match[0]
+        return option_of(known[found]) if found and said else match[0]
 
+    text = text.replace("=, in seconds", "=").replace("=...), in seconds", "=...)")
     text = _NEED.sub(r"--need \1=\2", text.replace(*_PROFILE_AGAIN))
     text = _COMMAND.sub(r"workbench \1", _SET.sub(rewrite_set, _CALL.sub(rewrite_call, text)))
     return _NAME.sub(rewrite_name, text)

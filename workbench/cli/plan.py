@@ -21,6 +21,7 @@ from workbench.cli.files import TABLE_FORMATS, check_table, write_table
 from workbench.cli.option_names import name_options, option_of, word_of
 from workbench.cli.options import CHECK, FILES, TIME, Option, add_group, add_model, add_options
 from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.results import WIDTH
 from workbench.cli.statuses import check_verdicts, feasibility_status
 from workbench.cli.traffic import read_traffic
 from workbench.cli.values import forecasters, options_of, parse_deployment, parse_forecaster
@@ -31,7 +32,6 @@ from workbench.planner.search import plan
 from workbench.progress import show_progress
 from workbench.quantiles import SLO
 
-_WIDTH = 100
 _KINDS = {word_of(kind): kind for kind in (*CLOUD_KINDS, *SELF_SCALED)}
 _FLAG: Option = {"action": "store_true"}
 _TIMES: Option = {"type": argument_type(parse_times), "metavar": "TIME,..."}
@@ -120,7 +120,7 @@ def _facts(found: Decision) -> dict[str, Any]:
 def _format(found: Decision, notes: list[str]) -> str:
     """Return the answer, the best of each inference type, and what to mind."""
     parts = [
-        *(textwrap.fill(each, _WIDTH) for each in (found.sentence, found.today_sentence)),
+        *(textwrap.fill(each, WIDTH) for each in (found.sentence, found.today_sentence)),
         f"{found.table().text()}\nSimulated.",
         "\n".join([found.plan.effort, *notes]),
     ]

@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,14 @@ from typing import Any
 from workbench.cli.installation import name_command
 from workbench.cli.options import CHECK, TIME
 from workbench.cli.output import Arguments, print_json, print_text
-from workbench.cli.results import check_comparison, costs_of, facts_of, format_comparison
+from workbench.cli.results import (
+    WIDTH,
+    check_comparison,
+    costs_of,
+    facts_of,
+    format_comparison,
+)
+from workbench.cli.statuses import feasibility_status
 from workbench.comparison import Comparison, compare
 from workbench.errors import InvalidInput, NotFound, WorkbenchError
 from workbench.files import make_folder, write_file
@@ -20,7 +28,7 @@ from workbench.measuring.profile import Profile, load_profile
 from workbench.pricing.sheet import PriceSheet
 from workbench.progress import show_progress
 from workbench.report.grid import read_grid
-from workbench.report.notebook import make_page
+from workbench.report.notebook import find_answer, make_page
 from workbench.report.printing import find_browser, print_page
 from workbench.report.report_sweep import list_reports, make_reports, write_index
 from workbench.report.templates import (
@@ -50,13 +58,16 @@ def _report_on(arguments: Arguments) -> int:
     known = read_template(template or find_template())
     if arguments.sweep:
         return _sweep(arguments, known, runs)
-    made = _execute_template(arguments, known, runs)
+    made, (sentence, met) = _execute_template(arguments, known, runs)
     comparison = _compare(arguments, runs) if runs else None
-    facts = {**(facts_of(comparison) if comparison else {}), **made}
+    facts = {**(facts_of(comparison) if comparison else {"sentence": sentence}), **made}
     if arguments.json:
         print_json(facts)
-    print_text(arguments, "\n".join(f"{name.capitalize()}: {path}" for name, path in made.items()))
-    return check_comparison(arguments, comparison) if comparison else 0
+    paths = "\n".join(f"{name.capitalize()}: {path}" for name, path in made.items())
+    print_text(arguments, "\n\n".join(filter(None, [textwrap.fill(sentence, WIDTH), paths])))
+    if comparison:
+        return check_comparison(arguments, comparison)
+    return feasibility_status(arguments, feasible=met)
 
 
 def _split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -139,8 +150,14 @@ def _describe(parameter: Parameter) -> tuple[str, str, str]:
     return "time", default, re.sub("^seconds(, |; | |$)", "", parameter.help)
 
 
-def _execute_template(arguments: Arguments, template: Template, runs: list[str]) -> dict[str, str]:
-    """Write the page of the executed template, and the notebook where it is asked for."""
+def _execute_template(
+    arguments: Arguments, template: Template, runs: list[str]
+) -> tuple[dict[str, str], tuple[str, bool]]:
+    """Write the page of the executed template, and the notebook where it is asked for.
+
+    Returns:
+        Where they are; and what the page says first, and whether that is what was asked for.
+    """
     paths = {"report": _out_of(arguments)}
     if arguments.notebook:
         paths["notebook"] = Path(arguments.notebook)
@@ -156,7 +173,8 @@ def _execute_template(arguments: Arguments, template: Template, runs: list[str])
     )
     if arguments.notebook:
         write_file(arguments.notebook, lambda file: file.write(json.dumps(made, indent=1).encode()))
-    return {name: str(path) for name, path in paths.items()} | _print(arguments, [paths["report"]])
+    found = {name: str(path) for name, path in paths.items()}
+    return found | _print(arguments, [paths["report"]]), find_answer(made)
 
 
 def _print(arguments: Arguments, pages: Sequence[Path]) -> dict[str, str]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from workbench.pricing.cost import Cost
     from workbench.run import Run
 
-_WIDTH = 100
+WIDTH = 100
+"""Characters in a line of a sentence."""
 
 
 def show_runs(arguments: Arguments, runs: "Mapping[str, Run]", *, stopped: bool = False) -> int:
@@ -80,7 +81,7 @@ def format_comparison(comparison: Comparison) -> str:
     finding = _conclude(comparison)
     answer = recommend(comparison)[0] if comparison.runs else ""
     lines = [answer if answer not in finding else "", finding]
-    shown = [textwrap.fill(line, _WIDTH) for line in lines]
+    shown = [textwrap.fill(line, WIDTH) for line in lines]
     return "\n\n".join(filter(None, [*shown, str(comparison), "\n".join(notes)]))
 
 

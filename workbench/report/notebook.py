@@ -177,6 +177,18 @@ def make_page(
     return done
 
 
+def find_answer(notebook: Any) -> tuple[str, bool]:  # noqa: ANN401
+    """Return what the first recommendation of an executed notebook says, and whether it is one.
+
+    A notebook without any answers nothing, and misses nothing.
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if "met" in (said := output.get("metadata", {}).get("text/html", {})):
+                return said["sentence"], said["met"]
+    return "", True
+
+
 def path_of_failed(path: Path) -> Path:
     """Return where a page that was not finished is kept: beside the one that there may be."""
     return path.with_name(f"{path.stem}.failed{path.suffix}")

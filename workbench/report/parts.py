@@ -14,6 +14,7 @@ from workbench.formatting import Table
 from workbench.plots.descriptions import describe_spec
 from workbench.plots.figure import Figure, draw_svg
 
+_ADVICE = re.compile(r": give [^.]*\(\w+=\.\.\.\)[^.]*(?=\.)| Give [^.]*\(\w+=\.\.\.\)[^.]*\.")
 _NOWHERE = ("https://nowhere.invalid/",)  # the only address that a chart's data may come from
 
 
@@ -21,7 +22,8 @@ _NOWHERE = ("https://nowhere.invalid/",)  # the only address that a chart's data
 class Recommendation:
     """What a report says first: a sentence, US dollars a month where they are known, and the rest.
 
-    In a notebook it shows itself.
+    In a notebook it shows itself, and `workbench report` tells it. Where what was asked for is not
+    `met`, the amount is that of nothing one should take, and is not shown.
 
     >>> Recommendation("Take the small one.", "$12.30 a month").html()
     '<div class="answer"><p>Take the small one.</p><p class="amount">$12.30 a month</p></div>'
@@ -30,18 +32,33 @@ class Recommendation:
     sentence: str
     amount: str = ""
     more: Sequence[str] = ()
+    met: bool = True
 
     def html(self) -> str:
         """Return it as a part of a page."""
-        amount = f'<p class="amount">{escape(self.amount)}</p>' * bool(self.amount)
+        amount = f'<p class="amount">{escape(self.amount)}</p>' * bool(self.met and self.amount)
         more = "".join(f"<p>{escape(each)}</p>" for each in self.more)
         return f'<div class="answer"><p>{escape(self.sentence)}</p>{amount}{more}</div>'
 
     def __str__(self) -> str:
         return "\n".join(filter(None, (self.sentence, self.amount, *self.more)))
 
-    def _repr_html_(self) -> str:
-        return self.html()
+    def _repr_html_(self) -> tuple[str, dict[str, Any]]:
+        return self.html(), {"sentence": self.sentence, "met": self.met}
+
+
+def name_parameters(notes: Iterable[str], *names: str) -> list[str]:
+    """Return notes with the names of a template's parameters, for who does not write code.
+
+    What it has no parameter for cannot be given: the note then says only what is so.
+
+    >>> notes = ["It takes no time: give Options(boot=...), in seconds."]
+    >>> name_parameters(notes, "boot"), name_parameters(notes)
+    (['It takes no time: give the parameter boot, in seconds.'], ['It takes no time.'])
+    """
+    for name in names:
+        notes = [note.replace(f"Options({name}=...)", f"the parameter {name}") for note in notes]
+    return [_ADVICE.sub("", note) for note in notes]
 
 
 def head(text: str) -> str:
