@@ -172,7 +172,8 @@ def test_an_interrupt_keeps_what_was_measured(capsys, monkeypatch):
     assert main(command.split()) == 130
 
     told = capsys.readouterr()
-    assert told.err.splitlines()[-1] == "workbench: interrupted; what was measured was kept."
+    rest = "what was measured was kept: run it again, with another --out, for the rest."
+    assert told.err.splitlines()[-1] == f"workbench: interrupted; {rest}"
     assert "stopped early" in told.out
     run = load_run("kept/no-batching")
     assert not run.complete
@@ -193,7 +194,8 @@ def test_an_interrupt_before_a_run_sends_anything_keeps_the_runs_before_it(capsy
 
     assert main(command.split()) == 130
     told = capsys.readouterr()
-    assert told.err.splitlines()[-1] == "workbench: interrupted; what was measured was kept."
+    rest = "what was measured was kept: run it again, with another --out, for the rest."
+    assert told.err.splitlines()[-1] == f"workbench: interrupted; {rest}"
     assert [path.name for path in Path("kept").iterdir()] == ["no-batching"]
     assert load_run("kept/no-batching").complete
 
@@ -403,7 +405,11 @@ def test_an_empty_registry_says_so(capsys):
 
 def test_a_model_is_shown_with_its_traits(capsys, model):
     assert main(["registry", "show", FAST]) == 0
-    assert re.search(r"^input_schema +input: float32", capsys.readouterr().out, re.MULTILINE)
+    shown = capsys.readouterr().out
+    assert re.search(r"^input schema +input: float32", shown, re.MULTILINE)
+    assert max(len(line) for line in shown.splitlines() if not line.startswith("path")) <= 96
+    assert "{" not in shown
+    assert "Development" not in shown
     assert main(["registry", "show", FAST, "--json"]) == 0
     assert as_json(capsys)["traits"]["accuracy"] == model.traits.accuracy
 

@@ -356,3 +356,20 @@ def test_what_cannot_be_written_is_said_in_a_line(capsys, monkeypatch, error, sa
     monkeypatch.setattr("workbench.cli.runs._list", refuse)
     assert main(["runs"]) == 2
     assert capsys.readouterr().err == f"workbench: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        (["--out", "grid"], "what was done is in grid: run it again to go on"),
+        ([], "nothing was kept: --out keeps it"),
+    ],
+)
+def test_an_interrupted_sweep_says_how_to_go_on(out, said, monkeypatch, capsys):
+    def interrupt(*_arguments, **_settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workbench.cli.sweep.sweep", interrupt)
+
+    assert main(["sweep", "digits-mlp-small", "--rate", "5", *out]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == f"workbench: interrupted; {said}."

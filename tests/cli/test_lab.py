@@ -108,6 +108,9 @@ def test_a_command_is_named_as_it_is_typed(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin")
 
     assert name_command() == "bin/workbench"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert name_command() == str(command)
     monkeypatch.setenv("PATH", str(command.parent))
     assert name_command() == "workbench"
 

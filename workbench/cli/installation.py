@@ -1,6 +1,5 @@
 """How the workbench was installed, and what to type there."""
 
-import os
 import shlex
 import shutil
 import sys
@@ -19,4 +18,5 @@ def name_command() -> str:
     typed, found = Path(sys.argv[0]), shutil.which("workbench")
     if typed.name != "workbench" or (found and Path(found).resolve() == typed.resolve()):
         return "workbench"
-    return shlex.quote(os.path.relpath(typed))
+    below = typed.is_relative_to(Path.cwd())
+    return shlex.quote(str(typed.relative_to(Path.cwd()) if below else typed))

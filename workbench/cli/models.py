@@ -3,7 +3,8 @@
 import argparse
 import contextlib
 import json
-from collections.abc import Callable, Iterable
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -18,17 +19,24 @@ from workbench.cli.commands import add_action, show_help
 from workbench.cli.options import account_of, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.samples import read_samples
-from workbench.formatting import Table
+from workbench.formatting import Table, format_cell, format_fact
 from workbench.progress import show_progress
 from workbench.registry.adaptation import Adaptation
-from workbench.registry.agreement import NOT_CHECKED
+from workbench.registry.agreement import NOT_CHECKED, NOT_COMPARED
 from workbench.registry.answers import Answer
-from workbench.registry.api import Registry
+from workbench.registry.api import STAGE, Registry
 from workbench.registry.model import Model
 from workbench.registry.onnx import check_model
 from workbench.registry.zoo import NAMES, build
 
 _EXIT_DAMAGED = 1
+_WIDTH = 96
+_LABELS = {
+    "batch_invariance": "answers in batches",
+    "agreement": "answers of the file",
+    "one_row": "takes one row a call",
+    "user": "said of it",
+}
 _ARGUMENTS = {
     "model": "group, or group:version",
     "group": "of versions, as my-model",
@@ -170,12 +178,37 @@ def _print_model(model: Model, *, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    traits = facts.pop("traits")
+    print("\n".join(_describe(model, facts)))
+
+
+def _describe(model: Model, facts: dict[str, Any]) -> Iterator[str]:
+    """Yield a line or more for each fact that is known of a model, with its name before it."""
+    traits = facts.pop("traits") | facts.pop("lineage")
     traits["batch_invariance"] = str(model.traits.batch_invariance or NOT_CHECKED)
-    traits["agreement"] = str(model.traits.agreement or NOT_CHECKED)
+    traits["agreement"] = str(model.traits.agreement or NOT_COMPARED)
     traits["input_schema"] = str(model.traits.input_schema)
     traits["output_schema"] = "; ".join(map(str, model.traits.output_schema))
-    print(Table([], list((facts | traits).items())))
+    if facts["stage"] == STAGE:  # where nobody said more than whether it is approved
+        del facts["stage"]
+    facts |= traits
+    shown = {
+        _LABELS.get(name, name): format_cell(each)
+        if isinstance(each, float | int)
+        else format_fact(each)
+        for name, each in facts.items()
+        if name not in ("group", "version")  # which its name tells
+    }
+    width = max(map(len, shown))
+    for name, text in shown.items():
+        begin = f"{name.replace('_', ' '):<{width}}  "
+        yield from textwrap.wrap(
+            text,
+            _WIDTH,
+            initial_indent=begin,
+            subsequent_indent=" " * len(begin),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
 
 
 def add_registry(parser: argparse.ArgumentParser) -> None:

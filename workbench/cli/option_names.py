@@ -29,7 +29,7 @@ _OPEN = r"\w+=\.\.\.(?:, \w+=\.\.\.)*"  # aws(role=...), but not bursty(rate=50)
 _CALL = re.compile(rf"\b(?:workbench\.|wb\.)?(?:[A-Z]\w*\(({_ANY})\)|[a-z]\w*\(({_OPEN})\))")
 _PAIR = re.compile(r"\b(\w+)=(\S*)")
 _SET = re.compile(r"\b(\w+)=(\.\.\.|True\b|'[\w-]+'|(?=[\s.,;:]|$))")
-_PROFILE_AGAIN = ("wb.profile(model, fresh=True)", "workbench profile MODEL --again")
+_PROFILE_AGAIN = "wb.profile(model, fresh=True)"
 _NEED = re.compile(r"\bneeds=\{'(\w+)': '([^']*)'\}")
 _COMMAND = re.compile(rf"\b({'|'.join(COMMANDS)})\(\)")
 _NAME = re.compile(r"(?<![-\w./])[a-z]\w*\b(?![(/])")
@@ -77,6 +77,8 @@ def name_options(text: str, arguments: Namespace) -> str:
         return option_of(known[found]) if found and said else match[0]
 
     text = text.replace("=, in seconds", "=").replace("=...), in seconds", "=...)")
-    text = _NEED.sub(r"--need \1=\2", text.replace(*_PROFILE_AGAIN))
+    model = getattr(arguments, "model", None) or "MODEL"
+    text = text.replace(_PROFILE_AGAIN, f"workbench profile {model} --again")
+    text = _NEED.sub(r"--need \1=\2", text)
     text = _COMMAND.sub(r"workbench \1", _SET.sub(rewrite_set, _CALL.sub(rewrite_call, text)))
     return _NAME.sub(rewrite_name, text)

@@ -11,7 +11,7 @@ from typing import Any
 
 from workbench.cli.installation import name_command
 from workbench.cli.options import CHECK, TIME
-from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.output import Arguments, print_json, print_text, report_interruption
 from workbench.cli.results import (
     WIDTH,
     check_comparison,
@@ -198,6 +198,8 @@ def _sweep(arguments: Arguments, template: Template, runs: list[str]) -> int:
     try:
         with show_progress("Writing reports") as report:
             make_reports(reports, arguments.processes, timeout=arguments.timeout, progress=report)
+    except KeyboardInterrupt:
+        return report_interruption(f"what was made is in {folder}: run it again to go on")
     finally:
         index = write_index(reports, varied, arguments.title or template.title, folder)
     made = [each.page for each in reports if each.page.exists()]

@@ -40,7 +40,9 @@ def show_runs(arguments: Arguments, runs: "Mapping[str, Run]", *, stopped: bool 
         next_step = f"{name_command()} report {' '.join(saved)}"
         print_text(arguments, f"\nRuns: {', '.join(saved)}\nNext: {next_step}")
     if stopped:
-        return report_interruption("what was measured was kept")
+        kept = "what was measured was kept"
+        again = "run it again, with another --out, for the rest" if saved else "run it again"
+        return report_interruption(f"{kept}: {again}")
     return check_comparison(arguments, comparison)
 
 

@@ -14,7 +14,7 @@ from workbench.cli.deployments import KIND_OPTIONS, add_deployment, add_scaling,
 from workbench.cli.files import check_folder, write_table
 from workbench.cli.option_names import name_options, option_of
 from workbench.cli.options import CHECK, FILES, POLICY, SLO, TRAFFIC, add_model, add_options
-from workbench.cli.output import Arguments, announce, print_json, print_text
+from workbench.cli.output import Arguments, announce, print_json, print_text, report_interruption
 from workbench.cli.planned_scaling import PlannedScaling
 from workbench.cli.results import check_comparison, facts_of
 from workbench.cli.statuses import EXIT_INVALID
@@ -57,15 +57,19 @@ def _sweep(arguments: Arguments) -> int:
         for each in (argparse.Namespace(**{**vars(arguments), **each}) for each in combinations)
     ]
     settings = _list_settings(arguments)
-    with _open_pool(arguments.processes) as pool, show_progress("Sweeping") as report:
-        found = sweep(
-            experiments,
-            pool,
-            how=arguments.how,
-            folder=arguments.out,
-            progress=report,
-            **settings,
-        )
+    try:
+        with _open_pool(arguments.processes) as pool, show_progress("Sweeping") as report:
+            found = sweep(
+                experiments,
+                pool,
+                how=arguments.how,
+                folder=arguments.out,
+                progress=report,
+                **settings,
+            )
+    except KeyboardInterrupt:
+        kept = f"what was done is in {arguments.out}: run it again to go on"
+        return report_interruption(kept if arguments.out else "nothing was kept: --out keeps it")
     return _show(arguments, combinations, found)
 
 

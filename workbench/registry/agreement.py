@@ -7,6 +7,9 @@ from typing import Any
 NOT_CHECKED = "not checked"
 """What is said of a file that came without its estimator, or before the two were compared."""
 
+NOT_COMPARED = f"{NOT_CHECKED}, since it came without its estimator (estimator= in Python)"
+"""The same, with what to do."""
+
 MIN_SHARE = 0.99
 """Least share of equal answers: 2 of 256 rows may fall on another side of a rounded threshold."""
 
@@ -28,7 +31,7 @@ class Agreement:
         missing_share: Share of those with equal first outputs.
 
     >>> print(Agreement(rows=256, share=1.0, differences=(("probabilities", 0.08),)))
-    100.0 % of 256 rows equal, probabilities within 0.08
+    equal to its estimator's in 100.0 % of 256 rows, probabilities within 0.08
     """
 
     rows: int
@@ -46,12 +49,12 @@ class Agreement:
     def __str__(self) -> str:
         if self.share is None:
             return f"{NOT_CHECKED}: no rows that estimator and file take"
-        parts = [f"{100 * self.share:.1f} % of {self.rows} rows equal"]
+        parts = [f"equal to its estimator's in {100 * self.share:.1f} % of {self.rows} rows"]
         for name, size in self.differences:
             parts.append(f"{name} not compared" if size is None else f"{name} within {size:.2g}")
         if self.missing_share is not None:
             equal = f"{100 * self.missing_share:.1f} % of {self.missing_rows}"
-            parts.append(f"{equal} rows with missing values equal")
+            parts.append(f"equal in {equal} rows with missing values")
         return ", ".join(parts)
 
 

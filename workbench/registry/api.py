@@ -61,6 +61,9 @@ __all__ = ["Model", "Registry", "Samples"]
 
 _APPLICATION = 0x57424D52  # marks the SQLite file as ours: "WBMR"
 _SCHEMA_VERSION = 1
+STAGE = "Development"
+"""Where a version is in its life until somebody says another."""
+
 _COLUMNS = {
     "group": str,
     "version": int,
@@ -299,7 +302,7 @@ class Registry:
         free_batch: bool = False,
         traits: Mapping[str, Label] | None = None,
         lineage: dict[str, Any] | None = None,
-        stage: str = "Development",
+        stage: str = STAGE,
         approval: Approval = "PendingManualApproval",
         who: str | None = None,
         why: str = "",
@@ -422,7 +425,7 @@ class Registry:
             files=(content, samples),
             facts=kept,
             approval=self._new_change("approval", "PendingManualApproval", who, why),
-            stage="Development",
+            stage=STAGE,
         )
 
     def _add(

@@ -7,6 +7,7 @@ estimators in tests/registry/test_estimators.py shows when one is needed no long
 import copy
 from collections.abc import Callable, Iterator
 from functools import partial
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ def explain(error: BaseException) -> str:
     "TypeError: a boolean, because of KeyError: 'ints'"
     """
     lines = (
-        f"{type(each).__name__}: {str(each).partition(chr(10))[0][:_REASON].strip()}"
+        f"{type(each).__name__}: {shorten(str(each).partition(chr(10))[0], _REASON)}"
         for each in _list_causes(error)
     )
     return ", because of ".join(lines)

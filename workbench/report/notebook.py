@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from workbench.errors import Unfinished
@@ -97,7 +98,7 @@ def _execute(notebook: Any, name: str, timeout: float | None) -> str:  # noqa: A
     try:
         _run(client)
     except CellExecutionError as error:
-        reason = f"{error.ename}: {error.evalue}"[:_LONGEST_REASON].rstrip(".")
+        reason = shorten(f"{error.ename}: {error.evalue}", _LONGEST_REASON).rstrip(".")
         return f"Cell {cell.number} of {name} failed: {reason}."
     except CellTimeoutError:
         spent = f"was not done after {duration(timeout or 0)}, the --timeout."
