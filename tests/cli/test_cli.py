@@ -260,7 +260,7 @@ def test_a_busy_machine_is_said_with_the_command_that_measures_again(capsys, mon
     monkeypatch.setattr("workbench.measuring.profile.read_load", lambda: 1e4)
 
     assert main(["profile", FAST, "--batch-sizes", "1", "--budget", "10ms"]) == 0
-    assert "while it rests: workbench profile MODEL --again." in capsys.readouterr().err
+    assert "while it rests: workbench profile digits-mlp-small --again." in capsys.readouterr().err
 
 
 def test_a_profile_as_json_has_a_row_for_each_state(capsys):
