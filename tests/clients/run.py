@@ -62,8 +62,11 @@ def try_client(cloud, model, client, version):
             check=False,
         )
         (folder / "log").write_text(f"{done.stdout}\n{done.stderr}")
-        read(outcome, done)
-    except subprocess.TimeoutExpired:
+        read(outcome, done.stdout)
+        if not outcome.steps or (done.returncode and not outcome.wrong):
+            outcome.wrong.append(f"ended with status {done.returncode}")
+    except subprocess.TimeoutExpired as error:
+        read(outcome, (error.stdout or b"").decode(errors="replace"))  # bytes, whatever was asked
         outcome.wrong.append(f"no end after {client.patience:g} s")
     finally:
         shutil.rmtree(home, ignore_errors=True)
@@ -87,15 +90,13 @@ def settings(cloud, model, home, name):
     }
 
 
-def read(outcome, done):
-    """Note what a script printed and how it ended."""
-    for line in done.stdout.splitlines():
+def read(outcome, printed):
+    """Note what a script printed."""
+    for line in printed.splitlines():
         kind, *rest = line.split("\t")
         if kind in {"passed", "refused", "failed", "absent"} and rest:
             outcome.steps.setdefault(kind, []).append(rest[0])
             outcome.wrong += [": ".join(rest)] if kind == "failed" else []
-    if not outcome.steps or (done.returncode and not outcome.wrong):
-        outcome.wrong.append(f"ended with status {done.returncode}")
 
 
 def show(outcomes):
