@@ -39,7 +39,8 @@ def cost(
     instance started, Lambda bills them and SageMaker serverless does not, unless `bill_cold_start`
     (that it does not is inferred). Throttled calls are free. Servers numbered below `provisioned`
     are the provisioned ones. Instances are billed from launch to stop as in the record's
-    `instances`, spot instances at the price in its `spot`.
+    `instances`, spot instances at the price in its `spot`. Alarms, some ten cents each a month, are
+    no part of a run: `Experiment.estimate` counts those by which AWS carries out a scaling policy.
 
     Args:
         run: The run, with a deployment in its record.
