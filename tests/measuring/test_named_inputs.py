@@ -187,3 +187,32 @@ def test_answers_that_are_texts_are_kept_whatever_their_lengths(tmp_path):
 
     kept = np.load(tmp_path / "answers.npy", allow_pickle=False)
     assert kept.tolist() == ["no", "yes", "a", "perhaps", "b"]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "columns"),
+    [
+        (Tensor("x", "float32", (2, 2)), {"x_0": [1], "x_1": [2], "x_2": [3], "x_3": [4]}),
+        (Tensor("x", "float32", (2,)), {"x": [[1, 2], [3, 4]]}),
+        (Tensor("x", "float32", (2,)), {"y": [5], "x": [[1, 2]]}),
+        (Tensor("x", "float32", (2,)), {"y": [5], "x": [6]}),
+        (Tensor("x", "float32", ()), {"x": [[1], [2]]}),
+        (Tensor("x", "float32", (1,)), {"y": [1, 2]}),
+        (Tensor("x", "float32", (None,)), {"y": [1, 2], "z": [3, 4]}),
+        (Tensor.record([Tensor("x", "float32", (2,))]), {"x_1": [1], "x_0": [2]}),
+        (Tensor.record([Tensor("x", "float32", ()), Tensor("t", "str", ())]), {"t": ["a"]}),
+        (Tensor("x", "float32", (3,)), {"y": [1, 2]}),
+        (Tensor("x", "float32", (3,)), {"x": [[1, 2]]}),
+    ],
+    ids=str,
+)
+def test_a_table_fits_or_not_by_one_rule_in_memory_and_in_jobs(tensor, columns):
+    def outcome(read):
+        try:
+            return repr(read().tolist())
+        except InvalidInput:
+            return "refused"
+
+    ways = (lambda: as_rows(tensor, columns), lambda: InputSpec(tensor).of(pl.DataFrame(columns)))
+    once, again = map(outcome, ways)
+    assert once == again

@@ -175,7 +175,7 @@ def test_columns_stand_side_by_side_for_a_model_of_one_input():
 
     assert as_rows(row, {"a": [1, 2], "b": [3, 4]}).tolist() == [[1, 3], [2, 4]]
     assert as_rows(Tensor("x", "str", ()), {"t": ["a", "bc"]}).tolist() == ["a", "bc"]
-    with pytest.raises(InvalidInput, match=r"have shape \(2, 1\); the model takes x"):
+    with pytest.raises(InvalidInput, match=r"have shape \(2,\); the model takes x"):
         as_rows(row, {"a": [1, 2]})
 
 

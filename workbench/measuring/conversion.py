@@ -13,7 +13,14 @@ from workbench.errors import InvalidInput
 from workbench.modelserver.casts import CastError, cast
 from workbench.modelserver.inputs import name_columns
 from workbench.registry.onnx import Tensor
-from workbench.registry.rows import Conversion, Missing, as_rows, is_of_numpy, read_series
+from workbench.registry.rows import (
+    Conversion,
+    Missing,
+    as_rows,
+    find_columns,
+    is_of_numpy,
+    read_series,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,7 +66,9 @@ class InputSpec:
         if isinstance(rows, np.ndarray):
             return self._convert_array(rows, first)
         if not self.tensor.fields:
-            return self._fit(self._convert_frame(rows, first), first)
+            table = self._convert_frame(rows, first)
+            shaped = self._conversion(first).shape(self.tensor, table, flat=True)
+            return np.ascontiguousarray(shaped)
         values = {
             each.tensor.name: each.of(rows, first=first) for each in self._split(rows.columns)
         }
@@ -77,20 +86,10 @@ class InputSpec:
                 replace(self, tensor=each, columns=(name,))
                 for each, name in zip(fields, self.columns, strict=True)
             ]
-        parts = [
-            replace(
-                self,
-                tensor=each,
-                columns=(each.name,) if each.name in names else tuple(column_names(each)),
-            )
-            for each in fields
+        return [
+            replace(self, tensor=each, columns=tuple(columns))
+            for each, columns in find_columns(self.tensor, names, ()).items()
         ]
-        lacking = [name for part in parts for name in part.columns or () if name not in names]
-        if lacking:
-            raise InvalidInput(
-                f"The data have no columns {lacking}; they have {list(names)}, and {self._demand}."
-            )
-        return parts
 
     @property
     def row_bytes(self) -> int:
@@ -105,12 +104,15 @@ class InputSpec:
     def _demand(self) -> str:
         return f"the model takes {self.tensor}"
 
+    def _conversion(self, first: int) -> Conversion:
+        return Conversion(self.missing, first, f"; {self._demand}")
+
     def _convert_array(self, values: NDArray[Any], first: int) -> NDArray[Any]:
         if self.tensor.fields or self._is_text:
             return as_rows(self.tensor, values, missing=self.missing, first=first)
         if values.dtype.kind not in "biuf":
             raise InvalidInput(f"Rows must be numbers, got {values.dtype}; {self._demand}.")
-        self._check_shape(values, values, first)
+        values = self._conversion(first).shape(self.tensor, values)
         try:
             return np.ascontiguousarray(cast(values, np.dtype(self.tensor.dtype)))
         except CastError as error:
@@ -118,7 +120,9 @@ class InputSpec:
 
     def _convert_frame(self, frame: "pl.DataFrame", first: int) -> NDArray[Any]:
         """Return the values of a frame, side by side unless one column holds them all."""
-        chosen = frame.select(self.columns or self.tensor.order(frame.columns))
+        vectors = [name for name, kind in frame.schema.items() if kind.is_nested()]
+        found = find_columns(self.tensor, frame.columns, vectors)
+        chosen = frame.select(self.columns or found[self.tensor])
         small = None
         if self.text and not self._is_text and not self.schema:
             small = read_small_numbers(chosen)
@@ -141,9 +145,8 @@ class InputSpec:
     def _convert_column(self, column: "pl.Series", first: int) -> NDArray[Any]:
         cells, row = self._flatten(column, first)
         values = self._read(column.name, cells, first, width=max(1, int(np.prod(row))))
-        convert = Conversion(self.missing, first, f"; {self._demand}")
         values = values.reshape(len(column), *row)
-        return convert.convert(self.tensor.numpy_dtype, values, column.name)
+        return self._conversion(first).convert(self.tensor.numpy_dtype, values, column.name)
 
     def _read(self, name: str, cells: "pl.Series", first: int, *, width: int) -> NDArray[Any]:
         """Return the cells of a column, `width` of them a row; what is missing is None."""
@@ -187,29 +190,6 @@ class InputSpec:
                 )
             row, cells = (*row, int(width)), cells.explode()
         return cells, row
-
-    def _fit(self, values: NDArray[Any], first: int) -> NDArray[Any]:
-        """Return values in the shape of the model's rows.
-
-        Raises:
-            InvalidInput: They have another.
-        """
-        row = self.tensor.shape
-        fitted = values
-        if not self.tensor.fits(values):
-            if not row and values.ndim == 2 and values.shape[1] == 1:
-                fitted = values[:, 0]
-            elif row and None not in row and values[0].size == np.prod([size or 0 for size in row]):
-                fitted = values.reshape(-1, *(size or 0 for size in row))
-        self._check_shape(fitted, values, first)
-        return np.ascontiguousarray(fitted)
-
-    def _check_shape(self, fitted: NDArray[Any], values: NDArray[Any], first: int) -> None:
-        if not self.tensor.fits(fitted):
-            raise InvalidInput(
-                f"The rows from row {first + 1} on have shape {values.shape}; {self._demand}: name "
-                "its columns, or reshape them."
-            )
 
 
 def _row_bytes(tensor: Tensor) -> int:

@@ -3,6 +3,7 @@
 A model of several named inputs takes a structured array: one field for each input.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.modelserver.casts import CastError, cast
-from workbench.modelserver.inputs import as_texts, join_columns
+from workbench.modelserver.inputs import as_texts, join_columns, name_columns
 from workbench.validation import as_array, choose
 
 if TYPE_CHECKING:
@@ -67,14 +68,38 @@ def as_rows(
         return join_columns(
             {name: convert.convert(kinds[name], arrays[name], name) for name in arrays}
         )
+    vectors = [name for name, values in arrays.items() if values.ndim > 1]
+    inputs = {
+        each.name: convert.stack(each, {name: arrays[name] for name in names})
+        for each, names in find_columns(tensor, list(arrays), vectors).items()
+    }
+    return join_columns(inputs) if tensor.fields else inputs[tensor.name]
+
+
+def find_columns(
+    tensor: "Tensor", names: Sequence[str], vectors: Iterable[str]
+) -> "dict[Tensor, Sequence[str]]":
+    """Return the columns of each input among a table's: its own, or `name_0`, `name_1` ...
+
+    A single input takes the column of its name if that holds all its values, as those in `vectors`
+    may, or else what `Tensor.order` says.
+
+    Raises:
+        InvalidInput: There is none for an input.
+    """
     if not tensor.fields:
-        return convert.stack(tensor, arrays)
-    lacking = [each.name for each in tensor.fields if each.name not in arrays]
+        own = tensor.name in (names if tensor.shape in ((), (1,)) else vectors)
+        return {tensor: [tensor.name] if own else tensor.order(names)}
+    found: dict[Tensor, Sequence[str]] = {
+        each: [each.name] if each.name in names else name_columns(each.name, each.shape)
+        for each in tensor.fields
+    }
+    lacking = [name for each in found.values() for name in each if name not in names]
     if lacking:
-        raise InvalidInput(f"There are no columns {lacking} among {list(arrays)}{convert.wanted}.")
-    return join_columns(
-        {each.name: convert.fit(each, arrays[each.name], each.name) for each in tensor.fields}
-    )
+        raise InvalidInput(
+            f"There are no columns {lacking} among {list(names)}; the model takes {tensor}."
+        )
+    return found
 
 
 def read_columns(data: Any) -> dict[str, NDArray[Any]] | None:  # noqa: ANN401
@@ -348,15 +373,28 @@ class Conversion:
 
     def fit(self, tensor: "Tensor", values: NDArray[Any], name: str = "") -> NDArray[Any]:
         """Return one input's values in its type and shape."""
-        column = self.convert(tensor.numpy_dtype, values, name)
-        if column.ndim == 2 and column.shape[1] == 1 and not tensor.shape:
-            column = column[:, 0]
-        elif column.ndim == 1 and tensor.shape == (1,):
-            column = column[:, None]
-        if not tensor.fits(column):
-            where = f"Column {name!r} has" if name else "The rows have"
-            raise InvalidInput(f"{where} shape {column.shape}{self.wanted}.")
-        return column
+        return self.shape(tensor, self.convert(tensor.numpy_dtype, values, name), name)
+
+    def shape(
+        self, tensor: "Tensor", values: NDArray[Any], name: str = "", *, flat: bool = False
+    ) -> NDArray[Any]:
+        """Return one input's values in its shape; `name` is their column's, if they have one.
+
+        One value a row may have an axis of its own or none. With `flat`, values that stand side by
+        side take any shape of as many.
+
+        Raises:
+            InvalidInput: They have another.
+        """
+        if tensor.fits(values):
+            return values
+        size = None if None in tensor.shape else math.prod(tensor.shape)  # type: ignore[arg-type]
+        if values.ndim and (flat or size == 1) and math.prod(values.shape[1:]) == size:
+            return values.reshape(len(values), *tensor.shape)
+        what = f"Column {name!r} has" if name else f"The rows from row {self.first + 1} on have"
+        raise InvalidInput(
+            f"{what} shape {values.shape}{self.wanted}: name its columns, or reshape them."
+        )
 
     def convert(self, dtype: np.dtype[Any], values: NDArray[Any], name: str) -> NDArray[Any]:
         """Return values in a type; `name` is their column's, if they have one.
@@ -385,16 +423,12 @@ class Conversion:
             raise InvalidInput(f"{said}{self.wanted}.{hint}") from error
 
     def stack(self, tensor: "Tensor", arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Return columns side by side for a model of one input, or the one named as that."""
-        if tensor.name in arrays:
-            arrays = {tensor.name: arrays[tensor.name]}
-        else:
-            arrays = {name: arrays[name] for name in tensor.order(list(arrays))}
+        """Return the columns of one input side by side, in its type and shape."""
         parts = [self.convert(tensor.numpy_dtype, each, name) for name, each in arrays.items()]
-        if len(parts) == 1 and tensor.fits(parts[0]):
-            return parts[0]
-        joined = np.concatenate([each.reshape(len(each), -1) for each in parts], axis=1)
-        return self.fit(tensor, joined)
+        own = tensor.name if tensor.name in arrays else ""
+        if len(parts) > 1:
+            parts = [np.concatenate([each.reshape(len(each), -1) for each in parts], axis=1)]
+        return self.shape(tensor, parts[0], own, flat=True)
 
 
 def _text(values: NDArray[Any], gaps: NDArray[np.bool_]) -> NDArray[Any]:
