@@ -322,3 +322,31 @@ def test_accuracy_is_that_of_rows_alone_and_kept_by_size(tmp_path):
     by_size = dict(made.traits.batch_invariance.accuracy)
     assert made.traits.accuracy == by_size[1] == 1.0
     assert by_size[32] < by_size[8] < 1.0
+
+
+@pytest.mark.parametrize(("quotient", "told"), [(["d", "r"], 0), (["r", "d"], 1)])
+def test_what_optimising_makes_of_a_file_is_told(tmp_path, quotient, told):
+    # ONNX Runtime takes either quotient for a layer normalisation, and one is none
+    constants = {"two": 2, "small": 1e-5, "gain": [1, 2, 3, 4], "bias": [4, 3, 2, 1]}
+    content = model(
+        node("ReduceMean", ["x"], ["m"], axes=[-1]),
+        node("Sub", ["x", "m"], ["d"]),
+        node("Pow", ["d", "two"], ["p"]),
+        node("ReduceMean", ["p"], ["v"], axes=[-1]),
+        node("Add", ["v", "small"], ["w"]),
+        node("Sqrt", ["w"], ["r"]),
+        node("Div", quotient, ["n"]),
+        node("Mul", ["n", "gain"], ["g"]),
+        node("Add", ["g", "bias"], ["y"]),
+        weights=[
+            numpy_helper.from_array(np.float32(each), name) for name, each in constants.items()
+        ],
+        output=("n", 4),
+    )
+    said = []
+
+    Registry(tmp_path, progress=said.append).register("layer", content, samples=Samples(ROWS))
+
+    assert ["50 of 50 rows otherwise than operator by operator" in note for note in said] == [
+        True
+    ] * told

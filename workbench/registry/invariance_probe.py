@@ -100,7 +100,7 @@ def compare_batches(
         together = np.asarray(session.run(batch))
         alone = np.concatenate([session.run(batch[i : i + 1]) for i in range(len(batch))])
         changed = _find_labels(together) != _find_labels(alone)
-        changes.add(np.arange(at, at + len(batch)), _compare(together, alone), changed)
+        changes.add(np.arange(at, at + len(batch)), compare_answers(together, alone), changed)
         at += len(batch)
         tolerance, texts = _tolerate(alone), alone.dtype.kind != "f"
     return changes.sum_up("the others of their batch", tolerance, labels=labels or texts)
@@ -220,7 +220,7 @@ class _Probe:
         self._tolerance = _tolerate(self._alone)
         for number in [*range(min(3, len(kept)))] * (_REPEATS - 1):
             again = self._run(self._rows[number : number + 1])
-            self.deterministic &= not _compare(again, answers[number]).any()
+            self.deterministic &= not compare_answers(again, answers[number]).any()
 
     def run_trials(self) -> None:
         """Run rows together in every way there is time for."""
@@ -324,7 +324,7 @@ class _Probe:
     def _note_answers(
         self, beside: str, which: NDArray[np.int64], found: NDArray[Any], alone: NDArray[Any]
     ) -> NDArray[np.float64]:
-        deviations = _compare(found, alone)
+        deviations = compare_answers(found, alone)
         changed = _find_labels(found) != _find_labels(alone) if deviations.any() else False
         self._note(beside, which, deviations, labels=changed)
         return deviations
@@ -374,7 +374,7 @@ def _make_odd(rows: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
             yield LARGE, np.full_like(rows[:1], int(value))
 
 
-def _compare(found: NDArray[Any], alone: NDArray[Any]) -> NDArray[np.float64]:
+def compare_answers(found: NDArray[Any], alone: NDArray[Any]) -> NDArray[np.float64]:
     """Return by how much each row's answer differs, as a share of the largest number in it.
 
     Where a row's numbers are small beside the others', a tenth of what is usual is taken instead.
@@ -414,4 +414,4 @@ def _is_swapped(found: NDArray[Any], alone: NDArray[Any]) -> bool:
     if one.shape != two.shape:
         return False
     one, two = (each[np.lexsort(each.T)] for each in (one, two))
-    return not bool((_compare(one, two) > _TOLERANCE).any())
+    return not bool((compare_answers(one, two) > _TOLERANCE).any())

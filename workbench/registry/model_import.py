@@ -23,7 +23,7 @@ from workbench.registry.answers import Answer, choose_answer
 from workbench.registry.conversion import find_columns, from_estimator, name_columns_of
 from workbench.registry.estimator_inputs import list_initial_types
 from workbench.registry.invariance import BatchInvariance
-from workbench.registry.invariance_probe import has_trees, probe
+from workbench.registry.invariance_probe import compare_answers, has_trees, probe
 from workbench.registry.labels import Label, correct
 from workbench.registry.model import Kind, Samples, Traits
 from workbench.registry.onnx import (
@@ -40,6 +40,8 @@ _METRICS = {"classification": "accuracy", "regression": "r2"}
 _POOL_BYTES = 2**24
 _BATCH_SIZES = (1, 8, 32)  # by which a figure is measured where answers change
 _LARGE_FILE = 2**24  # bytes
+_OPTIMISED_ROWS = 50
+_OPTIMISED_APART = 0.05  # of the largest number in a row: 8-bit weights are off by less
 _AS_IT_IS = Adaptation()
 _ALIKE = (1.0, 0.0)
 
@@ -219,6 +221,7 @@ def _try_file(source: str | Path | bytes, ask: _Question) -> _Tried:
     cost = prove(adapted, pool.inputs)
     checked, kind, classes = choose_answer(checked, ask.answer, ask.kind, ask.estimator, pool)
     invariance, measured = _try(checked, pool, kind, classes)
+    fused = _describe_optimising(checked.content, pool.inputs) if invariance.deterministic else ""
     return _Tried(
         checked=checked,
         kind=kind,
@@ -228,7 +231,7 @@ def _try_file(source: str | Path | bytes, ask: _Question) -> _Tried:
         invariance=invariance,
         measured=measured,
         one_row=adapted.one_row,
-        notes=tuple(filter(None, (*adapted.notes, cost))),
+        notes=tuple(filter(None, (*adapted.notes, cost, fused))),
     )
 
 
@@ -375,6 +378,28 @@ def _try(
         raise InvalidModel(f"The model does not run on its samples: {error}") from error
     known = tuple((size, figure) for size, figure in figures if figure is not None)
     return replace(found, accuracy=known), figures[0][1]
+
+
+def _describe_optimising(content: bytes, rows: NDArray[Any]) -> str:
+    """Return a sentence where answers change as ONNX Runtime optimises; empty where they do not.
+
+    It takes some graphs for others: see findings/onnxruntime-layer-norm-look-alikes.sh.
+    """
+    if len(content) > _LARGE_FILE:
+        return ""
+    some = rows[:_OPTIMISED_ROWS]
+    try:
+        plain, fused = (Session(content, optimise=each).run(some) for each in (False, True))
+    except (InvalidModel, InvocationError):  # an operator that is there only when optimised
+        return ""
+    changed = int((compare_answers(np.asarray(fused), np.asarray(plain)) > _OPTIMISED_APART).sum())
+    if not changed:
+        return ""
+    return (
+        f"ONNX Runtime answers {changed} of {len(some)} rows otherwise than operator by operator, "
+        "as the file says: its optimiser takes a part of the graph for another. Register it with "
+        "estimator= to see which is right."
+    )
 
 
 def _open(content: bytes, threads: int) -> Session:

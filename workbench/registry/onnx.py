@@ -188,6 +188,7 @@ class Session:
         source: Path of an ONNX file, or its bytes.
         threads: Threads that share the work of one batch.
         nan: "refuse" makes a NaN in a batch an error; it costs one pass over the batch.
+        optimise: Whether ONNX Runtime may put other operators in the place of the file's.
 
     Raises:
         NotFound: There is no such file.
@@ -195,13 +196,20 @@ class Session:
         InvalidInput: `threads` or `nan` is not what it must be.
     """
 
-    def __init__(self, source: str | Path | bytes, *, threads: int = 1, nan: Nan = "allow") -> None:
+    def __init__(
+        self,
+        source: str | Path | bytes,
+        *,
+        threads: int = 1,
+        nan: Nan = "allow",
+        optimise: bool = True,
+    ) -> None:
         whole_number("threads", threads, low=1)
         if nan not in ("allow", "refuse"):
             raise InvalidInput(f'nan must be "allow" or "refuse", got {nan!r}.')
         self.threads = threads
         self.nan = nan
-        self._session = open_runtime(source, threads)
+        self._session = open_runtime(source, threads, optimise=optimise)
         self.signature = _signature(self._session)
         # What `run` needs at every call, looked up once.
         self._run = self._session.run
@@ -384,7 +392,9 @@ def _tensors(message: Any) -> "Iterator[Any]":  # noqa: ANN401
                 yield from _tensors(child)
 
 
-def open_runtime(source: str | Path | bytes, threads: int = 1) -> "onnxruntime.InferenceSession":
+def open_runtime(
+    source: str | Path | bytes, threads: int = 1, *, optimise: bool = True
+) -> "onnxruntime.InferenceSession":
     """Return a session of ONNX Runtime alone; raises what `Session` does of a file."""
     import onnxruntime
 
@@ -394,6 +404,8 @@ def open_runtime(source: str | Path | bytes, threads: int = 1) -> "onnxruntime.I
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4  # errors come as exceptions; the log would say them twice
     # Threads that spin while they wait want every core to themselves. On two cores with a busy
     # neighbour, two-thread batches had a p99 1.3 to 1.8 times as long with spinning as without.
