@@ -17,14 +17,16 @@ NAME = re.compile(
 )
 
 
-def configure(hosted, name, *variants, share=100, options=BOTH, **more):
+def configure(hosted, name, *variants, share=100, options=BOTH, queued=None, **more):
     capture = {
         "InitialSamplingPercentage": share,
         "DestinationS3Uri": "s3://models/seen/",
         "CaptureOptions": options,
     }
+    asynchronous = {"AsyncInferenceConfig": queued} if queued else {}
     hosted.sagemaker.create_endpoint_config(
         EndpointConfigName=name,
+        **asynchronous,
         ProductionVariants=list(variants or [on_instances()]),
         DataCaptureConfig=capture | more,
     )
@@ -108,9 +110,14 @@ def test_a_share_is_written_until_an_update_ends_it(hosted):
     [
         (serverless(), {}, "ValidationException"),
         (on_instances(), {"KmsKeyId": "key"}, "NotImplemented"),
+        (
+            on_instances(),
+            {"queued": {"OutputConfig": {"S3OutputPath": "s3://a"}}},
+            "NotImplemented",
+        ),
         (on_instances(), {"DestinationS3Uri": "https://x/y"}, "NotImplemented"),
     ],
-    ids=["serverless", "encrypted", "over https"],
+    ids=["serverless", "encrypted", "asynchronous", "over https"],
 )
 def test_what_cannot_be_captured_is_refused(hosted, variant, more, code):
     with pytest.raises(ClientError) as error:

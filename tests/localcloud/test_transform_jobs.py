@@ -385,6 +385,12 @@ def test_an_object_that_is_gone_by_then_fails_alone(cloud):
         ({"split": "RecordIO"}, "NotImplemented", "SplitType RecordIO is not yet offered"),
         ({"split": "TFRecord"}, "NotImplemented", "SplitType TFRecord is not yet offered"),
         ({"MaxPayloadInMB": 0}, "NotImplemented", "MaxPayloadInMB 0"),
+        ({"TransformOutput": {"KmsKeyId": "key"}}, "NotImplemented", "Encryption of results"),
+        (
+            {"DataCaptureConfig": {"DestinationS3Uri": "s3://data/seen"}},
+            "NotImplemented",
+            "DataCaptureConfig",
+        ),
         (
             {"MaxPayloadInMB": 26, "MaxConcurrentTransforms": 4},
             "ValidationException",

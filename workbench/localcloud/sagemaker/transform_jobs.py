@@ -277,7 +277,9 @@ def _check(job: Mapping[str, Any]) -> None:
     if source.get("SplitType", "None") not in ("None", "Line"):
         raise not_implemented_error(f"SplitType {source['SplitType']}")
     if job.get("DataCaptureConfig"):
-        raise not_implemented_error("Data capture (DataCaptureConfig)")
+        raise not_implemented_error("Data capture (DataCaptureConfig) of transform jobs")
+    if output.get("KmsKeyId"):
+        raise not_implemented_error("Encryption of results (KmsKeyId)")
     for member, url in (("S3Uri", data["S3Uri"]), ("S3OutputPath", output["S3OutputPath"])):
         if not url.startswith("s3://"):
             raise validation_error(f"{member} must look like s3://bucket/prefix, got {url}.")
