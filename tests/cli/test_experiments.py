@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -295,6 +296,21 @@ def test_the_notes_of_a_plan_name_options(capsys):
     notes = " ".join(as_json(capsys)["notes"])
     assert "give --cold-start 2s." in notes
     assert "Options(" not in notes
+
+
+@pytest.mark.parametrize("kind", ["serverless", "lambda", "real-time", "async", "batch-transform"])
+def test_the_line_that_checks_a_plan_simulates_what_it_says(capsys, kind):
+    words = ["--rate", "20", "--duration", "1min", "--slo", "10min", "--row-bytes", "5000"]
+    assert main(["plan", FAST, *words, "--on", kind, "--unseen-draws", "0", "--json"]) == 0
+    planned = as_json(capsys)
+
+    assert main([*shlex.split(planned["check"])[1:], "--json"]) == 0
+
+    run, best = as_json(capsys)["runs"][0], planned["types"][0]
+    assert (run["p95"], run["per_month"]) == pytest.approx(
+        (best["latency"], best["cost_per_month"])
+    )
+    assert sum(planned["items"].values()) == pytest.approx(best["cost_per_month"])
 
 
 COMPLETE = """

@@ -5,11 +5,12 @@ import math
 import re
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
 import workbench as wb
 from workbench.errors import InvalidInput
-from workbench.formatting import duration
+from workbench.formatting import duration, percent
 from workbench.planner import Options, decide, plan
 from workbench.planner.decisions import summarize_plan
 from workbench.plots.decision import plot_decision
@@ -108,6 +109,37 @@ def test_what_is_free_today_and_holds_on_other_days_is_said_to_do_so():
 def test_what_is_no_deployment_is_refused(today):
     with pytest.raises(InvalidInput, match="today must be"):
         decide(TIMES, TRACE, TARGET, OPTIONS, today=today)
+
+
+def test_the_items_of_a_month_add_up_to_the_month(made, decision):
+    amounts = [float(each) for each in re.findall(r"\$([\d.]*\d)", decision.cost_sentence)]
+
+    assert sum(item.dollars for item in made.items) == pytest.approx(made.best.cost_per_month)
+    assert sum(amounts) == pytest.approx(decision.winner.cost_per_month, rel=0.01)
+    assert amounts == sorted(amounts, reverse=True)
+
+
+def test_what_batching_saves_is_what_a_plan_without_batches_costs_more(made, decision):
+    alone = plan(TIMES, TRACE, TARGET, replace(OPTIONS, max_sizes=[1])).by_kind
+    kept = alone.filter(pl.col("latency") <= 0.9 * TARGET.latency)
+    least = kept["cost_per_month"].min()
+
+    assert made.best.policy.max_size > 1
+    assert made.without_batches.policy.max_size == 1
+    assert made.without_batches.cost_per_month == pytest.approx(least)
+    saved = 1 - made.best.cost_per_month / least
+    assert f"saves {percent(saved)}: " in decision.batching_sentence
+    assert "a buffer of yours" in decision.batching_sentence
+
+
+def test_who_does_not_batch_is_told_of_no_saving():
+    alone = summarize_plan(plan(TIMES, TRACE, TARGET, replace(OPTIONS, max_sizes=[1])))
+    assert alone.batching_sentence == ""
+
+
+def test_jobs_that_start_too_late_are_said_to_be_of_no_use(decision):
+    jobs = next(row for row in decision.rows if row.kind == "batch transform")
+    assert "no job can meet it: one takes 3 min to start" in jobs.reason
 
 
 def test_where_nothing_meets_the_target_the_sentence_says_so_and_names_the_nearest():

@@ -264,7 +264,8 @@ def test_time_and_money_spent_deciding_are_shown(trace):
     assert found.spent == {"fit": 1.0, "screen and simulate": 1.0}
     assert (found.seconds, found.dollars) == (2.0, 2.0)
     for text in (repr(found), found._repr_html_()):
-        assert "Decided in 2.00 s ($2.00;" in text
+        assert "Decided in 2.00 s (fit" in text
+        assert "Deciding took $2.00 of computing" in text
 
 
 def test_assumptions_are_told(trace):

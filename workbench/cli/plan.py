@@ -5,6 +5,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 
 from workbench.batching.timer import BatchPolicy
@@ -22,6 +23,7 @@ from workbench.cli.option_names import name_options, option_of, word_of
 from workbench.cli.options import CHECK, FILES, TIME, Option, add_group, add_model, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.results import WIDTH
+from workbench.cli.simulate_line import write_check
 from workbench.cli.statuses import check_verdicts, feasibility_status
 from workbench.cli.traffic import read_traffic
 from workbench.cli.values import forecasters, options_of, parse_deployment, parse_forecaster
@@ -29,6 +31,7 @@ from workbench.formatting import duration
 from workbench.planner.decisions import Decision, summarize_plan
 from workbench.planner.options import CLOUD_KINDS, SELF_SCALED, Options
 from workbench.planner.search import plan
+from workbench.pricing.sheet import staleness_warning
 from workbench.progress import show_progress
 from workbench.quantiles import SLO
 
@@ -85,9 +88,13 @@ def _plan(arguments: Arguments) -> int:
     found = summarize_plan(made, today=today)
     written = write_table(made.frame, arguments.out)
     notes = [name_options(note, arguments) for note in found.notes]
+    dates = [(item.date, item.what) for item in made.items]
+    notes += filter(None, [staleness_warning(dates, datetime.now(UTC).date())])
+    check = write_check(made.best.configuration, arguments)
     if arguments.json:
-        print_json(_facts(found), notes=notes, written=written)
-    print_text(arguments, _format(found, notes))
+        print_json(_facts(found), check=check, notes=notes, written=written)
+    more = [f"To see it on this one draw: {check}"] if check else []
+    print_text(arguments, _format(found, notes + more))
     if not found.feasible or not arguments.check:
         return feasibility_status(arguments, feasible=found.feasible)
     return check_verdicts({found.winner.label: found.winner.verdict})
@@ -112,6 +119,8 @@ def _facts(found: Decision) -> dict[str, Any]:
         "deployment": made.best.deployment.to_dict(),
         "policy": made.best.policy.to_dict(),
         "types": found.frame.to_dicts(),
+        "items": {item.what: item.dollars for item in made.items},
+        "batching": found.batching_sentence,
         "candidates": made.frame.head(len(made.finalists)).to_dicts(),
         "seconds": made.seconds,
     }
@@ -120,7 +129,15 @@ def _facts(found: Decision) -> dict[str, Any]:
 def _format(found: Decision, notes: list[str]) -> str:
     """Return the answer, the best of each inference type, and what to mind."""
     parts = [
-        *(textwrap.fill(each, WIDTH) for each in (found.sentence, found.today_sentence)),
+        *(
+            textwrap.fill(each, WIDTH)
+            for each in (
+                found.sentence,
+                found.cost_sentence,
+                found.batching_sentence,
+                found.today_sentence,
+            )
+        ),
         f"{found.table().text()}\nSimulated.",
         "\n".join([found.plan.effort, *notes]),
     ]

@@ -23,7 +23,9 @@ from workbench.errors import InvalidInput
 from workbench.formatting import Table, dollars, duration, percent
 from workbench.planner.candidates import CandidateTable, Configuration, Reliability
 from workbench.planner.plans import Candidate, Plan
+from workbench.planner.reasons import divide
 from workbench.planner.search import plan
+from workbench.pricing.cost import total
 from workbench.quantiles import SLO
 from workbench.run.verdict import Verdict, judge_share
 from workbench.validation import as_tuple
@@ -196,6 +198,28 @@ class Decision:
             return ""
         cost = f" at {dollars(second.cost_per_month)}" if second.possible else ""
         return f"; the runner-up, {second.label}{cost}, loses: {second.reason}"
+
+    @property
+    def cost_sentence(self) -> str:
+        """What the winner's month is made of, "" where it costs nothing."""
+        items = sorted(self.plan.items, key=lambda item: -item.dollars)
+        amounts = ", ".join(f"{item.what} {dollars(item.dollars)}" for item in items)
+        return f"A month of it: {amounts}." if total(items) else ""
+
+    @property
+    def batching_sentence(self) -> str:
+        """What the winner saves by joining requests, and who joins them; "" where it does not."""
+        best, limited = self.winner, self.plan.task.budget is None and self.feasible
+        if best.policy.max_size == 1 or best.deployment.by_job or not limited:
+            return ""
+        who = "Requests are joined before the endpoint, by a buffer of yours that no price counts."
+        alone = self.plan.without_batches
+        if alone is None:
+            return f"Without batching nothing meets the target. {who}"
+        saved = 1 - divide(best.cost_per_month, alone.cost_per_month)
+        words = f"Batching saves {percent(saved) if saved > 0 else 'nothing'}"
+        month = f"{alone.configuration.place} at {dollars(alone.cost_per_month)} a month"
+        return f"{words}: without it the cheapest is {month}. {who}"
 
     @property
     def today_sentence(self) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from workbench.planner.out_of_sample import OutOfSample
     from workbench.planner.problem import PlanningProblem
+    from workbench.pricing.cost import Items
 
 SIMULATOR = "simulator"
 
@@ -210,6 +211,31 @@ class Plan:
         return divide(winner, min(met)) - 1 if met else 0.0
 
     @cached_property
+    def items(self) -> Items:
+        """What a month of the best costs, item by item."""
+        return self.task.bill_month(self.best.configuration)
+
+    @cached_property
+    def without_batches(self) -> Candidate | None:
+        """The cheapest that meets the target on this trace and joins no requests.
+
+        It is searched for when it is asked for. None: there is none, or with a budget.
+        """
+        from workbench.planner.type_search import search_types
+
+        alone = self.task.without_batches()
+        if alone is None:
+            return None
+        pairs = [
+            (table, each)
+            for table in search_types(alone)
+            for each in table.finalists
+            if alone.meets_constraint(each.figures)
+        ]
+        first = min(pairs, key=lambda pair: alone.rank(pair[1].figures), default=None)
+        return first and self._candidate(*first)
+
+    @cached_property
     def _reasons(self) -> Reasons:
         return Reasons(self.task, self._winner, self.surcharge)
 
@@ -351,9 +377,12 @@ class Plan:
         """What deciding took, in a sentence."""
         screened = sum(len(table.place) for table in self.fields)
         steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in self.spent.items())
+        own = self.task.options.deciding_price is not None
+        machine = "the price given for this machine" if own else "what an ml.m5.large costs"
         return (
-            f"Decided in {self.seconds:.2f} s ({dollars(self.dollars)}; {steps}): {screened:,} "
-            f"candidates by the exact model, {len(self._ranking)} simulations."
+            f"Decided in {self.seconds:.2f} s ({steps}): {screened:,} candidates by the exact "
+            f"model, {len(self._ranking)} simulations. Deciding took {dollars(self.dollars)} of "
+            f"computing, at {machine}."
         )
 
     def __repr__(self) -> str:

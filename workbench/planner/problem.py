@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.deployment.base import Deployment, is_by_job
+from workbench.deployment.base import KINDS, Deployment, is_by_job
 from workbench.deployment.call_limits import CallDemand, broken_limits
 from workbench.errors import TooFewSamples
 from workbench.planner.candidates import (
@@ -22,7 +22,7 @@ from workbench.planner.candidates import (
     latencies_of,
     summarize,
 )
-from workbench.pricing.cost import MONTH
+from workbench.pricing.cost import MONTH, Items, total
 from workbench.pricing.usage import Usage
 from workbench.quantiles import SLO, find_rank, longest_within, select_quantile
 from workbench.queueing.buffers import NoWaits, PoissonWaits
@@ -210,12 +210,33 @@ class PlanningProblem:
 
     def simulate(self, configuration: Configuration) -> CandidateMetrics:
         """Return what the simulator says of a setting under the trace itself."""
+        deployment, summary = configuration.deployment, self._summarize(configuration)
+        figures = summary.price(deployment, self.options.prices)
+        month = total(self._bill(configuration)) * MONTH / self.trace.duration
+        broken = self.find_broken_limits(deployment, configuration.policy.max_size)
+        return figures._replace(broken=broken or figures.broken, month=month)
+
+    def bill_month(self, configuration: Configuration) -> Items:
+        """Return what a month of a setting costs, item by item, the trace repeating itself."""
+        months = MONTH / self.trace.duration
+        items = self._bill(configuration)
+        return tuple(replace(item, quantity=months * item.quantity) for item in items)
+
+    def _bill(self, configuration: Configuration) -> Items:
+        """Return the items of the trace as one of many in a row."""
+        deployment, _, scaling = configuration
+        usage = self._summarize(configuration).usage
+        if scaling is None:  # what a fleet took to boot is not repeated
+            usage = deployment.repeat_usage(usage, self.trace.duration)
+        return deployment.bill(usage, prices=self.options.prices)
+
+    def _summarize(self, configuration: Configuration) -> OutcomeSummary:
+        """Return what a simulation comes to before prices, made once for what fares the same."""
         deployment, policy, scaling = configuration
-        parts = deployment.simple_parts
         # What differs in price alone fares the same.
         alike = tuple(
             (type(part), part.platform, part.call_limit, self.service_on(part).digest)
-            for part in parts
+            for part in deployment.simple_parts
         )
         rule = getattr(deployment, "spill", None)
         key = (type(deployment), alike, rule, policy, scaling and repr(scaling))
@@ -223,13 +244,25 @@ class PlanningProblem:
             outcome = self.serve(configuration)
             data = self.content, self.answers
             self._summaries[key] = summarize(outcome, deployment, self.slo, *data)
-        usage, seconds = self._summaries[key].usage, self.trace.duration
-        figures = self._summaries[key].price(deployment, self.options.prices)
-        if scaling is None:  # what a fleet took to boot is not repeated
-            usage = deployment.repeat_usage(usage, seconds)
-        month = dollars_of(deployment, usage, self.options.prices) * MONTH / seconds
-        broken = self.find_broken_limits(deployment, policy.max_size) or figures.broken
-        return figures._replace(broken=broken, month=month)
+        return self._summaries[key]
+
+    def without_batches(self) -> PlanningProblem | None:
+        """Return the problem of who joins no requests, on this trace alone; None: all types do."""
+        options = self.options
+        plain = [kind for kind in options.kinds if kind in KINDS and not is_by_job(kind)]
+        own = [each for each in options.deployments if not each.by_job]
+        if not plain or self.budget is not None:
+            return None
+        choices: dict[str, Any] = {
+            "kinds": plain,
+            "deployments": own,
+            "scaled": False,
+            "hybrid": False,
+        }
+        alone = replace(options, **choices, max_sizes=[1], forecaster=None)
+        other = replace(self, options=alone, days=None, holdout=None)
+        vars(other).update(_service_times=self._service_times)
+        return other
 
     @cached_property
     def _summaries(self) -> dict[Any, OutcomeSummary]:

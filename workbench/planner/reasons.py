@@ -10,6 +10,7 @@ from workbench.formatting import duration, figure, percent
 from workbench.run.verdict import judge_share
 
 if TYPE_CHECKING:
+    from workbench.deployment.base import Deployment
     from workbench.planner.candidates import (
         CandidateMetrics,
         CandidateTable,
@@ -46,7 +47,7 @@ class Reasons:
         if metrics.broken:
             return f"not possible: {metrics.broken}"
         if not self.problem.meets_constraint(metrics):
-            return self._miss(metrics)
+            return self._miss(metrics) + self._why_never(finalist.configuration.deployment)
         what = "cost" if self.problem.budget is None else "latency"
         against, aim = self.problem.weigh(metrics), self.problem.weigh(winner)
         if judged is not None and not judged.holds(self.problem.options.unseen_share):
@@ -127,6 +128,14 @@ class Reasons:
                 f"{duration(self.problem.slo.latency)}{within}"
             )
         return f"${metrics.cost:.4g} per million above the budget of ${self.problem.budget:.4g}"
+
+    def _why_never(self, deployment: Deployment) -> str:
+        """Return why a type cannot meet the target whatever is chosen, or ""."""
+        boot = self.problem.options.boot
+        if not deployment.by_job or self.problem.budget is not None:
+            return ""
+        late = boot > self.problem.slo.latency
+        return f"; no job can meet it: one takes {duration(boot)} to start" if late else ""
 
     @property
     def _name(self) -> str:
