@@ -180,6 +180,9 @@ def test_a_load_off_schedule_tells_nothing_of_bursts(lagging):
     late = pl.when(pl.col("run") == "functions").then(pl.lit("load was off schedule"))
 
     said = findings.compare_bursts(table.with_columns(flaw=late), "fleet", "functions")
+    both = table.with_columns(flaw=pl.lit("late"))
+    named = '2 times, "fleet": late; "functions": late.'
+    assert named in findings.compare_bursts(both, "fleet", "functions").text
 
     assert said.holds is None
     assert '"functions": load was off schedule' in said.text

@@ -248,6 +248,22 @@ def test_a_template_of_one_s_own_runs_whatever_kernel_it_names_and_keeps_its_cha
     assert capsys.readouterr().err == ""
 
 
+def test_a_picture_is_called_as_it_says_or_as_its_heading():
+    new = nbformat.v4
+    plain = new.new_output("display_data", {"image/png": "AAAA"})
+    named = new.new_output(
+        "display_data", {"image/png": "AAAA"}, metadata={"image/png": {"alt": "A cat"}}
+    )
+    cells = [
+        new.new_code_cell(outputs=[plain]),
+        new.new_markdown_cell("# Load & rate\n\nSentence."),
+        new.new_code_cell(outputs=[plain, named]),
+    ]
+    page = page_of(new.new_notebook(cells=cells, metadata={"title": "t"}))
+
+    assert re.findall(r'<img alt="(.*?)"', page) == ["A picture", "Load &amp; rate", "A cat"]
+
+
 def test_a_kernel_is_of_this_python():
     done = execute(template_of("size: int = 8", "import sys; print(sys.executable)", kernel=CONDA))
 

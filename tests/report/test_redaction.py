@@ -25,6 +25,8 @@ SECRET = "wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCYEXAMPLEKEY"
         "passwd=123456",
         "<p>the password is <code>hunter2</code>.</p>",
         "with password hunter2 it opens",
+        "Its password is swordfish, and the old password was <b>swordfish</b>.",
+        "<table><tr><th>API key</th></tr><tr><td>abc-def-ghi",  # which nothing closes
         "The API token was abc-def-ghi-4, until May.",
         "<b>Password</b> is 123456",
         "<table><tr><th>API key</th></tr><tr><td>abc-def-ghi</td></tr></table>",
@@ -45,7 +47,17 @@ SECRET = "wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCYEXAMPLEKEY"
     ],
 )
 def test_what_looks_like_a_credential_is_redacted(text):
-    secrets = (SECRET, "AKIA", "horse", "hunter2", "abc-def-ghi", "123456", "abcdefgh", "0a1b2c3d")
+    secrets = (
+        SECRET,
+        "AKIA",
+        "horse",
+        "hunter2",
+        "swordfish",
+        "abc-def-ghi",
+        "123456",
+        "abcdefgh",
+        "0a1b2c3d",
+    )
     more = ("a1a1", "eyJz", "MIIEow", "blue-42-bird")
 
     shown = redact(text, {"MY_TOKEN": "blue-42-bird", "HOME": "/srv/joe"})
@@ -60,6 +72,7 @@ def test_what_looks_like_a_credential_is_redacted(text):
     [
         "max_tokens=2048 at 12.5 tokens: 3,000",
         "a token is missing, the password is required, one token is 0.75 words, secretary: Barbara",
+        "the password was wrong, her password is stored elsewhere, a password is longer",
         "tokenizer: wordpiece; tokens per second are 12.5k, a password without which nobody",
         "<table><tr><th>tokens</th><th>p95</th></tr><tr><td>1,024</td><td>125 ms</td></tr></table>",
         "<table><tr><th>tokens per second</th></tr><tr><td>unknown</td></tr></table>",

@@ -167,8 +167,8 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
         "--boot": {
             "type": TIME,
             "metavar": "TIME",
-            "help": "what an instance of a fleet or a job takes (3min in a plan and for jobs; else "
-            "as --cold-start)",
+            "help": "what an instance of a fleet or a job takes (3min in a plan; else as "
+            "--cold-start, and where that is not given either, 3min for a job)",
         },
     },
     "credentials": ACCOUNT,

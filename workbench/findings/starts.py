@@ -175,7 +175,10 @@ def compare_bursts(table: "pl.DataFrame", tracked: str, helper: str) -> Conclusi
         raise InvalidInput(f"{sorted(missing)} are not among {list(shares)}.")
     rows = table.filter(table["flaw"] != "", table["run"].is_in([tracked, helper]))
     flaws = rows.select("size", "run", "flaw").iter_rows()
-    left_out = {size: f'"{name}": {flaw}' for size, name, flaw in flaws}
+    left_out: dict[float, str] = {}
+    for size, name, flaw in flaws:
+        before = f"{left_out[size]}; " if size in left_out else ""
+        left_out[size] = f'{before}"{name}": {flaw}'
     shares = {n: {s: v for s, v in each.items() if s not in left_out} for n, each in shares.items()}
     without = "".join(f" Left out: {size:g} times, {flaw}." for size, flaw in left_out.items())
     if not shares[tracked]:

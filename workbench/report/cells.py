@@ -28,15 +28,15 @@ _LOST = (
 )
 
 
-def cell_parts(cell: Any) -> Iterator[str]:  # noqa: ANN401 - nbformat's node
-    """Yield what a cell says and shows."""
+def cell_parts(cell: Any, heading: str = "") -> Iterator[str]:  # noqa: ANN401 - nbformat's node
+    """Yield what a cell says and shows; a picture that says nothing of itself has the heading."""
     tags = cell.metadata.get("tags", ())
     if cell.cell_type == "markdown":
         yield _read_markdown(cell.source)
     if cell.cell_type != "code":
         return
     if not {"remove-output", "remove_output"} & {*tags}:
-        yield from filter(None, map(_output_part, cell.outputs))
+        yield from filter(None, (_output_part(each, heading) for each in cell.outputs))
 
 
 def code_of(cell: Any) -> str:  # noqa: ANN401
@@ -46,7 +46,7 @@ def code_of(cell: Any) -> str:  # noqa: ANN401
     return "" if hidden else str(cell.source)
 
 
-def _output_part(output: Any) -> str:  # noqa: ANN401
+def _output_part(output: Any, heading: str) -> str:  # noqa: ANN401
     """Return an output as a part, "" of one that is not for a page."""
     if output.output_type == "stream":
         return _quote_start(output.text) if output.name == "stdout" else ""
@@ -59,6 +59,9 @@ def _output_part(output: Any) -> str:  # noqa: ANN401
         )
     if spec := next((data[kind] for kind in data if "vnd.vegalite." in kind), None):
         return draw_spec(spec)
+    if kind := next((kind for kind in _PICTURES if kind in data), ""):
+        said = output.get("metadata", {}).get(kind, {}).get("alt")
+        return _show_picture(kind, data[kind], said or heading or "A picture")
     return next(
         (taken for kind, read in _KINDS if kind in data and (taken := read(data[kind]))), ""
     )
@@ -87,16 +90,13 @@ def _read_markdown(text: str) -> str:
     return _read_html(_ANCHOR.sub("", markdown2html(text))) if text.strip() else ""
 
 
-def _picture(kind: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        encoded = (
-            b64encode(redact(text).encode()).decode() if kind == "image/svg+xml" else text.strip()
-        )
-        label = re.search(r'aria-label="([^"]*)"', text)
-        alt = label[1] if label else "A picture"
-        return f'<figure><img alt="{alt}" src="data:{kind};base64,{escape(encoded)}"></figure>'
-
-    return read
+def _show_picture(kind: str, text: str, said: str) -> str:
+    """Return a picture with what an SVG says of itself as its alternative text, else `said`."""
+    svg = kind == "image/svg+xml"
+    encoded = b64encode(redact(text).encode()).decode() if svg else text.strip()
+    label = re.search(r'aria-label="([^"]*)"', text) if svg else None
+    alt = label[1] if label else escape(said)
+    return f'<figure><img alt="{alt}" src="data:{kind};base64,{escape(encoded)}"></figure>'
 
 
 def _lose(_: object) -> str:
@@ -107,7 +107,6 @@ _PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/web
 _KINDS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("application/vnd.jupyter.widget-view+json", _lose),
     ("text/markdown", _read_markdown),
-    *((kind, _picture(kind)) for kind in _PICTURES),
     ("text/html", _read_html),
     *((kind, _quote_start) for kind in ("text/latex", "text/plain")),
 )

@@ -1,6 +1,7 @@
 """A template executed in a kernel of this Python, with papermill's parameters, and its page."""
 
 import asyncio
+import re
 import sys
 import threading
 import time
@@ -215,8 +216,11 @@ def _parts(notebook: Any, failed: str) -> Iterator[str]:  # noqa: ANN401
     if failed:
         yield tell(f"This page is not finished. {failed}", "failed")
     cells = drop_notes(notebook)
+    heading = ""
     for cell in cells:
-        yield from cell_parts(cell)
+        if cell.cell_type == "markdown" and (found := re.findall(r"(?m)^#+ +(.+)", cell.source)):
+            heading = found[-1]
+        yield from cell_parts(cell, heading)
     code = "\n\n".join(filter(None, map(code_of, cells)))
     yield from origin_parts(notebook.metadata.get("origin", {}))
     if code:

@@ -20,13 +20,20 @@ _NAME = (
     r"|(?:api|access|account|private|storage)[_ -]?key)"
 )
 _QUOTE = r"(?:&quot;|&#x27;|&#39;|[\"'])"
-_TAGS = r"(?:<\w[^>]*>)*"
+_TAGS = r"(?:<\w[^<>]*>)*"
 _BARE = r"[^\s<>\"'&,;)}\]]"
-_AFTER = rf"{_NAME}[\w-]{{0,40}}{_QUOTE}?(?:\s*[:=]=?>?\s*|</t[hd]>\s*<td[^>]*>){_TAGS}"
+_AFTER = rf"{_NAME}[\w-]{{0,40}}{_QUOTE}?(?:\s*[:=]=?>?\s*|</t[hd]>\s*<td[^<>]*>){_TAGS}"
 _SAID = rf"(?:</\w+>)?\s+(?:is|was|equals)\s+{_TAGS}{_QUOTE}?"  # in a sentence
 _FIGURE = rf"(?:\[redacted\]|[\d.,]+[a-z%]{{0,3}}(?!{_BARE}))"
 _LETTER = r"[^\W\d_]"
 _ODD = rf"(?={_LETTER}{_BARE}*\d|\d{_BARE}*{_LETTER}|\w{_BARE}*[!#$%^*+=@?]\w)"  # no plain word
+_STATES = (  # what a sentence says of a password that it does not tell
+    r"\w+ed|accepted|also|always|asked|correct|default|different|empty|encrypted|from|given|hidden|"
+    r"identical|incorrect|invalid|just|kept|known|long|longer|made|missing|needed|never|none|null|"
+    r"only|optional|read|same|secret|sent|short|shorter|shown|still|strong|taken|that|their|there|"
+    r"they|this|true|false|typed|under|unknown|unsafe|valid|weak|what|when|where|which|with|without|"
+    r"written|wrong|your"
+)
 _MIXED = "".join(rf"(?=[\w/+]{{0,39}}{kind})" for kind in ("[a-z]", "[A-Z]", r"\d"))
 _PATTERNS = tuple(
     re.compile(pattern)
@@ -46,6 +53,7 @@ _NAMED = tuple(
         rf"({_AFTER})(?!\[redacted\]|[\d.,]+\b(?!{_BARE})){_BARE}{{4,}}",
         rf"(\bpassw(?:or)?d(?:\s*[:=]\s*|{_SAID}))\d{{4,}}",  # numbers of tokens are none
         rf"({_NAME}{_SAID})(?!{_FIGURE}){_ODD}{_BARE}{{4,}}",
+        rf"(\bpassw(?:or)?d{_SAID})(?!\[redacted\]|(?:{_STATES})\b){_BARE}{{4,}}",
         rf"(\bpassw(?:or)?d\s+{_TAGS}){_ODD}{_BARE}{{4,}}",
         r"(\b(?:Bearer|Basic)\s+)[\w.~+/-]{12,}=*",
         r"(\bX-Amz-(?:Signature|Security-Token|Credential)=)[^&\s\"'<>]+",
@@ -54,10 +62,10 @@ _NAMED = tuple(
 
 _HEAD = re.compile(rf"[\w .(-]{{0,40}}{_NAME}[\w .)-]{{0,40}}", re.IGNORECASE)
 _PLAIN = re.compile(r"\W*(?:[\d.,]+(?:\s.*|[a-z%]{0,3})|none|null|true|false)\W*", re.IGNORECASE)
-_TABLE, _PRE, _ROW = (
-    re.compile(rf"(?<=<{tag})\b.*?(?=</{tag}>)", re.DOTALL) for tag in ("table", "pre", "tr")
+_TABLE, _PRE, _ROW = (  # one that nothing closes goes on to the end: it is looked at once
+    re.compile(rf"(?<=<{tag})\b.*?(?=</{tag}>|\Z)", re.DOTALL) for tag in ("table", "pre", "tr")
 )
-_CELL = re.compile(r"(?<=<t[hd])(\b[^>]*>)(.*?)(?=</t[hd]>)", re.DOTALL)
+_CELL = re.compile(r"(?<=<t[hd])(\b[^<>]*>)(.*?)(?=</t[hd]>|\Z)", re.DOTALL)
 _EDGES = tuple(map(re.compile, (r"([│┆|])", r"(\t)", r"(\s{2,})", r"(?<=\S)([,;])(?=\S)")))
 
 

@@ -148,11 +148,11 @@ def answer_of(comparison: "Comparison") -> Recommendation:
 def provenance_html(comparison: "Comparison") -> str:
     """Return where the figures come from: settings, validity, warnings, definitions, all facts."""
     runs = comparison.runs
-    warnings = [
-        f"{name}: {warning}"
-        for name, each in comparison.results.items()
-        for warning in (each.warnings if isinstance(each, Run) else each.assumptions)
-    ]
+    warned: dict[str, list[str]] = {}
+    for name, each in comparison.results.items():
+        for warning in each.warnings if isinstance(each, Run) else each.assumptions:
+            warned.setdefault(warning, []).append(name)
+    warnings = [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in warned.items()]
     return "".join(
         [
             *map(tabulate, settings_of(runs)),
