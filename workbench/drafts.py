@@ -17,21 +17,21 @@ _CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
 @contextlib.contextmanager
-def lock(descriptor: int) -> Iterator[None]:
-    """Hold a draft's lock, which the system lets go of when this process dies."""
+def lock(descriptor: int, *, alone: bool = False) -> Iterator[None]:
+    """Hold a draft's lock, which the system lets go of when this process dies; or wait for it."""
     with contextlib.suppress(OSError, ImportError):  # not every disk knows locks, no browser does
         import fcntl
 
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
     yield
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold the lock of a draft that is a folder."""
+def lock_folder(folder: Path, *, alone: bool = False) -> Iterator[None]:
+    """Hold the lock of a folder, such as a draft."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with lock(descriptor):
+        with lock(descriptor, alone=alone):
             yield
     finally:
         os.close(descriptor)

@@ -11,10 +11,13 @@ folder (NUMBA_CACHE_DIR overrides both). Where nothing can be written, it compil
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import numpy as np
+
+from workbench.drafts import lock_folder
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,15 +63,14 @@ class EventLoop(Generic[P, R]):
 
     def _call_first(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compile the loop and run it."""
-        self.dispatcher = _compile(self.py_func)
         try:
-            return self.dispatcher(*args, **kwargs)
+            self.dispatcher = _compile_for(self.py_func, args)
         except AttributeError:
             # Numba reads what an earlier version kept before it sees that it is stale, and fails
             # where an argument's type had another name then. See findings/.
-            _remove_cache(self.dispatcher)
-            self.dispatcher = _compile(self.py_func)
-            return self.dispatcher(*args, **kwargs)
+            _remove_cache(_compile(self.py_func))
+            self.dispatcher = _compile_for(self.py_func, args)
+        return self.dispatcher(*args, **kwargs)
 
 
 def compile_loop(loop: Callable[P, R]) -> EventLoop[P, R]:
@@ -122,6 +124,17 @@ def _compile(loop: Callable[P, R]) -> Callable[P, R]:
     except RuntimeError:  # Numba found no folder that it may write to
         dispatcher = njit(nogil=True)(loop)
     return dispatcher
+
+
+def _compile_for(loop: Callable[P, R], args: tuple[object, ...]) -> Callable[P, R]:
+    """Return a loop, compiled for such arguments; of processes that ask at once, one compiles."""
+    from numba import typeof
+
+    dispatcher: Any = _compile(loop)
+    kept = dispatcher.stats.cache_path
+    with nullcontext() if kept is None else lock_folder(Path(kept), alone=True):
+        dispatcher.compile(tuple(map(typeof, args)))
+    return cast("Callable[P, R]", dispatcher)
 
 
 def _remove_cache(dispatcher: Any) -> None:  # noqa: ANN401 - Numba's, which has no types
