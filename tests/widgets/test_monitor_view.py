@@ -89,7 +89,7 @@ def test_no_name_is_refused_beside_the_control(hosted):
     view = MonitorView(hosted.cloud)
     view.refresh()
 
-    assert view.error == "endpoint must be a name, got nothing."
+    assert view.error == "Endpoint must be a name, got nothing."
     assert view.error in view.form._lines["endpoint"].value
     assert view.wait() is None
 

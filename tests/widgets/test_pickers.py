@@ -132,20 +132,20 @@ def test_what_may_be_left_open_is_none_when_it_is_empty():
 
     picker["period"].value = "soon"
 
-    assert "period must be a number, or nothing" in beside(picker, "period")
+    assert "Job every must be a number, or nothing" in beside(picker, "period")
 
 
 @pytest.mark.parametrize(
     ("value", "name", "bad", "words"),
     [
-        (Local(), "workers", 0, "workers must be .* got 0"),
-        (Local(), "hourly_price", -1.0, "hourly_price must be a finite number"),
-        (PLACES[1], "count", 0, "count must be .* at least 1"),
-        (PLACES[2], "max_concurrency", 201, "max_concurrency must be .* from 1 to 200"),
-        (PLACES[2], "provisioned", 10, r"provisioned must be at most max_concurrency \(9\)"),
-        (PLACES[3], "ttl", 5, "ttl must be .* from 60 to 21600"),
-        (PLACES[4], "period", "-5", "period must be"),
-        (PLACES[5], "memory_mb", 64, "memory_mb must be .* from 128 to 10240"),
+        (Local(), "workers", 0, "Workers must be .* got 0"),
+        (Local(), "hourly_price", -1.0, "Price must be a finite number"),
+        (PLACES[1], "count", 0, "Instances must be .* at least 1"),
+        (PLACES[2], "max_concurrency", 201, "Max concurrency must be .* from 1 to 200"),
+        (PLACES[2], "provisioned", 10, r"Provisioned must be at most Max concurrency \(9\)"),
+        (PLACES[3], "ttl", 5, "In queue must be .* from 60 to 21600"),
+        (PLACES[4], "period", "-5", "Job every must be"),
+        (PLACES[5], "memory_mb", 64, "Memory must be .* from 128 to 10240"),
     ],
 )
 def test_a_limit_is_refused_beside_the_control_until_it_is_kept(value, name, bad, words):
@@ -272,7 +272,7 @@ def test_traffic_comes_from_a_file(tmp_path, ending):
     picker["kind"].value = "file"
 
     assert shown(picker) == ["preset", "kind", "path", "column"]
-    assert "path must name a file that ends in .csv, .jsonl or .parquet" in beside(picker, "path")
+    assert "File must name a file that ends in .csv, .jsonl or .parquet" in beside(picker, "path")
 
     picker["path"].value = str(path)
 
@@ -371,43 +371,43 @@ def test_a_simulation_is_told_what_it_cannot_know():
 @pytest.mark.parametrize(
     ("picker", "control", "value", "words"),
     [
-        (TrafficPicker(), "rate", -5.0, "rate must be .* got -5"),
-        (TrafficPicker(), "burst", 0.5, "burst is the high rate over the low one, at least 1"),
+        (TrafficPicker(), "rate", -5.0, "Rate must be .* got -5"),
+        (TrafficPicker(), "burst", 0.5, "Burst is the high rate over the low one, at least 1"),
         (TrafficPicker(), "low_stay", 0.0, "dwell must be"),
-        (TrafficPicker(), "duration", 0.0, "duration must be"),
-        (TrafficPicker(), "seed", -1, "seed"),
-        (TrafficPicker("diurnal"), "swing", 2.0, "swing must be from 0 to 1"),
-        (PolicyPicker(BatchPolicy(max_size=2)), "max_size", 0, "max_size must be .*"),
-        (PolicyPicker(BatchPolicy(max_size=2)), "max_wait", -1.0, "max_wait must be a finite"),
-        (PolicyPicker(Steered(latency=1)), "window", 10, "window must be"),
+        (TrafficPicker(), "duration", 0.0, "Duration must be"),
+        (TrafficPicker(), "seed", -1, "Seed"),
+        (TrafficPicker("diurnal"), "swing", 2.0, "Swing must be from 0 to 1"),
+        (PolicyPicker(BatchPolicy(max_size=2)), "max_size", 0, "Max size must be .*"),
+        (PolicyPicker(BatchPolicy(max_size=2)), "max_wait", -1.0, "Max wait must be a finite"),
+        (PolicyPicker(Steered(latency=1)), "window", 10, "Turn after must be"),
         (
             PolicyPicker(Replanned(settings=[(0, BatchPolicy())])),
             "settings",
             "0 8",
-            "settings must",
+            "From .s., size, wait must",
         ),
         (
             PolicyPicker(Replanned(settings=[(0, BatchPolicy())])),
             "settings",
             "5 8 1",
-            "settings must be a start .* start at 0",
+            "From .s., size, wait must be a start .* start at 0",
         ),
         (
             PolicyPicker(DeadlineAware(latency=1, service=(0.1,))),
             "first",
             0.0,
-            "first must be such",
+            "First takes must be such",
         ),
         (
             PolicyPicker(DeadlineAware(latency=1, service=(0.1,))),
             "max_size",
             10**9,
-            "max_size must be from 1 to 1024 here",
+            "Max size must be from 1 to 1024 here",
         ),
-        (SLOPicker(SLO(latency=0.1)), "latency", 0.0, "latency must be .* got 0"),
-        (SimulationPicker(), "cold_start", "-1", "cold_start must be seconds, 0 or more"),
-        (SimulationPicker(), "cold_start", "soon", "cold_start must be seconds"),
-        (SimulationPicker(), "seed", -1, "seed must be"),
+        (SLOPicker(SLO(latency=0.1)), "latency", 0.0, "Latency must be .* got 0"),
+        (SimulationPicker(), "cold_start", "-1", "Cold start must be seconds, 0 or more"),
+        (SimulationPicker(), "cold_start", "soon", "Cold start must be seconds"),
+        (SimulationPicker(), "seed", -1, "Seed must be"),
     ],
 )
 def test_a_bad_value_is_refused_beside_its_control_until_it_is_mended(

@@ -121,7 +121,7 @@ def test_the_app_plans_for_its_pickers_and_they_take_the_winner_over(registry, f
 
     shown.slo["latency"].value = 0
     assert view.find_button.disabled
-    assert view.status.text.startswith("Target: latency must be")
+    assert view.status.text.startswith("Target: Latency must be")
 
     shown.slo["latency"].value = 100
     assert not view.find_button.disabled

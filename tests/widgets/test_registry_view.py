@@ -90,7 +90,7 @@ def test_a_file_becomes_the_next_version_and_is_selected(shelf, registry):
 @pytest.mark.parametrize(
     ("entered", "control", "words"),
     [
-        (("", "digits"), "path", "path must name an ONNX file"),
+        (("", "digits"), "path", "ONNX file must name a file"),
         (("none.onnx", "digits"), "path", "none.onnx"),
         (("text.onnx", "digits"), "path", "text.onnx|ONNX"),
         (("model.onnx", "-digits"), "into", "A group's name is"),

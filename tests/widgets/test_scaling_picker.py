@@ -94,7 +94,7 @@ def test_what_is_wrong_is_said_beside_the_control_of_its_own_group(picker):
     picker.policy["most"].value = 0  # so is a setting of the rule called
 
     assert picker.value is None
-    assert "most" in picker.policy.form._lines["most"].value
+    assert "Most must" in picker.policy.form._lines["most"].value
     assert picker.spill.form._lines == {}
     picker.policy["most"].value = 5
     assert picker.error == ""
@@ -104,7 +104,7 @@ def test_numbers_that_are_none_are_refused_where_they_stand(picker):
     picker.policy.kind.value = "schedule"
     picker.policy["changes"].value = "0 four"
 
-    assert picker.error.startswith("changes must be numbers")
+    assert picker.error.startswith("Changes must be numbers")
 
 
 # ------------------------------------------------------------------------ policies that plan ahead

@@ -82,10 +82,10 @@ def test_two_limits_of_a_trait_are_a_range():
 @pytest.mark.parametrize(
     ("name", "entered", "reason"),
     [
-        ("others", "licence", "traits with"),
-        ("others", "size_bytes<=small", "must be a number"),
-        ("budget", "much", "must be a number"),
-        ("accuracy", 2.0, "a share of 1 at most"),
+        ("others", "licence", "Other traits must be traits with"),
+        ("others", "size_bytes<=small", "Other traits must be a number"),
+        ("budget", "much", "Most $ a million must be a number"),
+        ("accuracy", 2.0, "Least accuracy must be a share of 1 at most"),
     ],
 )
 def test_what_is_no_need_is_said_beside_its_control(name, entered, reason):
@@ -93,8 +93,7 @@ def test_what_is_no_need_is_said_beside_its_control(name, entered, reason):
     picker[name].value = entered
 
     assert picker.value is None
-    assert picker.error.startswith(name)
-    assert reason in picker.error
+    assert picker.error.startswith(reason)
 
 
 def test_an_unknown_trait_is_refused_in_a_sentence(registry):

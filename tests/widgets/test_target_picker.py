@@ -180,7 +180,7 @@ def test_what_can_cost_more_than_the_budget_is_not_offered(app, aws):
 
     app.target["budget"].value = -1.0
 
-    assert "budget must be a finite number" in app.panel.status.text
+    assert "Budget must be a finite number" in app.panel.status.text
 
 
 def test_what_aws_needs_is_said_before_anything_is_pressed(app, aws, monkeypatch):

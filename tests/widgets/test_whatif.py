@@ -339,5 +339,5 @@ def test_the_app_offers_its_experiment_to_the_sliders_while_they_are_shown(regis
     app.policy["max_size"].value = 2
     assert offered[-1].policy.max_size == 2
     app.policy["max_size"].value = 0
-    assert whatif.note.startswith("Batching: max_size must")
-    assert app.panel.status.text.startswith("Batching: max_size must")
+    assert whatif.note.startswith("Batching: Max size must")
+    assert app.panel.status.text.startswith("Batching: Max size must")

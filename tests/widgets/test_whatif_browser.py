@@ -110,7 +110,7 @@ def test_a_bad_value_is_refused_beside_its_control_and_the_curve_stays(seen):
     words = seen.verdict.text_content()
     typed.fill("17")
 
-    expect(seen.refusal).to_have_text("max_size must be a whole number from 1 to 16, got 17.")
+    expect(seen.refusal).to_have_text("Batch size must be a whole number from 1 to 16, got 17.")
     expect(typed).to_have_attribute("aria-invalid", "true")
     below = typed.bounding_box()
     assert 0 < seen.refusal.bounding_box()["y"] - below["y"] < 2 * below["height"]
@@ -121,7 +121,9 @@ def test_a_bad_value_is_refused_beside_its_control_and_the_curve_stays(seen):
     expect(seen.refusal).to_have_count(0)
     expect(seen.verdict).to_have_text(words)
     seen.page.get_by_label("Max wait, ms", exact=True).fill("-1")
-    expect(seen.refusal).to_have_text(re.compile("^max_wait must be"))
+    expect(seen.refusal).to_have_text(
+        re.compile("^Max wait must .* of milliseconds, 0 or more, got -1")
+    )
 
 
 def test_it_is_used_by_keyboard_alone_and_no_key_deletes_the_cell(seen):

@@ -356,8 +356,8 @@ def test_what_is_wrong_with_a_part_disables_run(panel):
     panel.policy["max_size"].value = 0
 
     assert panel.panel.buttons["run"].disabled
-    assert re.match("Batching: max_size must be", panel.panel.status.text)
-    with pytest.raises(InvalidInput, match="Batching: max_size must be"):
+    assert re.match("Batching: Max size must be", panel.panel.status.text)
+    with pytest.raises(InvalidInput, match="Batching: Max size must be"):
         _ = panel.experiment
 
 

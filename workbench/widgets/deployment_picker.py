@@ -71,7 +71,7 @@ class DeploymentPicker(Picker):
         made: Deployment = self._settings.make()
         return made
 
-    def _show_error(self, error: str) -> bool:
+    def _show_error(self, error: str) -> str:
         return self._settings.refuse(error)
 
     def _describe(self, value: Deployment) -> str:

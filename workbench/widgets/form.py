@@ -85,6 +85,36 @@ def name_fields(note: str) -> str:
     return note
 
 
+_SECONDS = re.compile(r"of seconds\b(.*, got )([-\d.e]+)\.$")
+
+
+def name_labels(error: str, labels: Mapping[str, str]) -> str:
+    """Return an error with the labels of fields in the place of the names of their settings.
+
+    A name counts as one where the error begins with it, or where it has an underscore. What is
+    entered in milliseconds is given in them.
+
+    >>> labels = {"max_size": "Max size", "max_wait": "Max wait (ms)"}
+    >>> name_labels("max_size must be a whole number of at least 1, got 0.", labels)
+    'Max size must be a whole number of at least 1, got 0.'
+    >>> name_labels("max_wait must be a finite number of seconds, got -0.005.", labels)
+    'Max wait must be a finite number of milliseconds, got -5.'
+    """
+
+    def label(found: re.Match[str]) -> str:
+        name = found[0]
+        words = re.sub(r" \([^()]*\)$", "", labels.get(name, name))  # without its unit
+        return name.capitalize() if name in labels and words.islower() else words
+
+    if "(ms)" in labels.get(error.partition(" ")[0], ""):
+        error = _SECONDS.sub(lambda m: f"of milliseconds{m[1]}{1000 * float(m[2]):g}.", error)
+    return re.sub(r"^\w+|\b[a-z]+_\w+", label, error)
+
+
+def _label_of(control: Control) -> str:
+    return html.unescape(re.sub("<[^>]*>", "", control.description))
+
+
 def progress_bar(width: str) -> ipywidgets.IntProgress:
     """Return a bar that is hidden until something is under way."""
     return ipywidgets.IntProgress(layout=ipywidgets.Layout(width=width, display="none"))
@@ -142,22 +172,24 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         for name, row in self._rows.items():
             show(row, shown=name in names)
 
-    def refuse(self, error: str, about: str = "") -> bool:
-        """Say what is wrong beside the control that it is about, and tell whether there is one.
+    def refuse(self, error: str, about: str = "") -> str:
+        """Say what is wrong beside the control that it is about, and return it as it is said there.
 
-        By default it is the one with whose name the error begins. What was said before is taken
-        back.
+        By default it is the one with whose name the error begins; "" is returned where there is
+        none. What was said before is taken back.
         """
         wrong = about or re.split(r"\W", error, maxsplit=1)[0]
         if wrong in self.controls and wrong not in self._lines:
             self._lines[wrong] = ipywidgets.HTML()
             self._rows[wrong].children = (self.controls[wrong], self._lines[wrong])
+        labels = {name: _label_of(each) for name, each in self.controls.items()}
+        words = name_labels(error, labels) if wrong in self.controls else ""
         for name, line in self._lines.items():
-            said = _error_html(error) if name == wrong else ""
+            said = _error_html(words) if name == wrong else ""
             if line.value != said:
                 line.value, control = said, self.controls[name]
                 (control.add_class if said else control.remove_class)("wb-refused")
-        return wrong in self.controls
+        return words
 
 
 def _error_html(error: str) -> str:

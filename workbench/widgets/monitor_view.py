@@ -172,8 +172,8 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
     def refresh(self) -> None:
         """Begin to read again, unless that goes on already."""
         name = self["endpoint"].value.strip()
-        if self.form.refuse("" if name else "endpoint must be a name, got nothing."):
-            self.set_trait("error", "endpoint must be a name, got nothing.")
+        if said := self.form.refuse("" if name else "endpoint must be a name, got nothing."):
+            self.set_trait("error", said)
             return
         if not self._finished.is_set():
             return

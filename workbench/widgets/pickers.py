@@ -58,10 +58,11 @@ class Picker(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             value, words, error = None, "", str(failure)
         beside = self._show_error(error)
         self.status.say(words or ("" if beside else error), wrong=bool(error) and not beside)
-        self.set_trait("error", error)
+        self.set_trait("error", beside or error)
         self.set_trait("value", value)
 
-    def _show_error(self, error: str) -> bool:
+    def _show_error(self, error: str) -> str:
+        """Say what is wrong beside a control, and return it as it is said there, "" where not."""
         return self.form.refuse(error)
 
     def _make(self) -> Any:  # noqa: ANN401 - each picker's own

@@ -121,10 +121,9 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
             about = "into" if "A group's name" in error else error.split(maxsplit=1)[0]
         except WorkbenchError as failure:  # of the registry as a whole: locked, damaged, read only
             words, error, about = "", str(failure), ""
-        beside = [form.refuse(error, about) for form in (self.decision, self.new)]
-        said = bool(error) and any(beside)
+        said = "".join(form.refuse(error, about) for form in (self.decision, self.new))
         self.status.say(words or ("" if said else error), wrong=bool(error) and not said)
-        self.set_trait("error", error)
+        self.set_trait("error", said or error)
 
     def _fill(self, group: str, version: int | None) -> str:
         """Show the group and version, or the newest one, and say which it is."""
@@ -165,7 +164,7 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
     def _register(self) -> str:
         path, group = self["path"].value.strip(), self["into"].value.strip()
         if not path:
-            raise InvalidInput("path must name an ONNX file, got nothing.")
+            raise InvalidInput("path must name a file, got nothing.")
         made = self._registry.register(group, Path(path), task=self["task"].value.strip())
         return f"Registered. {self._fill(made.group, made.version)}"
 

@@ -118,8 +118,8 @@ class RouterPicker(Picker):
         every = {each.name: self._names for each in fields(kind) if _takes_all(each)}
         return RoutedModels(tuple(self.others.value), kind(**form.values, **every))
 
-    def _show_error(self, error: str) -> bool:
-        return bool(self.others.value) and self._settings.refuse(error)
+    def _show_error(self, error: str) -> str:
+        return self._settings.refuse(error) if self.others.value else ""
 
 
 def _title(kind: str) -> tuple[str, str]:

@@ -294,9 +294,9 @@ class ScalingPicker(Picker):
             words.append(f"By prices alone: {self._critical:.3f}.")
         return " ".join(filter(None, words))
 
-    def _show_error(self, error: str) -> bool:
+    def _show_error(self, error: str) -> str:
         said = [each.refuse(error if each is self._wrong else "") for each in self._groups]
-        return any(said)
+        return "".join(said)
 
 
 def _plain_policies() -> list[tuple[str, Any]]:

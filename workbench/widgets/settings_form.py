@@ -113,7 +113,7 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         }
         return type(example)(**held)
 
-    def refuse(self, error: str) -> bool:
+    def refuse(self, error: str) -> str:
         """Say what is wrong beside the control that it is about: see `Form.refuse`."""
         return self.form.refuse(error)
 

@@ -228,7 +228,7 @@ class TrafficPicker(Picker):
         self.preview.value = sketch(trace)
         return trace
 
-    def _show_error(self, error: str) -> bool:
+    def _show_error(self, error: str) -> str:
         if error and self["kind"].value == FILE:
             return self.form.refuse(error, "path")
         return self.form.refuse(error, "low_stay" if error.startswith("dwell") else "")

@@ -15,6 +15,7 @@ from workbench.errors import WorkbenchError
 from workbench.experiment import Experiment, Progress
 from workbench.measuring.profile import Profile
 from workbench.service_times import ServiceTimes
+from workbench.widgets.form import name_labels
 from workbench.widgets.notebook import run_in_background
 from workbench.widgets.parameters import TunableParameters
 from workbench.widgets.preview import SimulationSummary, describe_outcome, summarize_simulation
@@ -171,7 +172,9 @@ class WhatIf(anywidget.AnyWidget):
         except Exception as error:  # noqa: BLE001 - said on the page
             wrong = _failure(error)
             about = re.split(r"\W", wrong, maxsplit=1)[0]
-            self.send({"number": number, "error": wrong, "about": about})
+            labels = {each["name"]: f"{each['label']} ({each['unit']})" for each in self.dials}
+            said = name_labels(wrong, labels)
+            self.send({"number": number, "error": said, "about": about})
 
 
 class _Superseded(Exception):
