@@ -13,7 +13,12 @@ import pytest
 from skl2onnx.common._container import ModelComponentContainer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, VotingClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    VotingClassifier,
+    VotingRegressor,
+)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
@@ -160,12 +165,18 @@ def import_whole(estimator, rows):
         (make_pipeline(HistGradientBoostingClassifier(max_iter=3)), "classification"),
         (
             VotingClassifier(
-                [("a", LinearDiscriminantAnalysis()), ("b", GaussianNB())], voting="soft"
+                [("a", LinearDiscriminantAnalysis()), ("b", GaussianNB())],
+                voting="soft",
+                weights=[1, 3],
             ),
             "classification",
         ),
+        (VotingRegressor([("a", Ridge()), ("b", Ridge(9.0))], weights=[1, 3]), "regression"),
     ],
-    ids=["isolation forest", "linear SVC in a pipeline", "boosting in a pipeline", "soft votes"],
+    ids=[
+        *("isolation forest", "linear SVC in a pipeline", "boosting in a pipeline"),
+        *("soft votes", "votes of weights in a list"),
+    ],
 )
 def test_what_once_was_refused_is_a_model(estimator, kind):
     made = import_whole(estimator.fit(IRIS, SPECIES), IRIS)

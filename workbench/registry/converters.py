@@ -40,7 +40,10 @@ def list_converters() -> dict[type, Callable[..., None]]:
         ensemble.HistGradientBoostingRegressor: _convert_without_booleans,
         SimpleImputer: _convert_imputer,
         **dict.fromkeys((CountVectorizer, TfidfTransformer, TfidfVectorizer), _convert_words),
-        ensemble.VotingClassifier: partial(convert_with, _keep_votes_apart, _convert_as_registered),
+        **dict.fromkeys(
+            (ensemble.VotingClassifier, ensemble.VotingRegressor),
+            partial(convert_with, _prepare_votes, _convert_as_registered),
+        ),
     }
 
 
@@ -209,10 +212,15 @@ def _add_node(
     container.add_node(kind, inputs, output, name=name, op_version=version, **attributes)
 
 
-def _keep_votes_apart(estimator: Any) -> Any:  # noqa: ANN401
-    """Return a copy without a setting that only `transform` obeys, and that skl2onnx refuses."""
+def _prepare_votes(estimator: Any) -> Any:  # noqa: ANN401
+    """Return a copy that skl2onnx takes: weights are an array, and votes lie side by side.
+
+    Only `transform` obeys the latter setting; skl2onnx refuses its default, and weights in a list.
+    """
     estimator = copy.copy(estimator)
     estimator.flatten_transform = False
+    if estimator.weights is not None:
+        estimator.weights = np.asarray(estimator.weights, float)
     return estimator
 
 
