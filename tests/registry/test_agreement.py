@@ -3,11 +3,12 @@
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, TunedThresholdClassifierCV
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
@@ -17,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from tests.graphs import WEIGHTS, linear
+from tests.graphs import WEIGHTS, linear, one_node
 from workbench.errors import InvalidModel
 from workbench.registry.agreement import Agreement, read_agreement
 from workbench.registry.agreement_probe import compare_with_file
@@ -193,6 +194,17 @@ def test_a_file_of_any_converter_is_compared_with_the_estimator_given(mine):
     regressor.coef_ = 1.5 * WEIGHTS.T
     with pytest.raises(InvalidModel, match="this LinearRegression is another model"):
         mine.register("other", linear(), estimator=regressor)
+
+
+def test_a_file_that_answers_logarithms_of_amounts_is_refused(mine):
+    # as one converter writes models of counts: findings/ebm2onnx-logarithms-for-amounts.sh
+    counts = PoissonRegressor().fit(np.eye(3), [1.0, 2.0, 3.0])
+    counts.intercept_, counts.coef_ = 0.0, np.array([0.5, -0.5, 1.0])
+    weights = [numpy_helper.from_array(counts.coef_.astype(np.float32)[:, None], "w")]
+    logarithms = one_node("MatMul", weights=weights)
+
+    with pytest.raises(InvalidModel, match="this PoissonRegressor is another model"):
+        mine.register("counts", logarithms, estimator=counts)
 
 
 def test_a_file_alone_is_not_checked(mine):
