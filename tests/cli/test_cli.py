@@ -577,6 +577,7 @@ UNKNOWN_MODELS = [
     ("registry approve nobody:1 --why x", "No group 'nobody'"),
     ("registry history nobody:1", "No group 'nobody'"),
     ("registry push nobody", "No group 'nobody'"),
+    ("report capacity -p model=nobody", "No group 'nobody'"),
 ]
 
 

@@ -181,11 +181,11 @@ def registry_of(
         if not fill:
             return lacking
         for name in models:
-            _expect_model(lacking, name)
+            expect_model(lacking, name)
     return Registry()
 
 
-def _expect_model(lacking: "Registry", name: str) -> None:
+def expect_model(lacking: "Registry", name: str) -> None:
     """Refuse a model that a registry does not have, and will not have when it is filled."""
     from workbench.registry.zoo import NAMES
 

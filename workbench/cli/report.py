@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from workbench.cli.arguments import expect_model
 from workbench.cli.installation import name_command
 from workbench.cli.options import CHECK, TIME
 from workbench.cli.output import Arguments, print_json, print_text, report_interruption
@@ -22,11 +23,12 @@ from workbench.cli.results import (
 from workbench.cli.statuses import feasibility_status
 from workbench.comparison import Comparison, compare
 from workbench.errors import InvalidInput, NotFound, WorkbenchError
-from workbench.files import make_folder, write_file
+from workbench.files import home, make_folder, write_file
 from workbench.formatting import Table, duration
 from workbench.measuring.profile import Profile, load_profile
 from workbench.pricing.sheet import PriceSheet
 from workbench.progress import show_progress
+from workbench.registry.api import Registry
 from workbench.report.grid import read_grid
 from workbench.report.notebook import find_answer, make_page
 from workbench.report.printing import find_browser, print_page
@@ -166,6 +168,7 @@ def _execute_template(
             f"Page and notebook cannot both be {paths['report']}: choose another --out."
         )
     values = template.check(_values(arguments, runs, template.parameters))
+    _check_model(template, values)
     for path in paths.values():
         make_folder(path.parent)
     made = make_page(
@@ -175,6 +178,13 @@ def _execute_template(
         write_file(arguments.notebook, lambda file: file.write(json.dumps(made, indent=1).encode()))
     found = {name: str(path) for name, path in paths.items()}
     return found | _print(arguments, [paths["report"]]), find_answer(made)
+
+
+def _check_model(template: Template, values: Mapping[str, object]) -> None:
+    """Refuse a model that the user's registry will not have, before ready-made ones are trained."""
+    chosen = template.fill(values)
+    if chosen.get("model") and chosen.get("registry") == "":
+        expect_model(Registry(home() / "registry"), str(chosen["model"]))
 
 
 def _print(arguments: Arguments, pages: Sequence[Path]) -> dict[str, str]:
