@@ -181,7 +181,7 @@ def test_the_error_of_a_fit_is_that_of_sizes_it_has_not_seen():
 
 
 def test_a_fit_needs_a_known_kind_and_enough_sizes():
-    with pytest.raises(InvalidInput, match="kind must be auto or one of affine"):
+    with pytest.raises(InvalidInput, match="kind must be one of auto, affine"):
         fit_service_times(SIZES, SIZES, kind="cubic")
     with pytest.raises(InvalidInput, match="at least 4 batch sizes, got 3"):
         fit_service_times([1, 2, 3], [1, 2, 3])

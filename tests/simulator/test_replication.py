@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 from workbench import (
+    SLO,
     Async,
     BatchPolicy,
+    Experiment,
+    Lambda,
     Local,
     RealTime,
     ScaleToZero,
     Schedule,
     Serverless,
+    bursty,
     diurnal,
     load_run,
     poisson,
@@ -192,3 +196,23 @@ def test_a_trace_is_redrawn_by_its_name_if_that_made_it(make, again, stationary)
         other = redraw(trace, np.random.default_rng(2))
         assert other.duration == trace.duration
         assert not np.array_equal(other.arrivals, trace.arrivals)
+
+
+@pytest.mark.parametrize("each", [100.0, 33.4])
+def test_a_trace_whose_rows_have_bytes_is_redrawn_with_them(each):
+    trace = poisson(rate=5, duration=20, seed=1, rows=3)
+    load = replace(trace, bytes=trace.content(each))
+    odd = replace(trace, bytes=np.arange(len(trace)))
+
+    assert can_redraw(load)
+    assert set(redraw(load, np.random.default_rng(2)).bytes) == {round(3 * each)}
+    assert not can_redraw(odd)
+
+
+def test_an_experiment_is_repeated_for_its_interval(model):
+    bursts = bursty(rate=30, burst=6, dwell=(60, 20), duration=300, seed=0)
+    place = Lambda(memory_mb=1769, max_concurrency=900)
+    run = Experiment(model, place, bursts, slo=SLO(latency=0.3)).simulate(EXPONENTIAL.scale(0.04))
+
+    assert run.count_missing(0.95)
+    assert str(run.verdict) == "met"

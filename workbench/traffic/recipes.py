@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,15 @@ _Draws = Iterator[np.random.Generator] | None
 def can_redraw(trace: Trace) -> bool:
     """Return whether the trace is what its name says, so that others like it can be drawn.
 
-    One drawn from a NumPy generator cannot be checked, and counts.
+    Its rows may all take some bytes, of which its name says nothing. One drawn from a NumPy
+    generator cannot be checked, and counts.
 
     >>> can_redraw(poisson(rate=5, duration=10, seed=1)), can_redraw(Trace([1.0], 2.0))
     (True, False)
     """
     if "Generator" in trace.name:
         return _parse(trace.name) is not None
-    return _make(trace.name, None, 1.0) == trace
+    return _make_like(trace, None, 1.0) == trace
 
 
 def is_stationary(trace: Trace) -> bool:
@@ -55,13 +57,21 @@ def redraw(trace: Trace, seed: np.random.Generator, *, stretch: float = 1.0) -> 
     20.0
     """
     draws = (seed.spawn(1)[0] for _ in iter(int, 1))
-    return _make(trace.name, draws, stretch)
+    return _make_like(trace, draws, stretch)
 
 
 def _parse(name: str) -> ast.expr | None:
     with suppress(SyntaxError, ValueError):
         return ast.parse(name, mode="eval").body
     return None
+
+
+def _make_like(trace: Trace, draws: _Draws, stretch: float) -> Trace | None:
+    """Return what a trace's name makes, with as many bytes a row as the trace has."""
+    made = _make(trace.name, draws, stretch)
+    if made is None or not trace.bytes.any():
+        return made
+    return replace(made, bytes=made.content(float(trace.bytes.sum() / trace.rows.sum())))
 
 
 def _make(name: str, draws: _Draws, stretch: float) -> Trace | None:

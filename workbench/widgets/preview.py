@@ -1,7 +1,8 @@
 """What an experiment comes to, quickly enough to be redrawn while a slider moves."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from workbench.quantiles import SLO, find_rank, longest_within
 from workbench.run.verdict import judge_share
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import Outcome, is_compiled, serve
+from workbench.traffic.trace import Trace
 
 Counts = NDArray[np.int64]
 
@@ -70,7 +72,7 @@ def summarize_simulation(
     Raises:
         InvalidInput: Service times miss a batch size, or a setting is out of range.
     """
-    trace, on, slo = experiment.trace, experiment.deployment, experiment.slo
+    trace, on, slo = experiment.load, experiment.deployment, experiment.slo
     if not is_compiled(experiment.policy) and len(trace) > _MAX_STEPWISE_REQUESTS:
         trace = trace.clip(0, float(trace.arrivals[_MAX_STEPWISE_REQUESTS]))
     outcome = serve(trace, experiment.policy, on, experiment.service(profile), **settings)
@@ -81,7 +83,7 @@ def summarize_simulation(
         rate=trace.rate,
         latency=_quantile(outcome, counts, slo.quantile if slo else _DEFAULT_QUANTILE),
         attainment=within / len(trace) if slo else 1.0,
-        per_million=_per_million(outcome, on, int(counts[:_FAILED_BIN].sum())),
+        per_million=_per_million(outcome, on, _count_bytes(experiment, trace, outcome)),
         seconds=seconds,
         shares=shares,
     )
@@ -106,10 +108,21 @@ def describe_outcome(
     return " ".join(words), verdict is not None and verdict.word == "missed"
 
 
-def _per_million(outcome: Outcome, on: Deployment, answered: int) -> float | None:
+def _count_bytes(experiment: Experiment, trace: Trace, outcome: Outcome) -> dict[str, float]:
+    """Return the bytes of all requests and of all answers, as `cost` counts them."""
+    rows = int(trace.rows @ np.isfinite(outcome.latencies))
+    return {
+        "bytes_in": float(trace.bytes.sum()),
+        "bytes_out": rows * (experiment.record().answer_bytes or 0.0),
+    }
+
+
+def _per_million(outcome: Outcome, on: Deployment, data: Mapping[str, float]) -> float | None:
+    answered = int(np.isfinite(outcome.latencies).sum())
     if not answered or (on.on_demand and on.platform.idle_instances):
         return None
-    return 1e6 * dollars_of(on, usage_of(outcome, on), PriceSheet.load()) / answered
+    usage = replace(usage_of(outcome, on), **data)
+    return 1e6 * dollars_of(on, usage, PriceSheet.load()) / answered
 
 
 def _edges(bins: Counts) -> Floats:
