@@ -20,6 +20,7 @@ CUT = """() => [...document.querySelectorAll('.wb :is(label, button, select)')]
     .map(each => each.outerHTML)"""
 WITHOUT_HELP = """() => [...document.querySelectorAll('.wb :is(button, input, select)')]
     .filter(each => each.offsetParent && !each.title).map(each => each.outerHTML)"""
+ARROW = "list => getComputedStyle(list).backgroundImage"
 TO_THE_TOP = "document.querySelector('.wb-app').closest('.jp-Cell').scrollIntoView()"
 
 
@@ -35,6 +36,7 @@ def shown(share_notebook, registry):
 
 def test_the_answer_is_there_in_either_theme_and_size(shown):
     command(shown, "application:toggle-left-area")
+    arrows = set()
     for theme in THEMES:
         command(shown, "apputils:change-theme", theme=theme)
         expect(shown.locator("#jupyterlab-splash")).to_have_count(0)
@@ -43,8 +45,10 @@ def test_the_answer_is_there_in_either_theme_and_size(shown):
             shown.evaluate(TO_THE_TOP)
             chart = shown.locator(".wb-decision [aria-busy=false] svg.marks")
             expect(chart).to_be_in_viewport()
+        arrows.add(shown.get_by_label("Model", exact=True).evaluate(ARROW))
         name = f"decision-{theme.split()[-1].lower()}.png"
         shown.locator(".wb-app").screenshot(path=PICTURES / name)
+    assert len(arrows) == len(THEMES)
     command(shown, "apputils:change-theme", theme=THEMES[0])
     command(shown, "application:toggle-left-area")
 

@@ -160,6 +160,10 @@ class Status(anywidget.AnyWidget):
       font-size: var(--jp-ui-font-size1); font-weight: 600; line-height: 1.4;
       margin-left: 126px; overflow-wrap: anywhere; padding-left: 6px;
     }
+    [data-jp-theme-light=false] .wb {
+      --jp-widgets-dropdown-arrow: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'\
+ viewBox='0 0 18 18'%3E%3Cpath fill='%23e0e0e0' d='M4 6.5h10L9 12z'/%3E%3C/svg%3E");
+    }
     .wb-refused :is(input, select) { outline: 2px solid var(--jp-error-color1); }
     .jp-OutputArea:has(.wb) .jp-OutputArea-child:has(.wb-kept) { display: none; }
     .wb.jupyter-widgets-disconnected::before, .wb .jupyter-widgets-disconnected::before {

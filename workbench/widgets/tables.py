@@ -10,6 +10,7 @@ _STYLE = """
 .wb-results .widget-html, .wb-results .widget-html-content { min-width: 0; }
 .wb-chart { max-width: max(100%, 560px); }
 .wb-runs { color: var(--jp-ui-font-color1); line-height: 1.4; }
+.wb .widget-html-content p { line-height: 1.4; margin: 4px 0; }
 .wb-runs div { overflow-x: auto; }
 .wb-runs p { margin: 8px 0 0; }
 .wb-runs table { border-collapse: collapse; }
@@ -18,6 +19,7 @@ _STYLE = """
   border-bottom: 1px solid var(--jp-border-color2); padding: 2px 16px 2px 0; text-align: left;
 }
 .wb-runs tbody th { font-weight: normal; white-space: nowrap; }
+.wb-runs td:not(:nth-child(2), :last-child) { white-space: nowrap; }  /* figures, not words */
 """
 
 
