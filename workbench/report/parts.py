@@ -37,7 +37,7 @@ class Recommendation:
     def html(self) -> str:
         """Return it as a part of a page."""
         amount = f'<p class="amount">{escape(self.amount)}</p>' * bool(self.met and self.amount)
-        more = "".join(f"<p>{escape(each)}</p>" for each in self.more)
+        more = "".join(f"<p>{escape(each)}</p>" for each in self.more if each)
         return f'<div class="answer"><p>{escape(self.sentence)}</p>{amount}{more}</div>'
 
     def __str__(self) -> str:

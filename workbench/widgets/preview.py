@@ -1,14 +1,12 @@
 """What an experiment comes to, quickly enough to be redrawn while a slider moves."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.deployment.base import Deployment
 from workbench.experiment import Experiment
 from workbench.formatting import dollars, duration, percent, percentile
 from workbench.measuring.profile import Profile
@@ -83,7 +81,7 @@ def summarize_simulation(
         rate=trace.rate,
         latency=_quantile(outcome, counts, slo.quantile if slo else _DEFAULT_QUANTILE),
         attainment=within / len(trace) if slo else 1.0,
-        per_million=_per_million(outcome, on, _count_bytes(experiment, trace, outcome)),
+        per_million=_per_million(experiment, trace, outcome),
         seconds=seconds,
         shares=shares,
     )
@@ -108,21 +106,13 @@ def describe_outcome(
     return " ".join(words), verdict is not None and verdict.word == "missed"
 
 
-def _count_bytes(experiment: Experiment, trace: Trace, outcome: Outcome) -> dict[str, float]:
-    """Return the bytes of all requests and of all answers, as `cost` counts them."""
-    rows = int(trace.rows @ np.isfinite(outcome.latencies))
-    return {
-        "bytes_in": float(trace.bytes.sum()),
-        "bytes_out": rows * (experiment.record().answer_bytes or 0.0),
-    }
-
-
-def _per_million(outcome: Outcome, on: Deployment, data: Mapping[str, float]) -> float | None:
-    answered = int(np.isfinite(outcome.latencies).sum())
-    if not answered or (on.on_demand and on.platform.idle_instances):
+def _per_million(experiment: Experiment, trace: Trace, outcome: Outcome) -> float | None:
+    on, answered = experiment.deployment, np.isfinite(outcome.latencies)
+    if not answered.any() or (on.on_demand and on.platform.idle_instances):
         return None
-    usage = replace(usage_of(outcome, on), **data)
-    return 1e6 * dollars_of(on, usage, PriceSheet.load()) / answered
+    given = float(trace.rows @ answered) * (experiment.record().answer_bytes or 0.0)
+    usage = replace(usage_of(outcome, on), bytes_in=float(trace.bytes.sum()), bytes_out=given)
+    return 1e6 * dollars_of(on, usage, PriceSheet.load()) / int(answered.sum())
 
 
 def _edges(bins: Counts) -> Floats:
