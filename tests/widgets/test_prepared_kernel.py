@@ -42,12 +42,15 @@ def kernel(prepared, tmp_path):
     manager.write_connection_file()
     order = KernelOrder(manager.connection_file, str(tmp_path), {**os.environ, "VISITOR": "Ada"})
     process = prepared.fork(order)
-    client = manager.client()
+    client = manager.client(parent=None)  # the manager, which started none, would call it dead
     client.start_channels()
-    client.wait_for_ready(timeout=PATIENCE)
-    yield process, client
-    client.stop_channels()
-    process.kill()
+    client.hb_channel.time_to_dead = PATIENCE  # seconds, instead of one on a busy machine
+    try:
+        client.wait_for_ready(timeout=PATIENCE)
+        yield process, client
+    finally:
+        client.stop_channels()
+        process.kill()
     assert process.wait() == 0
 
 
