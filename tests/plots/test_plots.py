@@ -228,6 +228,15 @@ def test_an_item_that_costs_nothing_is_called_free():
     assert "free" in plots.plot_cost_by_item({"a": cost}).svg()
 
 
+def test_each_tick_of_an_axis_has_a_label_of_its_own():
+    # with digits left to the axis 0.12 is "$0.1": findings/vega-axis-names-two-ticks-alike.sh
+    cost = Cost(items=Local(hourly_price=0.115).bill(Usage(seconds=3600)), answered=1_000_000)
+
+    labels = re.findall(r">(\$[\d.]+)<", plots.plot_cost_by_item({"a": cost}).svg())
+
+    assert labels[:-1] == ["$0", "$0.02", "$0.04", "$0.06", "$0.08", "$0.1", "$0.12"]
+
+
 def test_without_costs_there_is_nothing_to_show():
     with pytest.raises(InvalidInput, match="no cost to show"):
         plots.cost_by_item({})

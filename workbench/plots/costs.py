@@ -83,7 +83,7 @@ def plot_cost_by_item(costs: Mapping[str, Cost]) -> Figure:
         x=alt.X(
             "per_million:Q",
             title="US dollars a million requests",
-            axis=alt.Axis(tickCount=6, format="$,~r"),
+            axis=alt.Axis(tickCount=6, format="$,.4~r"),
         ),
         y=alt.Y("run:N", title=None, sort=names, axis=alt.Axis(labelLimit=0)),
         tooltip=["run:N", "item:N", "dollars:Q", "per_million:Q", "mark:N"],
@@ -236,7 +236,7 @@ def plot_cost_over_time(
                 "dollars:Q",
                 title="US dollars so far",
                 stack="zero",
-                axis=alt.Axis(format="$,~r", tickCount=4),
+                axis=alt.Axis(format="$,.4~r", tickCount=4),
             ),
             color=channel,
             tooltip=["run:N", "item:N", "seconds:Q", "dollars:Q"],

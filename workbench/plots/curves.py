@@ -59,7 +59,7 @@ def plot_curve(frame: "pl.DataFrame", label: str, slo: SLO | None = None) -> Fig
         axis=alt.Axis(labelExpr="format(datum.value * 1000, ',.4~r')"),
     )
     money = alt.Y(
-        "amount:Q", title="US dollars a million", axis=alt.Axis(format="$,~r", grid=False)
+        "amount:Q", title="US dollars a million", axis=alt.Axis(format="$,.4~r", grid=False)
     )
     left = lines([_CALL, _LATENCY], seconds)
     if slo is not None:

@@ -213,7 +213,7 @@ def plot_bill_and_error(table: "pl.DataFrame", *, ahead: float | None = None) ->
         .mark_point(filled=True, size=130, opacity=1)
         .encode(
             x=alt.X("rmse:Q", title="Error of the forecast (RMSE, requests a period)"),
-            y=alt.Y("dollars:Q", title="US dollars", axis=alt.Axis(format="$,~r")),
+            y=alt.Y("dollars:Q", title="US dollars", axis=alt.Axis(format="$,.4~r")),
             color=colour(names),
             shape=shape(names),
             tooltip=["run:N", "rmse:Q", "dollars:Q", "beaten_by:N"],

@@ -129,7 +129,7 @@ def plot_batching_grid(
             "cost_per_million:Q",
             title="US dollars a million requests",
             scale=alt.Scale(scheme="viridis"),
-            legend=alt.Legend(orient="top", gradientLength=300, titleLimit=300, format="$,~r"),
+            legend=alt.Legend(orient="top", gradientLength=300, titleLimit=300, format="$,.4~r"),
         ),
         opacity=alt.condition("datum.met", alt.value(1), alt.value(0.35)),
         tooltip=["max_size:Q", "wait:Q", "latency:Q", "cost_per_million:Q", "met:N"],

@@ -83,7 +83,7 @@ def plot_cost_by_count(
         .mark_bar()
         .encode(
             x=x,
-            y=alt.Y("dollars:Q", title="US dollars an hour", axis=alt.Axis(format="$,~r")),
+            y=alt.Y("dollars:Q", title="US dollars an hour", axis=alt.Axis(format="$,.4~r")),
             color=colour(names),
             order=alt.Order("run:N", sort="descending"),
             tooltip=["instances:O", "run:N", "dollars:Q", alt.Tooltip("covered:Q", format=".1%")],
@@ -139,7 +139,7 @@ def plot_capacities(table: CapacityTable) -> Figure:
         x=alt.X(
             "cost_per_million:Q",
             title="US dollars a million requests, if kept busy",
-            axis=alt.Axis(format="$,~r", tickCount=6),
+            axis=alt.Axis(format="$,.4~r", tickCount=6),
         ),
         y=alt.Y("instance_type:N", title=None, sort="x"),
     )

@@ -178,7 +178,7 @@ def cost_settings(per: str, amounts: list[float | None]) -> dict[str, Any]:
         "type": "quantitative",
         "title": f"{_TITLES[per]}, log scale",
         "scale": {"type": "log", "domain": [low, high], "nice": False},
-        "axis": {"format": "$,~r", "values": log_ticks(low, high)},
+        "axis": {"format": "$,.4~r", "values": log_ticks(low, high)},
     }
 
 
@@ -231,7 +231,7 @@ def plot_break_even(
         "rate:Q",
         title="Requests a second, log scale",
         scale=alt.Scale(type="log", domain=[min(rates), max(rates)], nice=False),
-        axis=alt.Axis(format=",~r", values=log_ticks(min(rates), max(rates))),
+        axis=alt.Axis(format=",.4~r", values=log_ticks(min(rates), max(rates))),
     )
     tooltip = ["run:N", "rate:Q", "deployment:N", "policy:N", "latency:Q", f"cost_per_{per}:Q"]
     base = alt.Chart(known).transform_calculate(**dash(kinds))

@@ -277,7 +277,7 @@ def plot_cost_and_attainment(
         "dollars:Q",
         title="US dollars, log scale",
         scale=alt.Scale(type="log", domain=[low, high], nice=False),
-        axis=alt.Axis(format="$,~r", values=log_ticks(low, high)),
+        axis=alt.Axis(format="$,.4~r", values=log_ticks(low, high)),
     )
     least = min(*data["attainment"], target.quantile)
     left = least - 0.1 * (1 - least) - 1e-4

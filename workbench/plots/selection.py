@@ -98,13 +98,13 @@ def _cost_channel(costs: list[float]) -> "alt.X":
     title = "US dollars a million requests"
     low, high = min(costs), max(costs)
     if low <= 0:
-        return alt.X("cost_per_million:Q", title=title, axis=alt.Axis(format="$,~r"))
+        return alt.X("cost_per_million:Q", title=title, axis=alt.Axis(format="$,.4~r"))
     low, high = low / 1.2, 1.2 * high
     return alt.X(
         "cost_per_million:Q",
         title=f"{title}, log scale",
         scale=alt.Scale(type="log", domain=[low, high], nice=False),
-        axis=alt.Axis(format="$,~r", values=log_ticks(low, high)),
+        axis=alt.Axis(format="$,.4~r", values=log_ticks(low, high)),
     )
 
 
@@ -226,7 +226,7 @@ def _flip_panel(
         "low_drawn:Q",
         scale=scale,
         title="Multiple of what it is now, log scale" if ratio else "Share",
-        axis=alt.Axis(format="~r", values=[0.1, 0.3, 1, 3, 10] if ratio else alt.Undefined),
+        axis=alt.Axis(format=".4~r", values=[0.1, 0.3, 1, 3, 10] if ratio else alt.Undefined),
     )
     y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=0))
     now = data.unique("quantity", keep="first", maintain_order=True)
