@@ -264,7 +264,9 @@ def test_a_run_carries_out_a_policy_and_puts_the_count_back(cloud, model):
     for (now, reading), before in zip(policy.readings, [0.0, 0.25, 0.5], strict=False):
         due = int(((trace.arrivals >= before) & (trace.arrivals < now)).sum())
         assert reading.requests == due
-        assert reading.arrived <= reading.requests + 3
+    seen = [reading for _, reading in policy.readings]  # later than due on a busy machine
+    done, arrived = sum(each.done for each in seen), sum(each.arrived for each in seen)
+    assert 0 < done <= arrived <= len(trace)
     assert sum(reading.late for _, reading in policy.readings) > 0  # all take longer than 0 s
     assert nothing_left(cloud)
 
