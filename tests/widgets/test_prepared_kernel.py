@@ -42,9 +42,10 @@ def kernel(prepared, tmp_path):
     manager.write_connection_file()
     order = KernelOrder(manager.connection_file, str(tmp_path), {**os.environ, "VISITOR": "Ada"})
     process = prepared.fork(order)
-    client = manager.client(parent=None)  # the manager, which started none, would call it dead
+    # findings/jupyter-client-kernel-of-another.sh: else it is dead after a second
+    client = manager.client(parent=None)
     client.start_channels()
-    client.hb_channel.time_to_dead = PATIENCE  # seconds, instead of one on a busy machine
+    client.hb_channel.time_to_dead = PATIENCE
     try:
         client.wait_for_ready(timeout=PATIENCE)
         yield process, client
