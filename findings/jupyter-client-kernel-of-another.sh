@@ -38,9 +38,9 @@ def wait(name, delay, patience=None, **how):
     manager.write_connection_file()
     process = subprocess.Popen([sys.executable, "kernel.py", name, str(delay)], stdout=subprocess.DEVNULL)
     client = manager.client(**how)
-    client.start_channels()
     if patience:
         client.hb_channel.time_to_dead = patience
+    client.start_channels()
     began = time.monotonic()
     try:
         client.wait_for_ready(timeout=60)

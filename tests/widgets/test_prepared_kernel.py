@@ -44,8 +44,8 @@ def kernel(prepared, tmp_path):
     process = prepared.fork(order)
     # findings/jupyter-client-kernel-of-another.sh: else it is dead after a second
     client = manager.client(parent=None)
-    client.start_channels()
     client.hb_channel.time_to_dead = PATIENCE
+    client.start_channels()
     try:
         client.wait_for_ready(timeout=PATIENCE)
         yield process, client
