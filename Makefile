@@ -46,6 +46,11 @@ site: $(READY) ## the site, from notebooks that the tests have executed: site/_b
 test: $(READY) style browser aws ## lint, types, layers, and every test with coverage
 	@nice $(BIN)/mypy & types=$$!; \
 	$(BIN)/python -m pytest $(IN_PARALLEL) --durations=25 --cov --cov-report=term; tests=$$?; \
+	if [ $$tests = 1 ]; then \
+	     echo 'What failed is tried once more, with nothing beside it. What passes now is to be mended:'; \
+	     $(BIN)/python -m pytest --last-failed --last-failed-no-failures=none --quiet -rap \
+	          && $(BIN)/coverage report --format=total; tests=$$?; \
+	fi; \
 	wait $$types || { echo 'mypy found errors: they stand above the tests.' >&2; exit 1; }; \
 	exit $$tests
 
