@@ -4,8 +4,8 @@
 # Guessed: the edited file is newer than the cache, so the cache counts as stale and the function is
 # compiled again. Seen: the index of the cache is unpickled before its stamp is compared, and names
 # the argument type by its old name: the call ends in an AttributeError until the cache is deleted.
-# What it means here: whoever upgrades in place could not simulate. `simulator.compilation` removes
-# such a cache and compiles again; tests/simulator/test_compilation.py holds that.
+# What it means here: whoever upgrades in place could not simulate. `workbench.compilation` removes
+# such a cache and compiles again; tests/test_compilation.py holds that.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -93,7 +93,7 @@ def test_ridge_is_nearer_than_persistence_where_changes_go_on():
 def test_smoothing_of_level_trend_and_season_worked_by_hand():
     counts, weights = np.array([10.0, 20.0, 14.0, 20.0]), np.array([0.5, 0.1, 0.2])
 
-    errors, levels, trends, seasons = smooth(counts, weights, 0.9, season=2)
+    errors, levels, trends, seasons = smooth(counts, 15.0, weights, 0.9, 2)
 
     # begun at 15 with a season of -5 and +5: the first two are met; then 14 is 4 above 15 - 5,
     # so that level 17, trend 0.4, season -4.2; and 20 is 2.36 below 17 + 0.36 + 5

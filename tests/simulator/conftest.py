@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.simulator import compilation
+from workbench import compilation
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests import twin
 from tests.test_service_times import profile_of
+from workbench import compilation
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import (
@@ -37,7 +38,7 @@ from workbench.run import SLO
 from workbench.run_cost import cost
 from workbench.scaling import ScaleToZero, Schedule, StepScaling, TargetTracking
 from workbench.service_times import ServiceTimes
-from workbench.simulator import _streams, compilation, kernels, serve, simulate
+from workbench.simulator import _streams, kernels, serve, simulate
 from workbench.speed import SpeedRecord
 from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
@@ -794,7 +795,7 @@ def test_what_is_billed_is_each_answered_batch_rounded_up(deployment):
 def test_loops_compile_where_nothing_may_be_written():
     script = (
         "import numpy as np\n"
-        "from workbench.simulator import compilation\n"
+        "from workbench import compilation\n"
         "from workbench.simulator.kernels import form_batches\n"
         "compilation.BUDGET.steps = 0\n"
         "print(form_batches(np.zeros(3), 2, 0.0, np.zeros(4, np.int64), np.zeros(3)))"

@@ -1,13 +1,11 @@
 """Exponential smoothing: past counts, weighted less the longer ago they are."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.compilation import compile_loop
 from workbench.forecasts.base import Floats
 from workbench.forecasts.online import OnlineForecaster, Points, periods_in, spread_of
 from workbench.validation import positive, positive_share, whole_number
@@ -89,25 +87,21 @@ class _SmoothingModel:
         return Points(np.maximum(0.0, values), spread_of(values))
 
     def _smooth(self, counts: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        return _compile_smooth()(counts, self._weights, self._damping, self._season)
+        level = float(counts[: self._season].mean())
+        return smooth(counts, level, self._weights, self._damping, self._season)
 
 
-@cache
-def _compile_smooth() -> Callable[..., tuple[Floats, Floats, Floats, Floats]]:
-    from numba import njit
-
-    return cast("Callable[..., tuple[Floats, Floats, Floats, Floats]]", njit(cache=True)(smooth))
-
-
+@compile_loop
 def smooth(
-    counts: Floats, weights: Floats, damping: float, season: int
+    counts: Floats, level: float, weights: Floats, damping: float, season: int
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return the errors one period ahead, and levels, trends and parts of the season after each.
 
     What the season adds to a period is kept one season later: seasons[t + season] is of counts[t].
 
     Args:
-        counts: One season at least, from which level and season begin.
+        counts: One season at least, from which the season begins.
+        level: From which it begins.
         weights: Of the error, in level, trend and season.
         damping: The share of a trend that is left a period later.
         season: Periods.
@@ -115,7 +109,7 @@ def smooth(
     size = len(counts)
     errors, levels, trends = np.zeros(size), np.zeros(size), np.zeros(size)
     seasons = np.zeros(size + season)
-    level, trend = counts[:season].mean(), 0.0
+    trend = 0.0
     if weights[2] > 0:
         seasons[:season] = counts[:season] - level
     for at in range(size):

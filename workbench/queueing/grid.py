@@ -1,14 +1,13 @@
 """Many buffers at once: what does not depend on the service times is computed once for all."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import cast
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.compilation import compile_loop
 from workbench.errors import InvalidInput
 from workbench.queueing.buffers import Buffers
 from workbench.queueing.predictions import Floats, check_covered, check_share, sizes_to
@@ -80,14 +79,14 @@ def screen(
     """
     sizes, waits, times = _grid(max_sizes, max_waits, service)
     check_share("quantile", quantile)
-    search, largest = _compile_search(), int(sizes.max())
+    largest = int(sizes.max())
     counts = sizes_to(largest)
     distributions = np.zeros((len(sizes), len(waits), largest))
     distributions[..., 0] = 1
     waited = np.zeros(distributions.shape[:2])
     # Batches of one, that wait for nobody, are the answer for max_size 1 and for max_wait 0.
     asked = times, float(quantile), float(limit)
-    alone = search(distributions[0, :1].copy(), np.zeros((1, largest, 2, 2)), 0.0, *asked)
+    alone = _search(distributions[0, :1].copy(), np.zeros((1, largest, 2, 2)), 0.0, *asked)
     found = np.tile(alone[..., None], (1, 1, len(sizes), len(waits)))
     buffered, timed = np.flatnonzero(sizes > 1), np.flatnonzero(waits > 0)
     if len(buffered) and len(timed):
@@ -98,7 +97,7 @@ def screen(
             mean = (distribution @ counts)[:, None]
             table /= mean[..., None, None]
             longest = float(buffers.longest[index])
-            found[:, :, buffered, wait] = search(distribution / mean, table, longest, *asked)
+            found[:, :, buffered, wait] = _search(distribution / mean, table, longest, *asked)
     mean_size = distributions @ counts
     served = np.einsum("btn,mn->mbt", distributions * counts, times[:, :largest].mean(axis=2))
     return Screen(
@@ -138,13 +137,7 @@ def _grid(
     return sizes.astype(np.int64), waits, times
 
 
-@cache
-def _compile_search() -> Callable[..., Floats]:
-    from numba import njit
-
-    return cast("Callable[..., Floats]", njit(cache=True)(_search))
-
-
+@partial(compile_loop, at_once=True)
 def _search(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop
     shares: Floats, table: Floats, longest: float, service: Floats, quantile: float, limit: float
 ) -> Floats:

@@ -1,4 +1,4 @@
-"""The simulator's event loops, which Numba compiles: see `compilation` for when.
+"""The simulator's event loops, which Numba compiles: see `workbench.compilation` for when.
 
 They work on arrays that the caller owns. Random draws come in where results go out: before a
 loop runs, `finished` holds for each batch a number uniform in [0, 1) for its service time, `init`
@@ -22,8 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.compilation import compile_loop, step
 from workbench.quantiles import find_rank, longest_within
-from workbench.simulator.compilation import compile_loop, step
 
 for rule in (find_rank, longest_within):
     step(rule)  # compiled or not, there is one rule

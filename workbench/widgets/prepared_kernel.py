@@ -23,11 +23,11 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
+from workbench.compilation import compile_at_once, find_compiled_types, load_compiled
 from workbench.errors import NotAvailable, WorkbenchError
 from workbench.modelserver.parent_death import exit_with_parent
 from workbench.queueing.grid import screen
 from workbench.registry.api import Registry
-from workbench.simulator.compilation import compile_at_once, find_compiled_types, load_compiled
 from workbench.traffic.map import poisson_process
 
 _PROGRAM = "import sys; from workbench.widgets.prepared_kernel import _serve; _serve()"

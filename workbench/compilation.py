@@ -1,4 +1,4 @@
-"""When an event loop is compiled: not before there is work enough.
+"""When a loop is compiled: not before there is work enough.
 
 Numba and its compiled code take most of a second and 100 MB to load (some ten seconds where they
 are compiled for the first time), which is longer than plain Python takes over a few thousand
@@ -41,21 +41,22 @@ class Budget:
 
 BUDGET = Budget(INTERPRETED_STEPS)
 _steps_of_loops: list[Callable[..., Any]] = []
-_loops: "dict[str, EventLoop[..., Any]]" = {}  # by module and name
+_loops: "dict[str, Loop[..., Any]]" = {}  # by module and name
 
 
-class EventLoop(Generic[P, R]):
-    """A function over arrays, compiled once the budget of plain Python is spent."""
+class Loop(Generic[P, R]):
+    """A function over arrays, compiled once the budget of plain Python is spent, or at once."""
 
-    def __init__(self, function: Callable[P, R]) -> None:
+    def __init__(self, function: Callable[P, R], *, at_once: bool) -> None:
         functools.update_wrapper(self, function)
         self.py_func = function
+        self.at_once = at_once
         self.dispatcher: Callable[P, R] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the loop."""
         if self.dispatcher is None:
-            if BUDGET.take(_length(args)):
+            if not self.at_once and BUDGET.take(_length(args)):
                 with np.errstate(all="ignore"):  # compiled code raises no warnings either
                     return self.py_func(*args, **kwargs)
             return self._call_first(*args, **kwargs)
@@ -73,9 +74,9 @@ class EventLoop(Generic[P, R]):
         return self.dispatcher(*args, **kwargs)
 
 
-def compile_loop(loop: Callable[P, R]) -> EventLoop[P, R]:
-    """Return the loop, compiled when that pays."""
-    made = EventLoop(loop)
+def compile_loop(loop: Callable[P, R], *, at_once: bool = False) -> Loop[P, R]:
+    """Return the loop, compiled when that pays; at once where each of its steps is a long one."""
+    made = Loop(loop, at_once=at_once)
     _loops[f"{loop.__module__}.{loop.__qualname__}"] = made
     return made
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.simulator import compilation
+from workbench import compilation
 
 compilation.BUDGET.steps = 0
 
