@@ -99,7 +99,7 @@ def test_a_url_that_was_altered_or_has_expired_is_refused(s3, calls):
     right = url(s3, "get_object")
     assert ask("GET", right).status_code == 200
     altered = [right.replace("/k?", "/other?"), right + "&response-content-type=text/html"]
-    altered.append(re.sub("(Signature=)..", r"\g<1>00", right))
+    altered.append(re.sub("(?<=Signature=).", lambda first: "10"[first[0] == "1"], right))
     for each in altered:
         assert ask("GET", each).status_code == 403
     assert ask("GET", url(s3, "get_object", seconds=-10)).status_code in (400, 403)

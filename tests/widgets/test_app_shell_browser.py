@@ -83,7 +83,7 @@ def test_nothing_is_cut_and_all_is_helped_and_named_in_every_tab_of_either_size(
             button(shown, part).click()
             wait_until_none(shown, CUT)
             wait_until_none(shown, WITHOUT_HELP)
-            assert shown.locator(".wb [title=null]").count() == 0
+            expect(shown.locator(".wb [title=null]")).to_have_count(0)  # a script removes them
     button(shown, "Decision").click()
     Seen(shown).unfold()  # the same press folds them
 

@@ -62,7 +62,8 @@ def test_rows_are_sorted_pinned_named_deleted_and_brought_back(page):
     with page.expect_download() as saved:
         table.get_by_role("button", name="CSV").click()
     assert saved.value.suggested_filename == "results.csv"
-    assert page.locator(".wb-table [title=null], .wb-table button:not([title])").count() == 0
+    wrong = page.locator(".wb-table [title=null], .wb-table button:not([title])")
+    expect(wrong).to_have_count(0)
 
 
 def test_the_notebook_keeps_what_the_page_has_drawn(page):
