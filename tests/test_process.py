@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,14 @@ def test_a_process_that_is_stopped_before_it_has_read_its_work_is_not_waited_for
 
 def test_a_process_that_computes_is_not_taken_for_stuck():
     assert run_in_process(tasks.compute, 1.5, on_message=print, max_silence=1) == "computed"
+
+
+@pytest.mark.parametrize("state", ["R", "S"])
+def test_a_process_that_waits_for_a_processor_is_not_taken_for_stuck(monkeypatch, state):
+    monkeypatch.setattr("workbench.process._look", lambda _: (state, 7))
+    stuck = nullcontext() if state == "R" else pytest.raises(WorkbenchError, match="was stuck")
+    with stuck:
+        run_in_process(tasks.compute, 0.5, on_message=print, max_silence=0.2)
 
 
 def test_what_cannot_be_sent_is_refused_at_once():

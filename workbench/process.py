@@ -32,6 +32,7 @@ _POLL_INTERVAL = 0.1
 _EXIT_TIMEOUT = 10.0
 _SIGN_INTERVAL = 2.0  # seconds between a child's signs of life
 _MAX_SILENCE = 30.0  # seconds without one, and without computing, after which it counts as stuck
+_READY = {"R", "D"}  # it computes, or would if it had a processor or its disk
 _PROGRAM = "import sys; from workbench.process import _serve; _serve(int(sys.argv[1]))"
 
 
@@ -191,7 +192,8 @@ class _Child:
         while not over.wait(max_silence / 30):
             state, spent = _look(self._process.pid)
             now = time.monotonic()
-            if not self._waiting or (self._signs, spent) != last:
+            does = (self._signs, spent) != last or state in _READY
+            if not self._waiting or does:
                 last, since = (self._signs, spent), now
             elif now - since > max_silence:
                 how = "was stopped by a signal (SIGSTOP)" if state == "T" else "was stuck"
