@@ -18,6 +18,7 @@ from workbench.localcloud.core.settings import limit_resources
 from workbench.localcloud.sandbox.cgroups import create_group
 from workbench.localcloud.sandbox.fork_servers import ForkServers
 from workbench.localcloud.sandbox.sandbox import SandboxFailed, start
+from workbench.localcloud.sandbox.worker import build_environment, launch
 
 ONE_NUMBER = [("x", TensorProto.FLOAT, ["n", 1])]
 
@@ -40,7 +41,7 @@ def log(tmp_path):
 
 
 def ask(sandbox, rows):
-    connection = http.client.HTTPConnection(*sandbox.address, timeout=30)
+    connection = http.client.HTTPConnection(*sandbox.address, timeout=60)
     try:
         headers = {"content-type": "application/json"}
         connection.request("POST", "/invocations", json.dumps(rows), headers)
@@ -53,7 +54,7 @@ def descriptors():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def gone(pid, seconds=20):
+def gone(pid, seconds=60):
     """Whether a process ends in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -106,8 +107,21 @@ def test_a_killed_sandbox_is_told_of(folder, log):
     assert asyncio.run(live()) == (-signal.SIGKILL, -signal.SIGKILL)
 
 
+def test_one_that_has_ended_before_anybody_listens_to_it_says_nothing(tmp_path, log):
+    async def live():
+        environment = build_environment({}, tmp_path)
+        worker = launch(["__main__.py", "nonsense"], log, environment=environment)
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # the loop stands meanwhile
+        with pytest.raises(EOFError):
+            await worker.wait_for_port()
+        return await worker.ended
+
+    assert asyncio.run(live()) == 2
+
+
 PARENT = """
 import asyncio, sys
+from workbench.localcloud.sandbox.worker import build_environment, launch
 from workbench.localcloud.sandbox.sandbox import start
 
 async def live():

@@ -71,15 +71,19 @@ class Worker:
         limits: ControlGroup | None,
         status: Callable[[], Awaitable[int]],
     ) -> None:
+        loop = asyncio.get_running_loop()
         self.pid = pid
-        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[int] = loop.create_future()
         self.ran_out_of_memory = False
         self._handle = handle
         self._pipes = pipes
         self._limits = limits
         self._status = status
         self._clearing: asyncio.Task[None] | None = None
-        asyncio.get_running_loop().add_reader(handle, self._on_end)
+        self._said = b""  # on the pipe for its port
+        self._port: asyncio.Future[int | None] = loop.create_future()
+        loop.add_reader(handle, self._on_end)
+        loop.add_reader(pipes.port_pipe, self._on_announcement)
 
     @property
     def limited(self) -> bool:
@@ -92,14 +96,9 @@ class Worker:
         Raises:
             EOFError: It ended before it listened.
         """
-        text = b""
-        while not text.endswith(b"\n"):
-            await _wait_readable(self._pipes.port_pipe)
-            part = os.read(self._pipes.port_pipe, 64)
-            if not part:
-                raise EOFError
-            text += part
-        return int(text)
+        if (port := await asyncio.shield(self._port)) is None:
+            raise EOFError
+        return port
 
     async def stop(self, grace: float) -> int:
         """Tell it to end, kill it after `grace` seconds, and return its exit status."""
@@ -115,9 +114,23 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._handle, number)
 
+    def _on_announcement(self) -> None:
+        part = os.read(self._pipes.port_pipe, 64)
+        self._said += part
+        if not part:
+            self._hear_no_more(None)
+        elif self._said.endswith(b"\n"):
+            self._hear_no_more(int(self._said))
+
+    def _hear_no_more(self, port: int | None) -> None:
+        asyncio.get_running_loop().remove_reader(self._pipes.port_pipe)
+        if not self._port.done():
+            self._port.set_result(port)
+
     def _on_end(self) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._handle)
+        self._hear_no_more(None)  # before the pipe is closed, and its number another file's
         self._clearing = loop.create_task(self._clear())
 
     async def _clear(self) -> None:
@@ -226,18 +239,3 @@ def build_environment(given: Mapping[str, str], home: Path) -> dict[str, str]:
         kept["PYTHONUSERBASE"] = site.getuserbase()
     own = {"HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": str(_ROOT)}
     return {**kept, **own, **given}
-
-
-async def _wait_readable(descriptor: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(descriptor, _resolve, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(descriptor)
-
-
-def _resolve(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
