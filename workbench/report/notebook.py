@@ -30,6 +30,7 @@ from workbench.report.templates import (
 _KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 _KEEP_CHARTS = "from workbench.report.altair_charts import keep_specs; keep_specs()"
 _LONGEST_CELL = 2e6  # seconds: in milliseconds, what ZeroMQ's 31 bits hold
+_PATIENCE = 600  # seconds that a kernel may take to start, and what it wrote to arrive
 _LONGEST_REASON = 400  # characters of what a cell failed of
 
 
@@ -92,6 +93,8 @@ def _execute(notebook: Any, name: str, timeout: float | None) -> str:  # noqa: A
         kernel_manager_class=_own_kernel(),
         extra_arguments=["--log-level=CRITICAL", f"--IPKernelApp.exec_lines={_KEEP_CHARTS}"],
         timeout_func=_until(timeout),
+        startup_timeout=_PATIENCE,
+        iopub_timeout=_PATIENCE,  # after 4 seconds nbclient would leave out what a cell shows
         on_cell_start=cell.count,
         record_timing=False,
     )
