@@ -159,7 +159,7 @@ class LocalCloud(Cloud):
         SigV4Auth(Credentials(*(self.keys or ())), "workbench", self.region).add_auth(signed)
         request = urllib.request.Request(url, headers=dict(signed.headers))  # noqa: S310 - our own
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own
                 return dict(json.load(answer))
         except OSError as error:
             raise Unreachable(f"The local cloud at {self.url} has ended: {error}.") from error
