@@ -34,6 +34,29 @@ def load_of(trace, function, *, policy=None, concurrency=1, **settings):
     )
 
 
+class AtOnce:
+    """A policy that sends each request by itself, and tells when so many came."""
+
+    watches = False
+    due = math.inf
+    label = "at once"
+
+    def __init__(self, count):
+        self.left, self.all_came = count, threading.Event()
+
+    def batcher(self):
+        return self
+
+    def add(self, request, _):
+        self.left -= 1
+        if not self.left:
+            self.all_came.set()
+        return ([request],)
+
+    def server_free(self, *_):
+        return ()
+
+
 def test_every_request_is_sent_once_and_never_early():
     trace = poisson(rate=2000, duration=0.2, seed=1)
 
@@ -47,18 +70,15 @@ def test_every_request_is_sent_once_and_never_early():
 
 
 def test_a_slow_backend_does_not_hold_back_arrivals():
-    gate = threading.Event()
     trace = Trace(arrivals=[0.0, 0.01, 0.02, 0.03], duration=0.05)
+    policy = AtOnce(len(trace))
 
-    def wait_for_the_gate(inputs):
-        gate.wait(30)
+    def wait_for_the_last(inputs):
+        assert policy.all_came.wait(60)
 
-    load = load_of(trace, wait_for_the_gate)
-    opener = threading.Timer(0.2, gate.set)
-    opener.start()
-    rows = columns_of(load)
+    rows = columns_of(load_of(trace, wait_for_the_last, policy=policy))
 
-    assert (rows["sent"] < 0.2).all()
+    assert rows["error"].tolist() == [None] * len(trace)
     assert (rows["finished"] >= rows["sent"][-1]).all()
 
 
@@ -72,7 +92,7 @@ def test_a_full_batch_goes_out_together():
 
 
 def test_a_partial_batch_waits_for_its_timer():
-    trace = Trace(arrivals=[0.0, 0.001], duration=0.1)
+    trace = Trace(arrivals=[0.0, 0.0], duration=0.1)
 
     rows = columns_of(load_of(trace, len, policy=BatchPolicy(max_size=9, max_wait=0.05)))
 
@@ -88,7 +108,7 @@ def test_a_batch_says_which_requests_it_holds_and_when_it_was_formed():
             seen.append(batch)
             return super().invoke(batch)
 
-    trace = Trace(arrivals=[0.0, 0.01, 0.1], duration=0.2)
+    trace = Trace(arrivals=[0.0, 0.0, 0.1], duration=0.2)
     policy = BatchPolicy(max_size=2, max_wait=0.05)
     rows = columns_of(Load(trace=trace, policy=policy, backend=Recorder(len), inputs=POOL))
 
@@ -167,7 +187,7 @@ def test_workers_run_side_by_side():
     together = threading.Barrier(3)
     trace = Trace(arrivals=[0.0, 0.0, 0.0], duration=0.1)
 
-    rows = columns_of(load_of(trace, lambda rows: together.wait(30) >= 0 and rows, concurrency=3))
+    rows = columns_of(load_of(trace, lambda rows: together.wait(60) >= 0 and rows, concurrency=3))
 
     assert sorted(rows["server"].tolist()) == [0, 1, 2]
     assert all(error is None for error in rows["error"])
@@ -184,15 +204,17 @@ def test_what_is_never_answered_has_failed():
 
 
 def test_what_was_given_up_is_not_computed():
-    gate, computed = threading.Event(), []
+    began, gate, computed = threading.Event(), threading.Event(), []
     trace = Trace(arrivals=[0.0, 0.001], duration=0.01)
 
     def answer(inputs):
         computed.append(threading.current_thread())
+        began.set()
         gate.wait(60)
 
     rows = columns_of(load_of(trace, answer, drain=0.1))
     gate.set()
+    assert began.wait(60)
     computed[0].join(60)
 
     assert (len(rows["error"]), len(computed)) == (2, 1)
@@ -224,12 +246,15 @@ class Greedy:
         self.waiting = []
         self.free = 0
         self.latencies = []
+        self.three_wait = threading.Event()
 
     def batcher(self):
         return self
 
     def add(self, request, _):
         self.waiting.append(request)
+        if len(self.waiting) == 3:
+            self.three_wait.set()
         return self.send()
 
     def wake(self, _):
@@ -251,19 +276,16 @@ class Greedy:
 
 
 def test_a_policy_that_watches_servers_is_told_when_one_is_free():
-    first = threading.Event()
-    sizes = []
+    policy, sizes = Greedy(), []
 
     def hold_the_first(inputs):
         sizes.append(len(inputs))
         if len(sizes) == 1:
-            first.wait(30)
+            policy.three_wait.wait(60)
 
     trace = Trace(arrivals=[0.0, 0.01, 0.02, 0.03], duration=0.05)
-    opener = threading.Timer(0.15, first.set)
-    opener.start()
 
-    rows = columns_of(load_of(trace, hold_the_first, policy=Greedy()))
+    rows = columns_of(load_of(trace, hold_the_first, policy=policy))
 
     assert sizes == [1, 3]
     assert rows["batch"].tolist() == [0, 1, 1, 1]
@@ -358,7 +380,7 @@ def test_waiting_for_so_short_a_time_ends_though_nothing_comes():
 
     threading.Thread(target=wait, daemon=True).start()
 
-    assert over.wait(30)
+    assert over.wait(60)
 
 
 def test_what_many_threads_put_is_taken_once():

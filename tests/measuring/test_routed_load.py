@@ -1,8 +1,10 @@
 """A load that a router spreads over places, in this thread, on functions that answer."""
 
 import dataclasses
+import itertools
 import math
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -68,6 +70,22 @@ def collect(load, **settings):
     collector = RoutedCollector(trace, RunOptions(), RunRecord)
     replay_routed(load, on_rows=collector.take, **settings)
     return collector.collect()[0], collector.calls, collector
+
+
+class HeldClock:
+    """The machine's clock, which stands still at an instant of a load until it is let go."""
+
+    def __init__(self, instant):
+        self._instant, self._late, self._begun = instant, 0.0, None
+
+    def __call__(self):
+        now = time.perf_counter() - self._late
+        self._begun = now if self._begun is None else self._begun
+        return now if self._instant is None else min(now, self._begun + 0.05 + self._instant)
+
+    def let_go(self):
+        self._late += max(0.0, time.perf_counter() - self._late - self())
+        self._instant = None
 
 
 def sure(inputs):
@@ -156,7 +174,7 @@ def test_the_kind_of_a_request_is_seen_and_kept():
 def test_a_place_that_fails_is_dropped_and_said_so_and_nothing_is_lost():
     trace = constant(rate=200, duration=0.2)
 
-    frame, calls, collector = collect(load_of(trace, fail, sure))
+    frame, calls, collector = collect(load_of(trace, fail, sure), clock=HeldClock(0.2))
 
     assert frame["error"].null_count() == len(trace) == len(frame)
     assert frame["place"].unique().to_list() == [1]
@@ -169,14 +187,20 @@ def test_a_place_that_fails_is_dropped_and_said_so_and_nothing_is_lost():
 
 
 def test_a_place_that_recovers_is_taken_back():
-    times = iter(range(10**6))
+    times, clock = itertools.count(), HeldClock(0.1)
+    answers = itertools.count(1)
 
     def fail_thrice(inputs):
         return fail(inputs) if next(times) < 3 else sure(inputs)
 
+    def answer(inputs):
+        if next(answers) == 6:  # so the other place has been left out
+            clock.let_go()
+        return sure(inputs)
+
     trace = Trace(arrivals=[0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 1.3, 1.31], duration=1.4)
 
-    frame, calls, collector = collect(load_of(trace, fail_thrice, sure))
+    frame, calls, collector = collect(load_of(trace, fail_thrice, answer), clock=clock)
 
     assert len(calls) == len(trace) + 3
     assert set(frame["place"].to_list()[-2:]) == {0, 1}
@@ -198,16 +222,16 @@ def test_a_place_that_stalls_is_given_up_and_its_late_calls_are_kept():
     gate = threading.Event()
 
     def stall(inputs):
-        gate.wait(30)
+        gate.wait(60)
         return sure(inputs)
 
     def open_gate(inputs):
-        if len(inputs) and inputs[0].argmax() == 3:
+        if inputs[0].argmax() == 2:  # of a request that was the other place's
             gate.set()
         return sure(inputs)
 
     trace = Trace(
-        arrivals=[0.0, 0.02, 0.04, 0.06, 0.08, 0.1], duration=0.2, sample=[0, 1, 2, 0, 1, 3]
+        arrivals=[0.0, 0.02, 0.04, 0.06, 0.08, 0.1], duration=0.2, sample=[2, 1, 2, 0, 2, 3]
     )
 
     frame, calls, _ = collect(load_of(trace, stall, open_gate, patience=0.05, concurrency=4))
@@ -224,7 +248,7 @@ def test_what_never_answers_has_failed_after_the_drain():
     gate = threading.Event()
     trace = Trace(arrivals=[0.0, 0.01], duration=0.02)
 
-    frame, calls, _ = collect(load_of(trace, lambda _: gate.wait(30), drain=0.1))
+    frame, calls, _ = collect(load_of(trace, lambda _: gate.wait(60), drain=0.1))
     gate.set()
 
     assert frame["error"].to_list() == ["no answer within 0.1 s of the end of the trace"] * 2
