@@ -273,9 +273,16 @@ def test_a_run_carries_out_a_policy_and_puts_the_count_back(cloud, model):
 
 def test_a_schedule_by_type_is_carried_out_by_the_run(cloud, model):
     schedule = Schedule([(0.1, {"ml.m5.large": 1, "ml.c5.xlarge": 2})])
-    trace = wb.poisson(rate=40, duration=2.0, seed=1)
+    trace = wb.poisson(rate=40, duration=600.0, seed=1)
+    grown, made = threading.Event(), []
 
-    run = wb.Experiment(model, MIXED, trace).run(cloud, scaling=schedule)
+    def look(_):
+        if made[0].base[1].fleet.ready_and_starting == (2, 0):
+            grown.set()
+
+    run = wb.Experiment(model, MIXED, trace).run(
+        cloud, scaling=schedule, on_deployed=made.append, on_rows=look, stopped=grown
+    )
 
     (done,) = run.record.activities
     assert done["description"].endswith("1 x ml.m5.large, 2 x ml.c5.xlarge.")
@@ -333,9 +340,15 @@ def test_a_policy_of_types_changes_counts_and_weights(cloud, model):
 
 def test_a_policy_that_fails_puts_the_count_back_and_the_ledger_says_so(cloud, model):
     failing = ByRequests(2, fails=True)
-    experiment = wb.Experiment(model, BASE, wb.poisson(rate=40, duration=1.0, seed=1))
+    experiment = wb.Experiment(model, BASE, wb.poisson(rate=40, duration=600.0, seed=1))
+    asked = threading.Event()
+
+    def look(_):
+        if failing.readings:
+            asked.set()
+
     with deploy(model, BASE, cloud, scaling=failing) as deployed:
-        run = experiment.run(deployed)
+        run = experiment.run(deployed, on_rows=look, stopped=asked)
         (entry,) = Ledger().entries()
         assert counts_there(cloud, deployed.name) == [1]
 
