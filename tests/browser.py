@@ -24,7 +24,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -164,10 +163,9 @@ def lab(jupyter_env, workbench_home, ahead, tmp_path_factory):
 @contextlib.contextmanager
 def serve_lab(root, environment):
     """A JupyterLab server of the notebooks in `root`, on a free port of this machine."""
-    from tests.children import start_python  # this file is run as a program, too
+    from tests.children import free_port, start_python  # this file is run as a program, too
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     settings = Path(environment["JUPYTER_CONFIG_DIR"]) / "lab/user-settings"
     server = Lab(f"http://127.0.0.1:{port}", secrets.token_hex(16), root, settings)
     server.forget_settings()

@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+import random
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 _PROGRAM = """
 import runpy, sys
@@ -16,6 +19,23 @@ if "/" in sys.argv[0]:
 else:
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
+
+
+def run_notebook(notebook, **options):
+    """Execute a notebook in a kernel of its own, however long a busy machine takes."""
+    from nbclient import NotebookClient
+
+    patience = dict.fromkeys(["timeout", "startup_timeout", "iopub_timeout"], 600)
+    NotebookClient(notebook, kernel_name="python3", **patience, **options).execute()
+
+
+def free_port():
+    """A port of this machine for a process to come: none that others are given meanwhile."""
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(given // 2, given), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("100 ports are taken")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from tests.children import free_port
 from workbench.deployment import Lambda
 from workbench.errors import NotAvailable
 from workbench.mlflow_log import find_metrics, find_parameters, find_tags
@@ -75,8 +75,7 @@ def test_without_mlflow_it_says_what_to_install(run, monkeypatch):
 def server(tmp_path_factory):
     """The address of an MLflow server, which keeps everything in a folder of its own."""
     folder = tmp_path_factory.mktemp("mlflow")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     store = ["--backend-store-uri", f"sqlite:///{folder}/db", "--artifacts-destination", folder]
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", *store]
     with (folder / "log").open("w") as log:
@@ -93,14 +92,14 @@ def server(tmp_path_factory):
         yield address
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+        process.wait(60)
 
 
 def await_answer(url, process, log):
     """Wait until a server that is starting answers."""
     for _ in range(1200):
         try:
-            with urllib.request.urlopen(url, timeout=5):
+            with urllib.request.urlopen(url, timeout=60):
                 return
         except OSError:
             if process.poll() is not None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import executed
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 import workbench as wb
+from tests.children import run_notebook
 from tests.shell_lines import AT_THE_END, compare_lines, list_lines
 
 BATCHING = "03-adaptive-batching.ipynb"
@@ -52,14 +52,8 @@ def _execute(workbench_home, jupyter_env, monkeypatch):
             code = f"{AGAIN_FROM}{again}print(json.dumps(again))"
             notebook.cells += map(nbformat.v4.new_code_cell, (lines, code))
         with_parameters(notebook, checks["quick"] | values)
-        client = NotebookClient(
-            notebook,
-            kernel_name="python3",
-            timeout=240,
-            store_widget_state=False,
-            resources={"metadata": {"path": str(folder)}},
-        )
-        client.execute()
+        where = {"metadata": {"path": str(folder)}}
+        run_notebook(notebook, store_widget_state=False, resources=where)
         if not values:
             executed.keep(path, notebook)  # for the site
         return notebook

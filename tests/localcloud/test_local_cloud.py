@@ -18,6 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests import wire
+from tests.children import free_port
 from workbench import localcloud
 from workbench.cloud.aws import Cloud
 from workbench.errors import Damaged, NotAvailable, StorageError, WorkbenchError
@@ -126,10 +127,10 @@ def test_a_folder_is_for_one_local_cloud(tmp_path):
 
 
 def test_a_port_is_taken_or_had(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        with pytest.raises(NotAvailable, match=f"Port {port} .*Choose another"):
-            LocalCloud(port=port)
+    port = free_port()
+    taken = pytest.raises(NotAvailable, match=f"Port {port} .*Choose another")
+    with socket.create_server(("127.0.0.1", port)), taken:
+        LocalCloud(port=port)
     with LocalCloud(port=port) as cloud:
         assert cloud.url == f"http://127.0.0.1:{port}"
 

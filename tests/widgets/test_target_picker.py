@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 import workbench as wb
+from tests.children import run_notebook
 from workbench.cloud.client import CloudClient
 from workbench.cloud.deploy import deploy
 from workbench.cloud.ledger import Ledger
@@ -128,7 +128,7 @@ def test_the_code_of_a_run_on_the_local_cloud_sends_the_same(app, jupyter_env, m
     cells = [nbformat.v4.new_code_cell(each) for each in (app.code, told)]
     notebook = nbformat.v4.new_notebook(cells=cells)
 
-    NotebookClient(notebook, kernel_name="python3", timeout=PATIENCE).execute()
+    run_notebook(notebook)
 
     facts = app.experiment.facts()
     (output,) = notebook.cells[1].outputs

@@ -9,8 +9,8 @@ import ipywidgets
 import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
 
+from tests.children import run_notebook
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import KINDS, Local
 from workbench.errors import InvalidInput, InvocationError, NotPredictable, WorkbenchError
@@ -522,7 +522,7 @@ def test_a_notebook_run_without_a_front_end_saves_text(jupyter_env, nobody_says,
     cell = nbformat.v4.new_code_cell("import workbench as wb\nwb.app()")
     notebook = nbformat.v4.new_notebook(cells=[cell])
 
-    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    run_notebook(notebook)
 
     (output,) = notebook.cells[0].outputs
     assert "wb.app() shows controls in a live notebook" in output.data["text/html"]
