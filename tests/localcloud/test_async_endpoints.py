@@ -322,7 +322,7 @@ def test_an_instance_gets_no_more_at_once_than_it_may(asking):
     name = asking.endpoint("narrow", most=2)
     with asking.hosted.stopped(name):
         waiting = [asking.ask(name)["OutputLocation"] for _ in range(5)]
-        until(lambda: asking.hosted.instances(name)[0]["in_flight"])
+        until(lambda: asking.hosted.instances(name)[0]["in_flight"] >= 2)
         assert asking.hosted.instances(name)[0]["in_flight"] == 2
         assert asking.backlog(name)["ApproximateBacklogSize"] == 5
     assert all(asking.result(where) for where in waiting)
@@ -433,7 +433,7 @@ class Waiting:
 
 
 async def soon(there):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not there():
             await asyncio.sleep(0)
 

@@ -102,7 +102,7 @@ class Target:
 
 def test_load_adds_workers_and_its_end_takes_them_away(hosted):
     target = Target(hosted, on_instances(), most=2)
-    target.track(target=1.0)
+    target.track(target=0.5)  # above it with one request a minute, as a busy machine answers
 
     until(lambda: target.loaded(2))
     grown = target.pids()
@@ -240,9 +240,9 @@ def test_target_tracking_has_the_alarms_that_aws_makes(hosted):
 def test_what_is_suspended_does_not_scale_until_it_is_resumed(hosted):
     target = Target(hosted, on_instances(), most=2)
     target.register(1, 2, SuspendedState={"DynamicScalingOutSuspended": True})
-    target.track(target=1.0)
+    target.track(target=0.5)
     other = Target(hosted, on_instances(), most=2)
-    other.track(target=1.0)
+    other.track(target=0.5)
 
     until(lambda: target.loaded(2) or other.loaded(2))
 
@@ -311,7 +311,10 @@ def test_a_backlog_takes_an_asynchronous_fleet_from_none_to_many_and_back(hosted
     target.track_backlog()
 
     until(lambda: not target.pids())  # it is idle
-    target.ask(40)
+    hosted.settled(target.name)
+    target.register(0, 0)
+    target.ask(40)  # of which none is answered before all are there
+    target.register(0, 3)
     until(lambda: target.answered() == 40)
     until(lambda: not target.pids())
 

@@ -316,16 +316,12 @@ def test_an_endpoint_lives_from_creating_to_deleted(hosted):
 
 
 def test_botocores_own_waiters_see_it_at_once(hosted):
-    sagemaker = hosted.sagemaker
+    sagemaker, often = hosted.sagemaker, {"Delay": 0, "MaxAttempts": 20}  # soon over, if told soon
     config = hosted.config(on_instances())
     sagemaker.create_endpoint(EndpointName="waited", EndpointConfigName=config)
-    sagemaker.get_waiter("endpoint_in_service").wait(
-        EndpointName="waited", WaiterConfig={"Delay": 600, "MaxAttempts": 2}
-    )
+    sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="waited", WaiterConfig=often)
     sagemaker.delete_endpoint(EndpointName="waited")
-    sagemaker.get_waiter("endpoint_deleted").wait(
-        EndpointName="waited", WaiterConfig={"Delay": 600, "MaxAttempts": 2}
-    )
+    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="waited", WaiterConfig=often)
 
 
 def test_a_container_that_never_answers_ping_fails_the_endpoint(hosted, endpoint):

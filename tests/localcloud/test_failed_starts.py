@@ -74,7 +74,7 @@ async def outcome(fleet):
     answered = asyncio.get_running_loop().create_future()
     exchange = Exchange(b"", b"", lambda _, outcome: answered.set_result(outcome))
     fleet.serve(exchange)
-    return await asyncio.wait_for(answered, 30), exchange.reason
+    return await asyncio.wait_for(answered, 60), exchange.reason
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)

@@ -272,7 +272,7 @@ def test_a_client_that_hangs_up_keeps_no_instance(hosted):
     body = json.dumps(ROWS).encode()
     path, headers = f"/endpoints/{name}/invocations", {"content-type": "application/json"}
     signed = wire.signed(hosted.cloud, "POST", path, body, headers, service="sagemaker")
-    connection = http.client.HTTPConnection(url.netloc, timeout=30)
+    connection = http.client.HTTPConnection(url.netloc, timeout=60)
     with hosted.stopped(name), closing(connection):
         connection.request("POST", path, body, signed)
         until(lambda: hosted.instances(name)[0]["in_flight"])
@@ -286,7 +286,7 @@ def test_requests_of_clients_that_hang_up_leave_the_queue_of_an_instance(hosted)
     url = urlsplit(hosted.cloud.url)
     body = json.dumps(ROWS).encode()
     path, headers = f"/endpoints/{name}/invocations", {"content-type": "application/json"}
-    links = [http.client.HTTPConnection(url.netloc, timeout=30) for _ in range(3)]
+    links = [http.client.HTTPConnection(url.netloc, timeout=60) for _ in range(3)]
     with hosted.stopped(name):
         for link in links:
             signed = wire.signed(hosted.cloud, "POST", path, body, headers, service="sagemaker")

@@ -210,14 +210,14 @@ def test_an_update_of_code_or_settings_answers_from_then_on(lambdas):
     first = lambdas.invoke(name)["Payload"]
     revision = lambdas.client.get_function_configuration(FunctionName=name)["RevisionId"]
 
-    lambdas.client.update_function_configuration(FunctionName=name, MemorySize=512, Timeout=9)
+    lambdas.client.update_function_configuration(FunctionName=name, MemorySize=512, Timeout=120)
     second = lambdas.invoke(name)["Payload"]
     lambdas.client.update_function_code(
         FunctionName=name, ZipFile=zipped("def handler(event, context): return 'new'")
     )
 
     assert (first["memory"], second["memory"]) == ("1769", "512")
-    assert 8000 < second["left"] <= 9000
+    assert first["left"] <= 60_000 < second["left"] <= 120_000  # milliseconds
     assert lambdas.invoke(name)["Payload"] == "new"
     late = refused(
         lambdas.client.update_function_code,
@@ -434,8 +434,11 @@ def test_an_error_of_the_handler_is_the_payload(lambdas, function):
 
 def test_a_function_that_takes_too_long_is_ended(lambdas, tmp_path):
     name = lambdas.make(Timeout=1)
-    pid = lambdas.invoke(name)["Payload"]["pid"]
 
+    def answer_in_time():
+        return lambdas.invoke(name)["Payload"].get("pid")
+
+    pid = until(answer_in_time)
     answer, report, tail = lambdas.report(name, {"wait_for": str(tmp_path / "never")})
 
     assert answer["FunctionError"] == "Unhandled"
@@ -444,7 +447,7 @@ def test_a_function_that_takes_too_long_is_ended(lambdas, tmp_path):
     assert "Task timed out after 1.00 seconds" in tail
     assert report["status"] == "Status: timeout"
     until(lambda: not alive(pid))
-    assert lambdas.invoke(name)["Payload"]["pid"] != pid
+    assert until(answer_in_time) != pid
 
 
 def test_a_program_that_exits_is_told_and_replaced(lambdas):

@@ -32,8 +32,7 @@ IMAGE = "x/workbench"  # as the workbench's own is called
 NUMBERS = itertools.count()
 ROWS = [[float(i), 1.0, 2.0] for i in range(50)]
 ANSWERS = (np.array(ROWS) @ WEIGHTS).tolist()
-TIMES = 100
-MANY = ROWS * TIMES  # one by one they take a second or more
+TIMES = 100  # one by one, so many times the rows take a second or more
 
 
 class Transforms:
@@ -126,9 +125,10 @@ class Transforms:
         return sum(each["in_flight"] for each in self.instances(name))
 
     @contextmanager
-    def hanging(self, **options):
+    def hanging(self, times=20 * TIMES, objects=(), **options):
         """Have a job that gets no answer inside the block; its name and the model's process."""
-        name = self.begin(self.put(a=csv(MANY)), **{"BatchStrategy": "SingleRecord"} | options)
+        prefix = self.put(a=csv(ROWS) * times, **dict(objects))
+        name = self.begin(prefix, **{"BatchStrategy": "SingleRecord"} | options)
         until(lambda: any(each["concurrency"] for each in self.instances(name)))
         pid = self.instances(name)[0]["pid"]
         os.kill(pid, signal.SIGSTOP)
@@ -292,7 +292,7 @@ def test_a_container_is_told_that_it_works_in_a_batch_job(cloud):
 
 
 def test_a_model_that_dies_is_started_again_and_asked_again(cloud):
-    with cloud.hanging() as (name, pid):
+    with cloud.hanging(TIMES) as (name, pid):
         until(lambda: cloud.in_flight(name))
         os.kill(pid, signal.SIGKILL)
         assert cloud.over(name)["TransformJobStatus"] == "Completed"
@@ -368,14 +368,13 @@ def test_a_job_that_cannot_be_done_says_why(cloud, objects, options, said):
 
 
 def test_an_object_that_is_gone_by_then_fails_alone(cloud):
-    objects = {name: csv(ROWS * 8) for name in "abch"}
-    prefix = cloud.put(**objects)
-    name = cloud.begin(prefix, BatchStrategy="SingleRecord")
-    until(lambda: cloud.instances(name))
-    cloud.s3.delete_object(Bucket="data", Key=f"{prefix}/h")
+    with cloud.hanging(TIMES, {name: csv(ROWS) for name in "bch"}) as (name, _):
+        source = cloud.sagemaker.describe_transform_job(TransformJobName=name)["TransformInput"]
+        where = source["DataSource"]["S3DataSource"]["S3Uri"]
+        cloud.s3.delete_object(Bucket="data", Key=f"{where.removeprefix('s3://data/')}/h")
     told = cloud.over(name)
     assert told["TransformJobStatus"] == "Failed"
-    assert f"ClientError: s3://data/{prefix}/h: The specified key" in told["FailureReason"]
+    assert f"ClientError: {where}/h: The specified key" in told["FailureReason"]
     assert len(cloud.left(name)) == 3
 
 
@@ -521,7 +520,7 @@ def test_what_was_in_progress_begins_anew_when_the_cloud_is_back(tmp_path):
     cloud.make_models()
     done = cloud.begin(cloud.put(a=csv(ROWS)))
     cloud.over(done)
-    with cloud.hanging() as (name, _):
+    with cloud.hanging(TIMES) as (name, _):
         os.kill(cloud.hosted.cloud.pid, signal.SIGKILL)
         cloud.hosted.close()
         back = Transforms(tmp_path)
