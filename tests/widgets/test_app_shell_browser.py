@@ -70,7 +70,7 @@ def test_the_winner_is_taken_by_keyboard_alone(shown):
 def wait_until_none(page, wrong):
     """Wait until a page's script finds nothing wrong; fail with what it finds."""
     try:
-        page.wait_for_function(f"({wrong})().length === 0", timeout=20_000)
+        page.wait_for_function(f"({wrong})().length === 0")
     except TookTooLong:
         assert page.evaluate(wrong) == []
 
