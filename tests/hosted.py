@@ -18,7 +18,7 @@ from tests.graphs import linear
 from workbench.cloud.autoscaling import VARIANT
 from workbench.localcloud import LocalCloud
 
-PATIENCE = 60.0
+PATIENCE = 120.0  # seconds that a busy machine may take for one thing
 ROWS = [[1.0, 2.0, 3.0]]
 
 

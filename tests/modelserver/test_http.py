@@ -44,7 +44,7 @@ class Site:
         self.port = await self.server.listen("127.0.0.1", 0)
         self.ready.set()
         await self.ended.wait()
-        await self.server.close(grace=5)
+        await self.server.close(grace=60)
 
     def __enter__(self):
         self.thread.start()
@@ -131,7 +131,7 @@ class Client:
     """A raw connection, whose answers are parsed."""
 
     def __init__(self, site):
-        self.socket = socket.create_connection(("127.0.0.1", site.port), timeout=30)
+        self.socket = socket.create_connection(("127.0.0.1", site.port), timeout=60)
         self.answers = []
 
     def __enter__(self):
@@ -184,7 +184,7 @@ class Answer:
         return done
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -242,7 +242,7 @@ def test_a_client_that_pipelines_and_never_reads_is_held_back(site):
         with contextlib.suppress(BlockingIOError):
             while sent < 10**8:
                 sent += client.socket.send(request)
-        client.socket.settimeout(30)
+        client.socket.settimeout(60)
         complete = sent // len(request)
         assert sent < 10**8
 
