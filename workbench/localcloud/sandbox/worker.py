@@ -118,11 +118,11 @@ class Worker:
         part = os.read(self._pipes.port_pipe, 64)
         self._said += part
         if not part:
-            self._hear_no_more(None)
+            self._set_port(None)
         elif self._said.endswith(b"\n"):
-            self._hear_no_more(int(self._said))
+            self._set_port(int(self._said))
 
-    def _hear_no_more(self, port: int | None) -> None:
+    def _set_port(self, port: int | None) -> None:
         asyncio.get_running_loop().remove_reader(self._pipes.port_pipe)
         if not self._port.done():
             self._port.set_result(port)
@@ -130,7 +130,7 @@ class Worker:
     def _on_end(self) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._handle)
-        self._hear_no_more(None)  # before the pipe is closed, and its number another file's
+        self._set_port(None)  # before the pipe is closed, and its number another file's
         self._clearing = loop.create_task(self._clear())
 
     async def _clear(self) -> None:
