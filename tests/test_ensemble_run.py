@@ -155,7 +155,7 @@ import workbench as wb
 registry = wb.Registry({str(registry.path)!r})
 members = {{n: wb.Member(registry[n], wb.Local()) for n in ("digits-mlp-small", "digits-logistic")}}
 experiment = wb.Experiment(wb.Ensemble(members), trace=wb.constant(rate=100, duration=600))
-run = experiment.run(progress=lambda done, total: print("going", flush=True))
+run = experiment.run(progress=lambda done, _: done and print("going", flush=True))
 print(run.complete, 0 < len(run) < 60_000, len(run.calls) >= len(run))
 """
     with subprocess.Popen(

@@ -31,10 +31,10 @@ def test_a_terminal_gets_a_bar_that_is_drawn_over(capsys, monkeypatch):
 
 
 def test_a_cell_gets_one_output_with_a_bar_and_nothing_on_stderr():
-    manager, client = start_new_kernel()
+    manager, client = start_new_kernel(startup_timeout=300)
     told = []
     try:
-        client.execute_interactive(IN_A_CELL, timeout=60, output_hook=told.append)
+        client.execute_interactive(IN_A_CELL, timeout=300, output_hook=told.append)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

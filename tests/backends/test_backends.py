@@ -82,7 +82,7 @@ def test_as_many_threads_as_it_says_may_call_at_once(backend, inputs):
     start = threading.Barrier(backend.concurrency)
 
     def call(row):
-        start.wait(30)
+        start.wait(60)
         return [backend.invoke(Batch(inputs[row : row + 4])).outputs for _ in range(20)]
 
     with backend, ThreadPoolExecutor(backend.concurrency) as pool:

@@ -29,7 +29,7 @@ def view():
 
 def test_the_value_is_the_decision_and_its_sentence_and_picture_are_shown(view, decision):
     view.offer(TIMES, TRACE, TARGET, OPTIONS, today=TODAY)
-    found = view.wait(60)
+    found = view.wait()
 
     assert (found.sentence, found.frame.rows()) == (decision.sentence, decision.frame.rows())
     assert found.sentence in view.sentence.value.replace("&#x27;", "'")
@@ -44,7 +44,7 @@ def test_a_first_look_comes_before_the_whole_decision(view):
     view.observe(lambda change: looks.append(change["new"].plan.task), "value")
 
     view.offer(TIMES, TRACE, TARGET, OPTIONS)
-    view.wait(60)
+    view.wait()
 
     assert [task.days is None for task in looks] == [True, False]
 
@@ -54,7 +54,7 @@ def test_of_a_long_trace_the_first_look_takes_the_beginning(view):
     view.observe(lambda change: looks.append(len(change["new"].plan.task.trace)), "value")
 
     view.offer(TIMES, long, TARGET, OPTIONS)
-    view.wait(60)
+    view.wait()
 
     assert looks == [20_000, len(long)]
 
@@ -74,14 +74,14 @@ def test_the_latest_question_wins_over_the_one_under_way(view):
     for latency in (0.4, 0.5):
         view.offer(TIMES, TRACE, wb.SLO(latency=latency), OPTIONS)
     go_on.set()
-    view.wait(60)
+    view.wait()
 
     assert set(seen) == {0.5}
 
 
 def test_a_question_that_is_withdrawn_leaves_what_was_decided_in_view(view):
     view.offer(TIMES, TRACE, TARGET, OPTIONS)
-    before = view.wait(60)
+    before = view.wait()
 
     view.withdraw("A run is under way.")
 
@@ -92,13 +92,13 @@ def test_a_question_that_is_withdrawn_leaves_what_was_decided_in_view(view):
 def test_what_cannot_be_decided_is_said_and_the_next_question_is_answered(view):
     few = wb.Trace([0.0], 1.0, rows=[20])
     view.offer(TIMES, few, TARGET, OPTIONS)
-    view.wait(60)
+    view.wait()
     assert "profile" in view.error
     assert view.status.wrong
 
     view.offer(TIMES, TRACE, TARGET, OPTIONS)
 
-    assert view.wait(60) is not None
+    assert view.wait() is not None
     assert view.error == ""
 
 
@@ -108,7 +108,7 @@ def test_winner_row_and_point_are_taken_over(decision):
     view.winner_button.click()
     assert taken == []
     view.offer(TIMES, TRACE, TARGET, OPTIONS, today=TODAY)
-    found = view.wait(60)
+    found = view.wait()
 
     view.winner_button.click()
     view.rows.value = found.rows[1]
@@ -121,10 +121,10 @@ def test_winner_row_and_point_are_taken_over(decision):
 
 def test_break_even_is_computed_when_it_is_looked_at_and_drawn_once_known(view):
     view.offer(TIMES, TRACE, TARGET, OPTIONS)
-    found = view.wait(60)
+    found = view.wait()
 
     view.shown.value = view.shown.options[1]
-    view.wait(120)
+    view.wait()
     assert view.chart.figure.title == "The least cost that meets the target, by rate"
     costs = found.plan.break_even()
     assert view.chart.figure.data.drop_nulls().rows() == costs.drop_nulls().rows()
@@ -135,7 +135,7 @@ def test_break_even_is_computed_when_it_is_looked_at_and_drawn_once_known(view):
 
 def test_a_saved_notebook_keeps_the_sentence_and_the_table(view):
     view.offer(TIMES, TRACE, TARGET, OPTIONS)
-    found = view.wait(60)
+    found = view.wait()
 
     assert found.winner.configuration.place in view.kept
     assert "<table>" in view.kept
@@ -145,11 +145,11 @@ def test_what_was_decided_last_of_a_model_is_shown_until_it_is_decided_again(reg
     model = registry["digits-mlp-small"]
     first, later, told = DecisionView(), DecisionView(), []
     first.offer(model, TRACE, TARGET, OPTIONS, today=TODAY)
-    first.wait(60)
+    first.wait()
     later.sentence.observe(lambda change: told.append((change["new"], later.value)), "value")
 
     later.offer(model, TRACE, TARGET, OPTIONS, today=TODAY)
-    later.wait(60)
+    later.wait()
 
     assert told[0] == (first.sentence.value, None)
     assert later.value.sentence == first.value.sentence
@@ -162,7 +162,7 @@ def test_a_question_about_a_model_is_decided_again_only_after_it_was_withdrawn(r
 
     def count_after_offer():
         view.offer(registry["digits-mlp-small"], TRACE, TARGET, OPTIONS, today=TODAY)
-        view.wait(60)
+        view.wait()
         return len(seen)
 
     once = count_after_offer()
@@ -178,7 +178,7 @@ def test_another_question_is_not_answered_by_the_last(registry):
     keys = set()
     for latency, today in asked:
         view.offer(model, TRACE, wb.SLO(latency=latency), OPTIONS, today=today)
-        view.wait(60)
+        view.wait()
         keys.add(view._wanted.key)
 
     assert len(keys) == len(asked)

@@ -87,7 +87,7 @@ def test_nothing_is_planned_beside_a_run(registry):
     assert view.find_button.disabled
     assert view.status.text.startswith("A run is under way")
     go_on.set()
-    app.panel.wait(60)
+    app.panel.wait()
 
     assert not view.find_button.disabled
     assert view.status.text == "Ready."

@@ -12,8 +12,6 @@ from workbench.widgets import app
 from workbench.widgets.presets import PRESETS
 from workbench.widgets.voila import _source, serve
 
-PATIENCE = 120
-
 
 @pytest.fixture
 def frontend(monkeypatch):
@@ -58,7 +56,7 @@ def test_a_second_of_a_preset_is_run(name, registry, frontend):
     opened.traffic["duration"].value = 1.0
 
     opened.panel.start("run")
-    run = opened.panel.wait(PATIENCE)
+    run = opened.panel.wait()
 
     assert opened.panel.error == ""
     assert (run.complete, len(run)) == (True, len(opened.traffic.value))
@@ -74,7 +72,7 @@ def test_a_preset_is_simulated_whole(name, registry, frontend):
     opened.model.group.label = "digits-mlp-small"
 
     opened.panel.start("simulate")
-    run = opened.panel.wait(PATIENCE)
+    run = opened.panel.wait()
 
     assert opened.panel.error == ""
     assert run.record.trace.duration == preset.trace.duration

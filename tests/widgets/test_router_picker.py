@@ -86,7 +86,7 @@ def test_the_app_simulates_an_ensemble_and_shows_its_code(registry):
     choose(app.router, "digits-logistic")
     app.router.kind.value = "random"
     app.panel.start("simulate")
-    run = app.panel.wait(120)
+    run = app.panel.wait()
 
     assert app.panel.error == ""
     assert set(run.record.places) == {"digits-mlp-wide", "digits-logistic"}

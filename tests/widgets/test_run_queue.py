@@ -28,10 +28,10 @@ def test_who_comes_second_waits_and_both_know(tmp_path):
         assert turn.count(before=False) == 0
         other = threading.Thread(target=second)
         other.start()
-        assert told.wait(30)
+        assert told.wait(60)
         assert turn.count(before=False) == 1
         done.append("first")
-    other.join(30)
+    other.join(60)
 
     assert done[0] == 1
     assert [each for each in done if isinstance(each, str)] == ["first", "second"]

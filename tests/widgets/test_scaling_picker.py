@@ -273,7 +273,7 @@ def test_a_tracked_fleet_is_simulated_and_shown_with_its_instances(app):
     app.scaling.set(FLEET, TargetTracking(target=600.0, period=1.0, out_periods=1))
 
     app.panel.start("simulate")
-    run = app.panel.wait(120)
+    run = app.panel.wait()
     assert app.panel.error == ""
     assert run.record.scaling["kind"] == "target tracking"
     assert app.results.charts["scaling"].figure.title == "Load and instances over time"
@@ -286,7 +286,7 @@ def test_a_hybrid_is_simulated_and_shown_with_the_shares_of_its_places(app):
     app.scaling.set(Hybrid(base=FLEET, overflow=FUNCTION), TargetTracking(target=600.0, period=1.0))
 
     app.panel.start("simulate")
-    run = app.panel.wait(120)
+    run = app.panel.wait()
     assert app.panel.error == ""
     assert run.record.places == ("base", "overflow")
     for chart in ("scaling", "places"):

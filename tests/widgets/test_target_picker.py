@@ -17,9 +17,6 @@ from workbench.localcloud import LocalCloud
 from workbench.widgets import App, RunPanel
 from workbench.widgets.target_picker import OnAWS, OnLocalCloud, TargetPicker, ThisMachine
 
-PATIENCE = 120
-
-
 pytestmark = pytest.mark.usefixtures("at_home")
 
 
@@ -82,9 +79,9 @@ def test_what_does_not_suit_the_inference_type_is_not_offered():
 
 def test_a_type_that_needs_a_cloud_runs_on_the_local_one_which_the_monitor_reads(app):
     monitor = app.more["Monitor"]
-    monitor["endpoint"].observe(lambda _: (monitor.refresh(), monitor.wait(PATIENCE)), "value")
+    monitor["endpoint"].observe(lambda _: (monitor.refresh(), monitor.wait()), "value")
     app.panel.start()
-    app.panel.wait(PATIENCE)
+    app.panel.wait()
 
     assert monitor.error == ""
     assert monitor.value.endpoint == monitor["endpoint"].value
@@ -99,7 +96,7 @@ def test_a_type_that_needs_a_cloud_runs_on_the_local_one_which_the_monitor_reads
 def test_after_a_run_the_monitor_shows_what_the_local_cloud_knew_at_its_end(app):
     monitor = app.more["Monitor"]
     app.panel.start()
-    run = app.panel.wait(PATIENCE)
+    run = app.panel.wait()
 
     calls = monitor.value.metrics.filter(metric="Invocations", statistic="Sum")["value"].sum()
     assert calls == run.frame.filter(run.frame["error"].is_null())["batch"].n_unique() > 0
@@ -151,7 +148,7 @@ def test_aws_begins_nothing_before_the_estimate_is_confirmed(app, aws):
 
     app.panel.start()
     app.panel.confirm_button.click()
-    app.panel.wait(PATIENCE)
+    app.panel.wait()
 
     assert app.panel.error == ""
     assert app.runs[0].record.cloud["paid"]
@@ -244,7 +241,7 @@ def test_a_panel_says_what_stopping_takes(app):
     app.traffic.set("poisson", rate=40, duration=250)
     app.more["Monitor"]["endpoint"].observe(lambda _: app.panel.stop(), "value")
     app.panel.start()
-    app.panel.wait(PATIENCE)
+    app.panel.wait()
 
     assert "Stopping: what was answered is kept, and all that was made is torn down." in told
     assert Ledger().entries() == []
@@ -258,7 +255,7 @@ def test_terms_hold_back_their_own_way_alone():
     )
 
     panel.start("simulate")
-    panel.wait(PATIENCE)
+    panel.wait()
     assert panel.way == "simulate"
     panel.start("run")
 

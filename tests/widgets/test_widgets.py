@@ -78,7 +78,7 @@ def test_a_run_that_ends_is_the_value():
     assert panel.status.text == "Ready."
     panel.start()
 
-    assert panel.wait(60) is run
+    assert panel.wait() is run
     assert panel.status.text == "Finished: 400 requests, p95 4 ms."
     assert not panel.running
     assert (panel.buttons["run"].disabled, panel.stop_button.disabled) == (False, True)
@@ -100,7 +100,7 @@ def test_the_buttons_start_and_stop():
     panel.start()  # nothing more than the first
     panel.stop_button.click()
 
-    assert not panel.wait(60).complete
+    assert not panel.wait().complete
     assert panel.status.text.startswith("Stopped: 400 requests")
 
 
@@ -117,7 +117,7 @@ def test_each_way_has_a_button_and_those_without_work_are_disabled():
 
     panel.buttons["simulate"].click()
 
-    assert len(panel.wait(60)) == 7
+    assert len(panel.wait()) == 7
     assert panel.way == "simulate"
     assert [panel.buttons[way].disabled for way in ("predict", "simulate", "run")] == [0, 0, 1]
 
@@ -138,7 +138,7 @@ def test_work_with_nothing_to_keep_can_be_given_up():
     assert entered.wait(60)
     panel.stop()
 
-    assert panel.wait(60) is None
+    assert panel.wait() is None
     assert not measuring.is_set()
     assert (panel.status.text, panel.status.wrong) == ("Stopped: nothing is kept.", False)
 
@@ -148,7 +148,7 @@ def test_a_run_stopped_before_its_first_answer_leaves_no_value():
 
     panel.start()
 
-    assert panel.wait(60) is None
+    assert panel.wait() is None
     assert panel.status.text == "Stopped before any request was answered: nothing is kept."
 
 
@@ -164,14 +164,14 @@ def test_a_run_stopped_before_its_first_answer_leaves_no_value():
 def test_a_failure_is_told_and_leaves_the_panel_usable(failure, words):
     panel = RunPanel(doing(failure))
     panel.start()
-    panel.wait(60)
+    panel.wait()
 
     assert (panel.error, panel.status.text, panel.status.wrong) == (words, words, True)
 
     panel.offer(doing(made_run()))
     panel.start()
 
-    assert len(panel.wait(60)) == 400
+    assert len(panel.wait()) == 400
     assert (panel.error, panel.status.wrong) == ("", False)
 
 
@@ -183,7 +183,7 @@ def test_what_fails_while_results_are_drawn_is_told_too():
 
     panel.observe(draw, "value")
     panel.start()
-    panel.wait(60)
+    panel.wait()
 
     assert panel.error == "This cannot be drawn."
     assert not panel.buttons["run"].disabled
@@ -210,7 +210,7 @@ def test_a_reason_that_comes_up_during_a_run_is_told_at_its_end():
     panel.start()
     panel.offer({}, "rate must be positive.")
     offered.set()
-    panel.wait(60)
+    panel.wait()
 
     assert panel.status.text == "Finished: 400 requests, p95 4 ms. rate must be positive."
     assert panel.buttons["run"].disabled
@@ -226,7 +226,7 @@ def test_the_page_is_updated_by_the_clock_and_not_by_every_request():
     sent = []
     panel.bar.observe(lambda change: sent.append(change["new"]), "value")
     panel.start()
-    panel.wait(60)
+    panel.wait()
 
     assert sent == [20_000]
     assert panel.figures.value.startswith("20,000 of 20,000")
@@ -238,7 +238,7 @@ def test_a_run_is_held_against_its_target(limit, verdict):
 
     panel = RunPanel(doing(run))
     panel.start()
-    panel.wait(60)
+    panel.wait()
 
     words = f"Target p50 ≤ {1000 * limit:g} ms {verdict} in time. Read with care."
     assert panel.status.text == f"Finished: 400 requests, p50 4 ms. {words}"
@@ -247,7 +247,7 @@ def test_a_run_is_held_against_its_target(limit, verdict):
 def test_too_few_requests_for_a_percentile_are_said_to_be():
     panel = RunPanel(doing(made_run(20)))
     panel.start()
-    panel.wait(60)
+    panel.wait()
 
     assert "Finished: 20 requests, too few for p95 of their own." in panel.status.text
 
@@ -294,7 +294,7 @@ def test_a_long_run_is_begun_once_that_is_confirmed():
     assert not panel.running
     assert panel.status.text.startswith("This run takes 10 days. Confirm")
     panel.confirm_button.click()
-    panel.wait(60)
+    panel.wait()
     assert isinstance(panel.value, Run)
 
 
@@ -369,7 +369,7 @@ def test_run_measures_the_experiment_of_that_moment(panel):
 
     panel.panel.start()
     panel.policy["max_size"].value = 0
-    panel.panel.wait(120)
+    panel.panel.wait()
 
     (run,) = panel.runs
     assert panel.panel.error == ""
@@ -383,7 +383,7 @@ def test_run_measures_the_experiment_of_that_moment(panel):
 def settled(panel, way):
     """What came of a way."""
     panel.panel.start(way)
-    panel.panel.wait(120)
+    panel.panel.wait()
     assert panel.panel.error == ""
     return panel.results.value[-1]
 
@@ -445,7 +445,7 @@ def test_a_profile_that_is_being_measured_can_be_given_up(panel, tmp_path, monke
     panel.panel.start("simulate")
     assert measuring.wait(60)
     panel.panel.stop()
-    panel.panel.wait(60)
+    panel.panel.wait()
 
     assert panel.panel.status.text == "Stopped: nothing is kept."
     assert not list(tmp_path.glob("profiles/*"))
