@@ -6,28 +6,39 @@ interrupted installation and one for other requirements are made again.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".venv" / "clients"
 SCRIPTS = Path(__file__).parent / "scripts"
 NEEDED = {"pip": sys.executable, "npm": "npm", "apt": "apt-get"}
+PATIENCE = 1800.0  # seconds for an installer
 
 
 class CannotInstall(Exception):
     """A client that cannot be had here; says why."""
 
 
+def missing(client):
+    """Say what this machine lacks for a client; empty when nothing."""
+    if shutil.which(NEEDED[client.kind]) is None:
+        return f"{NEEDED[client.kind]} is missing"
+    if client.clone and not os.environ.get(client.clone):
+        return f"{client.clone} names no clone of it"
+    return ""
+
+
 def environment(client, version):
     """Return the folder with a version of a client, made where it is not there yet.
 
     Raises:
-        CannotInstall: Its installer is missing, or says why it failed.
+        CannotInstall: Its installer failed, and said why.
     """
-    if shutil.which(NEEDED[client.kind]) is None:
-        raise CannotInstall(f"{NEEDED[client.kind]} is missing")
     folder = FOLDER / f"{client.name}-{version}"
     wanted = "\n".join(client.requirements(version))
     ready = folder / ".ready"
@@ -84,14 +95,32 @@ def with_apt(folder, requirements):
 INSTALLERS = {"pip": with_pip, "npm": with_npm, "apt": with_apt}
 
 
-def call(arguments, **options):
+def call(arguments, cwd=None):
     """Run an installer and return what it prints.
 
     Raises:
         CannotInstall: It failed; the last line that it printed says why.
     """
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, **options)
-    if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as wrong:
+        process = subprocess.Popen(
+            arguments, cwd=cwd, stdout=said, stderr=wrong, start_new_session=True
+        )
+        if not finished(process, PATIENCE):
+            raise CannotInstall(f"no end of {arguments[0]} after {PATIENCE:g} s")
+        told, complaint = (file.seek(0) or file.read().strip() for file in (said, wrong))
+    if process.returncode:
+        lines = (complaint or told or "no reason given").splitlines()
         raise CannotInstall(next((each for each in lines if "rror" in each), lines[-1]))
-    return done.stdout
+    return told
+
+
+def finished(process, patience):
+    """Wait for a process, then stop what it left behind; return whether it ended by itself."""
+    try:
+        return process.wait(patience) is not None
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,7 +1,8 @@
 """Outside clients on one local cloud: `make clients`, or some of them: `make clients ONLY=s3fs`.
 
-The clients are in table.py, and what each does is a script in scripts/. A table is printed, then
-what went wrong; the status is 1 when a step failed, or an environment could not be made.
+The clients are in table.py, and what each does is a script in scripts/. A line is printed when a
+row ends, then a table of all, what went wrong, and how many rows passed; the status is 1 when a
+row failed. A row that cannot be tried on this machine is skipped and says why.
 """
 
 import os
@@ -11,12 +12,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.clients.environments import FOLDER, CannotInstall, command, environment, variables
+from tests.clients.environments import (
+    FOLDER,
+    CannotInstall,
+    command,
+    environment,
+    finished,
+    missing,
+    variables,
+)
 from tests.clients.table import CLIENTS
 from tests.graphs import linear
 from tests.hosted import archived
@@ -27,51 +37,79 @@ AT_ONCE = 2
 
 @dataclass
 class Outcome:
-    """What became of one version of a client: the steps by how they went, and the rest of it."""
+    """What became of one version of a client: its steps by how they went, and the rest of it.
+
+    `took` holds the seconds of each step that ended, `begun` the step that has not.
+    """
 
     client: str
     version: str
     seconds: float = 0.0
     steps: dict[str, list[str]] = field(default_factory=dict)
+    took: dict[str, float] = field(default_factory=dict)
+    begun: str = ""
     wrong: list[str] = field(default_factory=list)
+    skipped: str = ""
+
+    @property
+    def word(self):
+        """How the row went, in one word."""
+        return "FAILED" if self.wrong else "skipped" if self.skipped else "passed"
+
+    def __str__(self):
+        took = ", ".join(f"{step} {seconds:.1f}" for step, seconds in self.took.items())
+        why = "; ".join(self.wrong) or self.skipped or took
+        return f"{self.client} {self.version}: {self.word} in {self.seconds:.1f} s: {why[:600]}"
 
 
 def try_client(cloud, model, client, version):
-    """Return the outcome of one version of a client."""
+    """Return the outcome of one version of a client, whatever happens."""
     outcome = Outcome(client.name, version)
+    begun = time.monotonic()
     try:
-        folder = environment(client, version)
+        outcome.skipped = missing(client)
+        if not outcome.skipped:
+            folder = environment(client, version)
+            begun = time.monotonic()
+            try_version(cloud, model, client, folder, outcome)
     except CannotInstall as error:
         outcome.wrong.append(f"cannot be installed: {error}")
-        return outcome
-    name = re.sub("[^a-z0-9]+", "-", f"{client.name}-{version}".lower()).strip("-")
+    except Exception as error:  # noqa: BLE001 - a row's fault must not end the others
+        outcome.wrong.append(f"was not tried: {type(error).__name__}: {error}")
+    outcome.seconds = time.monotonic() - begun
+    return outcome
+
+
+def try_version(cloud, model, client, folder, outcome):
+    """Run a client's script in its environment and note what it printed, which its log keeps."""
+    name = re.sub("[^a-z0-9]+", "-", folder.name.lower()).strip("-")
     with closing(cloud.client("s3")) as s3:
         s3.create_bucket(Bucket=f"{name}-bucket")
     home = Path(tempfile.mkdtemp(prefix="workbench-client-"))
-    begun = time.monotonic()
+    log = folder / "log"
     try:
-        done = subprocess.run(
-            command(client, folder),
-            cwd=home,
-            env=variables(folder) | settings(cloud, model, home, name),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=client.patience,
-            check=False,
-        )
-        (folder / "log").write_text(f"{done.stdout}\n{done.stderr}")
-        read(outcome, done.stdout)
-        if not outcome.steps or (done.returncode and not outcome.wrong):
-            outcome.wrong.append(f"ended with status {done.returncode}")
-    except subprocess.TimeoutExpired as error:
-        read(outcome, (error.stdout or b"").decode(errors="replace"))  # bytes, whatever was asked
-        outcome.wrong.append(f"no end after {client.patience:g} s")
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                command(client, folder),
+                cwd=home,
+                env=variables(folder) | settings(cloud, model, home, name),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            ended = finished(process, client.patience)
+        read(outcome, log.read_text(errors="replace"))
+        if not ended:
+            within = f" of {outcome.begun!r}" if outcome.begun else ""
+            outcome.wrong.append(f"no end{within} after {client.patience:g} s")
+        elif not outcome.steps or (process.returncode and not outcome.wrong):
+            outcome.wrong.append(
+                f"ended with status {process.returncode} in {outcome.begun or 'no step'!r}:"
+                f" {' '.join(log.read_text(errors='replace').split()[-40:])}"
+            )
     finally:
         shutil.rmtree(home, ignore_errors=True)
-        outcome.seconds = time.monotonic() - begun
-    return outcome
 
 
 def settings(cloud, model, home, name):
@@ -94,48 +132,53 @@ def read(outcome, printed):
     """Note what a script printed."""
     for line in printed.splitlines():
         kind, *rest = line.split("\t")
-        if kind in {"passed", "refused", "failed", "absent"} and rest:
-            outcome.steps.setdefault(kind, []).append(rest[0])
-            outcome.wrong += [": ".join(rest)] if kind == "failed" else []
+        if kind == "begun" and rest:
+            outcome.begun = rest[0]
+        elif kind in {"passed", "refused", "failed"} and len(rest) > 1:
+            name, seconds, *why = rest
+            outcome.begun = ""
+            outcome.took[name] = float(seconds)
+            outcome.steps.setdefault(kind, []).append(name)
+            outcome.wrong += [": ".join([name, *why])] if kind == "failed" else []
 
 
 def show(outcomes):
-    """Print a line for each, then what went wrong."""
-    print(f"\n{'client':20} {'version':12} {'passed':>6} {'failed':>6} {'seconds':>7}  tried")
+    """Print a line for each, then what went wrong, and the count."""
+    print(f"\n{'client':26} {'version':17} {'went':8} {'passed':>6} {'seconds':>7}  tried")
     for each in outcomes:
-        kinds = ("passed", "refused", "absent")
-        passed, refused, absent = (each.steps.get(kind, []) for kind in kinds)
+        passed, refused = (each.steps.get(kind, []) for kind in ("passed", "refused"))
         print(
-            f"{each.client:20} {each.version:12} {len(passed):6} {len(each.wrong):6}"
-            f" {each.seconds:7.1f}  {', '.join(passed)}"
+            f"{each.client:26} {each.version:17} {each.word:8} {len(passed):6} {each.seconds:7.1f}"
+            f"  {each.skipped or ', '.join(passed)}"
             + (f"; refused by name: {', '.join(refused)}" if refused else "")
-            + (f"; cannot be had: {', '.join(absent)}" if absent else "")
         )
     for each in outcomes:
         for line in each.wrong:
             print(f"FAILED {each.client} {each.version}: {line[:600]}")
-    if any(each.wrong for each in outcomes):
+    counts = Counter(each.word for each in outcomes)
+    print(f"{len(outcomes)} rows: " + ", ".join(f"{n} {word}" for word, n in counts.items()) + ".")
+    if counts["FAILED"]:
         print(f"All that they printed is in {FOLDER}/<client>-<version>/log.")
 
 
 def main(only):
     """Run every client, or those of these names; return whether one failed."""
-    if missing := set(only) - {each.name for each in CLIENTS}:
-        sys.exit(f"No client is called {', '.join(sorted(missing))}; table.py has them.")
+    if unknown := set(only) - {each.name for each in CLIENTS}:
+        sys.exit(f"No client is called {', '.join(sorted(unknown))}; table.py has them.")
     chosen = [each for each in CLIENTS if not only or each.name in only]
     with LocalCloud() as cloud, ThreadPoolExecutor(AT_ONCE) as pool:
         model = cloud.path / "model.tar.gz"
         model.write_bytes(archived(linear()))
-        outcomes = [
+        tried = [
             pool.submit(try_client, cloud, model, client, version)
             for client in chosen
             for version in client.versions
         ]
-        for each in outcomes:
-            done = each.result()
-            print(f"{done.client} {done.version}: {'FAILED' if done.wrong else 'good'}", flush=True)
-    show([each.result() for each in outcomes])
-    return any(each.result().wrong for each in outcomes)
+        for each in as_completed(tried):
+            print(each.result(), flush=True)
+    outcomes = [each.result() for each in tried]
+    show(outcomes)
+    return any(each.wrong for each in outcomes)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ class Client:
             `.mjs` by Node.js.
         package: What the index calls it, where that is not its name.
         beside: Requirements installed with it.
+        clone: The variable that names a folder with the rest of it, which is in no index.
         patience: Seconds that one version's script may take.
     """
 
@@ -24,7 +25,8 @@ class Client:
     script: str
     package: str = ""
     beside: tuple[str, ...] = ()
-    patience: float = 400.0
+    clone: str = ""
+    patience: float = 900.0
 
     def requirements(self, version):
         """What is installed for one version, as its kind writes it."""
@@ -94,11 +96,12 @@ CLIENTS = (
         beside=("s3fs==0.4.2",),  # pip tries hundreds of others, each with a botocore of its own
     ),
     Client(
-        "lambda-power-tuning",  # its functions are in no index, and are run from a clone
+        "lambda-power-tuning",
         "npm",
         ("3.1164.0",),
         "power_tuning.mjs",
         package="@aws-sdk/client-lambda",
         beside=("@aws-sdk/client-s3@3.1175.0",),
+        clone="POWER_TUNING",
     ),
 )

@@ -26,7 +26,7 @@ def aws(*arguments, **options):
         )
     ]
     call = ["aws", *arguments, *named, "--endpoint-url", URL, "--output", "json"]
-    done = subprocess.run(call, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip())
     return json.loads(done.stdout) if done.stdout.startswith("{") else done.stdout

@@ -9,9 +9,7 @@ from steps import BUCKET, URL, run_steps, step
 
 
 def dvc(*arguments):
-    done = subprocess.run(
-        ["dvc", *arguments], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = subprocess.run(["dvc", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

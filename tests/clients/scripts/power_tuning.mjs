@@ -12,13 +12,8 @@ import { crc32 } from "node:zlib";
 
 import { NAME, ROLE, step } from "./steps.mjs";
 
-const clone = process.env.POWER_TUNING;
-if (!clone) {
-  console.log("absent\tfunctions of power tuning (POWER_TUNING names no clone of them)");
-  process.exit(0);
-}
 const require = createRequire(import.meta.url);
-cpSync(`${clone}/lambda`, new URL("power-tuning", import.meta.url).pathname, { recursive: true });
+cpSync(`${process.env.POWER_TUNING}/lambda`, new URL("power-tuning", import.meta.url).pathname, { recursive: true });
 Object.assign(process.env, { // as template.yml sets them
   defaultPowerValues: "128,256,512",
   minRAM: "128",

@@ -1,13 +1,14 @@
 """Steps of a client's script: functions that run in the order they were written.
 
-Each prints a line, its fields parted by tabs: how it went (passed, refused, failed), its name, and
-what went wrong. A script ends with `run_steps()`, whose status is 1 when a step failed. What the
-local cloud does not offer has `@step(refused=True)` and fails when anything else comes than its
-`NotImplemented`.
+Each prints a line when it begins and one when it ends, the fields parted by tabs: how it went
+(begun, passed, refused, failed), its name, its seconds, and what went wrong. A script ends with
+`run_steps()`, whose status is 1 when a step failed. What the local cloud does not offer has
+`@step(refused=True)` and fails when anything else comes than its `NotImplemented`.
 """
 
 import os
 import sys
+import time
 import traceback
 
 NAME = os.environ["CLIENT"]  # a name for buckets and endpoints that no other client has
@@ -39,17 +40,24 @@ def run_steps():
 
 def _try(function, refused):
     name = function.__name__.replace("_", " ")
+    _tell("begun", name)
+    begun = time.monotonic()
+    outcome, why = _outcome(function, refused)
+    return _tell(outcome, name, f"{time.monotonic() - begun:.1f}", *why)
+
+
+def _outcome(function, refused):
     try:
         function()
     except Exception as error:  # noqa: BLE001 - whatever a client may raise
         if refused and "NotImplemented" in f"{error!r} {error}":
-            return _tell("refused", name)
+            return "refused", ()
         traceback.print_exc()
-        return _tell("failed", name, f"{type(error).__name__}: {error}")
-    return _tell("failed", name, "was not refused") if refused else _tell("passed", name)
+        return "failed", (f"{type(error).__name__}: {error}",)
+    return ("failed", ("was not refused",)) if refused else ("passed", ())
 
 
 def _tell(outcome, *rest):
-    print()  # SageMaker's SDK 2 leaves the line of its progress open
-    print(outcome, *(" ".join(each.split()) for each in rest), sep="\t", flush=True)
+    fields = "\t".join([outcome, *(" ".join(each.split()) for each in rest)])
+    print(f"\n{fields}", flush=True)  # SageMaker's SDK 2 leaves the line of its progress open
     return outcome != "failed"

@@ -1,0 +1,58 @@
+"""What `make clients` says of rows that hang, fail or cannot be tried."""
+
+import subprocess
+
+import pytest
+
+from tests.clients import run
+from tests.clients.environments import CannotInstall, finished
+from tests.clients.run import Outcome, read, show, try_client
+from tests.clients.table import CLIENTS
+
+(TUNING,) = (each for each in CLIENTS if each.clone)
+
+
+def test_a_limit_stops_what_a_script_began_too():
+    script = ["sh", "-c", "tail -f /dev/null & echo begun; wait"]
+    process = subprocess.Popen(script, stdout=subprocess.PIPE, start_new_session=True)
+    with process.stdout as printed:
+        assert printed.readline() == b"begun\n"
+        assert not finished(process, 0)
+        assert printed.read() == b""  # ends when the last process that holds it does
+
+
+def test_a_script_that_ended_is_not_called_late():
+    assert finished(subprocess.Popen(["false"], start_new_session=True), None)
+
+
+def test_the_step_that_did_not_end_is_known():
+    outcome = Outcome("s3fs", "1")
+    read(outcome, "begun\tlists\nnoise\npassed\tlists\t0.5\nbegun\tdeletes\n")
+    assert (outcome.steps, outcome.took) == ({"passed": ["lists"]}, {"lists": 0.5})
+    assert outcome.begun == "deletes"
+
+
+def test_a_failed_step_tells_why():
+    outcome = Outcome("s3fs", "1")
+    read(outcome, "begun\tlists\nfailed\tlists\t0.5\tKeyError: 'a'\n")
+    assert outcome.word == "FAILED"
+    assert str(outcome) == "s3fs 1: FAILED in 0.0 s: lists: KeyError: 'a'"
+
+
+def test_a_row_without_its_clone_is_skipped_and_says_why(monkeypatch, capsys):
+    monkeypatch.delenv(TUNING.clone, raising=False)
+    outcome = try_client(None, None, TUNING, "1")
+    assert (outcome.word, outcome.skipped) == ("skipped", "POWER_TUNING names no clone of it")
+    show([outcome, Outcome("s3fs", "1")])
+    assert capsys.readouterr().out.endswith("\n2 rows: 1 skipped, 1 passed.\n")
+
+
+@pytest.mark.parametrize("error", [CannotInstall("no index"), ZeroDivisionError("of another row")])
+def test_a_row_which_cannot_be_tried_does_not_end_the_others(monkeypatch, error):
+    def environment(client, version):
+        raise error
+
+    monkeypatch.setattr(run, "environment", environment)
+    outcome = try_client(None, None, CLIENTS[0], "1")
+    assert outcome.word == "FAILED"
+    assert str(error) in outcome.wrong[0]
