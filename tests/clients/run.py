@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.clients.environments import (
     FOLDER,
+    SCRIPTS,
     CannotInstall,
     command,
     environment,
@@ -33,6 +34,12 @@ from tests.hosted import archived
 from workbench.localcloud import LocalCloud
 
 AT_ONCE = 2
+QUIET = {  # DVC, MLflow and SageMaker's SDK 3 report to their makers, of a local cloud too
+    "CI": "true",
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "true",
+    "SAGEMAKER_USER_CONFIG_OVERRIDE": str(SCRIPTS / "sagemaker.yaml"),
+}
 
 
 @dataclass
@@ -115,6 +122,7 @@ def try_version(cloud, model, client, folder, outcome):
 def settings(cloud, model, home, name):
     """The variables that every script is run with."""
     return cloud.environment() | {
+        **QUIET,
         "AWS_REGION": cloud.region,
         "CLIENT": name,
         "CLIENT_BUCKET": f"{name}-bucket",
