@@ -34,6 +34,7 @@ class Client:
         return (f"{self.package or self.name}{joint}{version}", *self.beside)
 
 
+OLD_S3FS = "s3fs==0.4.2"  # pip tries hundreds of others, each with a botocore of its own
 CLIENTS = (
     Client("boto3", "pip", ("1.34.162", "1.38.46", "1.40.76", "1.44.8"), "boto3_sdk.py"),
     Client("awscli", "pip", ("1.32.117", "1.46.3"), "aws_cli.py"),
@@ -89,11 +90,13 @@ CLIENTS = (
         )
     ),
     Client("sagemaker2", "pip", ("2.257.7",), "sagemaker_sdk.py", "sagemaker"),
-    Client("sagemaker3", "pip", ("3.27.0",), "sagemaker_sdk3.py", "sagemaker"),
+    Client(
+        *("sagemaker3", "pip", ("3.27.0",), "sagemaker_sdk3.py", "sagemaker"), beside=(OLD_S3FS,)
+    ),
     Client("sm-serverless-benchmarking", "pip", ("0.2.3",), "serverless_benchmarks.py"),
     Client(
         *("llmeter", "pip", ("0.2.0",), "llm_meter.py", "llmeter[plotting]"),
-        beside=("s3fs==0.4.2",),  # pip tries hundreds of others, each with a botocore of its own
+        beside=(OLD_S3FS,),
     ),
     Client(
         "lambda-power-tuning",
