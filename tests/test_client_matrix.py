@@ -1,11 +1,12 @@
 """What `make clients` says of rows that hang, fail or cannot be tried."""
 
+import re
 import subprocess
 
 import pytest
 
 from tests.clients import run
-from tests.clients.environments import CannotInstall, finished
+from tests.clients.environments import ROOT, CannotInstall, finished
 from tests.clients.run import Outcome, read, show, try_client
 from tests.clients.table import CLIENTS
 
@@ -56,3 +57,11 @@ def test_a_row_which_cannot_be_tried_does_not_end_the_others(monkeypatch, error)
     outcome = try_client(None, None, CLIENTS[0], "1")
     assert outcome.word == "FAILED"
     assert str(error) in outcome.wrong[0]
+
+
+def test_the_readme_of_the_local_cloud_names_every_version():
+    text = (ROOT / "workbench" / "localcloud" / "README.md").read_text()
+    table = text.partition("## Clients known to work")[2].partition("\n## ")[0]
+    named = set(re.findall(r"\d[\d.]*\d", table))
+    tried = {re.split("[-+]", version)[0] for each in CLIENTS for version in each.versions}
+    assert tried <= named
