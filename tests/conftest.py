@@ -24,7 +24,7 @@ from workbench.registry.api import Registry
 from workbench.registry.model import Model
 
 defer_grammar()  # which nbformat would take along
-pytest_plugins = ["tests.browser"]
+pytest_plugins = ["tests.browser", "tests.homes"]
 
 # A shell ignores Ctrl-C in what it starts in the background, and that is inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -104,9 +104,16 @@ def _registry_of(
 
 
 @pytest.fixture(scope="session", name="registry")
-def _registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    """The ready-made models."""
-    return _registry_of(request, tmp_path_factory.mktemp("registry"), "models", None)
+def _registry(
+    request: pytest.FixtureRequest, own_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Registry:
+    """The ready-made models; how long they take is known wherever a test sets no home."""
+    from tests.homes import keep_known  # a plugin, which pytest imports itself
+
+    ready_made = _registry_of(request, tmp_path_factory.mktemp("registry"), "models", None)
+    for name in ready_made:
+        keep_known(ready_made[name])
+    return ready_made
 
 
 @pytest.fixture(scope="session")
@@ -123,10 +130,13 @@ def model(registry: Registry) -> Model:
 
 
 @pytest.fixture(scope="session")
-def workbench_home(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workbench_home(
+    registry: Registry, own_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """What to set $WORKBENCH_HOME to where code makes its own `Registry()`."""
     home = tmp_path_factory.mktemp("home")
     (home / "registry").symlink_to(registry.path)
+    (home / "profiles").symlink_to(own_home / "profiles")
     return home
 
 
@@ -135,6 +145,17 @@ def at_home(workbench_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """$WORKBENCH_HOME, with the ready-made models: where ledger, profiles and runs are."""
     monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
     return workbench_home
+
+
+@pytest.fixture
+def fresh_home(workbench_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """$WORKBENCH_HOME of a test that keeps profiles, or counts what is kept: as it was at first."""
+    home = tmp_path / "home"
+    known = workbench_home / "profiles"
+    shutil.copytree(known, home / "profiles", ignore=shutil.ignore_patterns("errors-*"))
+    (home / "registry").symlink_to(workbench_home / "registry")
+    monkeypatch.setenv("WORKBENCH_HOME", str(home))
+    return home
 
 
 @pytest.fixture

@@ -38,11 +38,10 @@ def with_parameters(notebook, values):
 
 
 @pytest.fixture(name="execute")
-def _execute(workbench_home, jupyter_env, monkeypatch):
+def _execute(fresh_home, jupyter_env, monkeypatch):
     """A function that runs a notebook in a folder and returns it with its outputs."""
     for name, value in jupyter_env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
     monkeypatch.delenv("WORKBENCH_BATCH_MAPS", raising=False)
 
     def execute(path, folder, *, again="", **values):

@@ -112,7 +112,8 @@ def test_several_policies_are_run_and_compared(capsys):
 
     facts = as_json(capsys)
     assert [row["run"] for row in facts["runs"]] == ["no batching", "up to 4, 5 ms"]
-    assert all(row["attainment"] == 1 for row in facts["runs"])
+    shares = [load_run(folder).attainment() for folder in facts["written"]]
+    assert [row["attainment"] for row in facts["runs"]] == shares
     assert facts["runs"][1]["mean_batch_size"] > 1
     assert facts["written"] == ["runs/no-batching", "runs/up-to-4-5-ms"]
     run = load_run("runs/up-to-4-5-ms")
@@ -240,15 +241,13 @@ def test_a_profile_is_shown_and_saved(capsys):
     assert load_profile("p").times()["batch_size"].to_list() == [1, 2, 4, 8]
 
 
-def test_a_profile_is_measured_again_and_kept(capsys, monkeypatch, tmp_path, model):
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "registry").symlink_to(Path(os.environ["WORKBENCH_HOME"]) / "registry")
-    monkeypatch.setenv("WORKBENCH_HOME", str(home))
+@pytest.mark.usefixtures("fresh_home")
+def test_a_profile_is_measured_again_and_kept(capsys, model):
     command = ["profile", FAST, "--batch-sizes", "1,2", "--budget", "20ms", "--json"]
 
+    before = recall_profile(model).frame
     assert main(command) == 0
-    assert recall_profile(model) is None
+    assert recall_profile(model).frame.equals(before)
     capsys.readouterr()
     assert main([*command, "--again"]) == 0
     shown = as_json(capsys)["rows"]

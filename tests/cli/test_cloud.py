@@ -23,14 +23,10 @@ SCRIPT = Path(sys.executable).with_name("workbench")
 
 
 @pytest.fixture(autouse=True)
-def at_home(workbench_home, monkeypatch, tmp_path):
+def at_home(fresh_home, monkeypatch, tmp_path):
     """The ready-made models, a ledger of its own and an empty folder to work in."""
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "registry").symlink_to(workbench_home / "registry")
-    monkeypatch.setenv("WORKBENCH_HOME", str(home))
     monkeypatch.chdir(tmp_path)
-    return home
+    return fresh_home
 
 
 def write(name, **facts):

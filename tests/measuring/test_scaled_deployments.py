@@ -110,9 +110,8 @@ def test_a_run_on_a_fleet_that_scales_tells_what_happened_and_bills_what_was_the
 def test_simulation_and_run_take_the_same_policy(cloud, model):
     short = wb.poisson(rate=20, duration=1.0, seed=1)
     experiment = wb.Experiment(model, ONE, short)
-    profile = wb.profile(model, batch_sizes=(1,), budget=0.02)
 
-    simulated = experiment.simulate(profile, scaling=TRACKING)
+    simulated = experiment.simulate(scaling=TRACKING)
     run = experiment.run(cloud, scaling=TRACKING)
 
     assert run.record.scaling == simulated.record.scaling

@@ -160,8 +160,7 @@ def test_picks_are_tried_on_other_days(crowd):
     assert found.best.unseen.tried == 2
 
 
-def test_the_winner_is_an_experiment_that_simulates_to_its_figures(decided, crowd):
-    model = wb.Registry()["digits-mlp-small"]
+def test_the_winner_is_an_experiment_that_simulates_to_its_figures(decided, crowd, model):
     chosen = decided.experiment(model)
     run = chosen.simulate(
         TIMES,
@@ -272,8 +271,6 @@ def test_policies_are_told_apart_by_their_words(decided):
     assert describe_scaling(TargetTracking(target=60.0)) == "target tracking (target 60)"
 
 
-def test_models_are_not_selected_by_fleets_that_change_size():
+def test_models_are_not_selected_by_fleets_that_change_size(registry):
     with pytest.raises(InvalidInput, match="select first"):
-        wb.select(
-            wb.Registry(), trace=poisson(rate=5, duration=60, seed=1), slo=TARGET, options=BOTH
-        )
+        wb.select(registry, trace=poisson(rate=5, duration=60, seed=1), slo=TARGET, options=BOTH)

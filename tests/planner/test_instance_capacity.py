@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import workbench as wb
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Lambda, MixedFleet, OnPremise, RealTime
 from workbench.errors import InvalidInput, NotFound
@@ -149,8 +148,7 @@ def test_more_vcpus_answer_more_and_alike_types_differ_in_price_alone():
     assert costs == sorted(costs)
 
 
-def test_a_profile_and_a_model_are_sources_as_service_times_are(monkeypatch):
-    model = wb.Registry()["digits-mlp-small"]
+def test_a_profile_and_a_model_are_sources_as_service_times_are(monkeypatch, model):
     monkeypatch.setattr("workbench.planner.instance_capacity.load_profile", lambda *_: TIMES)
     assert find_capacity(model, ONE, TARGET, options=GRID) == find_capacity(
         TIMES, ONE, TARGET, options=GRID

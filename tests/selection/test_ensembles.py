@@ -136,8 +136,8 @@ def test_a_target_holds_for_a_cascade_as_for_a_model(cascade, registry):
     assert ask([cascade], target=0.999).rows[0].found is None  # nothing was simulated for it
 
 
-@pytest.mark.usefixtures("at_home")
-def test_an_ensemble_waits_for_a_measurement_that_is_not_to_be_made(cascade, monkeypatch):
+def test_an_ensemble_waits_for_a_measurement_that_is_not_to_be_made(cascade, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
     partly = ask([cascade], profiles={f"{SMALL}:1": ServiceTimes({1: 0.001})}, measure=False)
     assert partly.table["state"].to_list() == ["unknown"]
     measured = []
@@ -149,7 +149,6 @@ def test_an_ensemble_waits_for_a_measurement_that_is_not_to_be_made(cascade, mon
     assert measured == [LARGE]
 
 
-@pytest.mark.usefixtures("at_home")
 def test_answers_that_are_not_kept_are_not_computed_without_measuring(
     registry, tmp_path, monkeypatch
 ):

@@ -399,8 +399,9 @@ def test_a_budget_is_a_need(models):
     assert any("budget" in sentence for sentence in poor.sentences)
 
 
-def test_what_is_not_known_never_wins_and_is_measured_on_demand(models, at_home, monkeypatch):
+def test_what_is_not_known_never_wins_and_is_measured_on_demand(models, tmp_path, monkeypatch):
     """Without a profile of it, and nothing to be measured, the best is shown as unknown."""
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
     settings = {"profiles": {"small:1": times(0.0003)}, "weights": {"accuracy": 1}}
     partly = ask(models[:3], measure=False, **settings)
 

@@ -220,18 +220,18 @@ def test_a_registry_that_is_not_there_is_said(tmp_path):
 
 
 def test_a_registry_that_cannot_be_opened_is_said_and_opened_once_it_can(
-    run_cell, tmp_path, registry, monkeypatch
+    run_cell, fresh_home, registry
 ):
-    (tmp_path / "registry").write_text("in the way")
-    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    (fresh_home / "registry").unlink()
+    (fresh_home / "registry").write_text("in the way")
     (closed,) = run_cell("a", of=None)
 
-    assert str(tmp_path / "registry") in closed.status.text
+    assert str(fresh_home / "registry") in closed.status.text
     assert run_cell("a", of=None) == [closed]
     assert closed.app is None
 
-    (tmp_path / "registry").unlink()
-    (tmp_path / "registry").symlink_to(registry.path)
+    (fresh_home / "registry").unlink()
+    (fresh_home / "registry").symlink_to(registry.path)
     closed.again.click()
 
     assert closed.children == (closed.app,)
