@@ -38,11 +38,8 @@ def cascade(registry):
 
 
 @pytest.fixture(scope="module")
-def run(cascade, workbench_home):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WORKBENCH_HOME", str(workbench_home))
-        experiment = wb.Experiment(cascade, trace=TRACE, slo=wb.SLO(latency=0.5))
-        return experiment.run()
+def run(cascade):
+    return wb.Experiment(cascade, trace=TRACE, slo=wb.SLO(latency=0.5)).run()
 
 
 def test_a_router_with_one_member_is_the_plain_experiment_row_by_row(registry):

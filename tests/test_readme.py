@@ -2,8 +2,12 @@
 
 import re
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
+
+import workbench as wb
+from workbench.measuring.profile_cache import recall_profile
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "site" / "howto").glob("*.md"))]
@@ -16,8 +20,10 @@ def examples_of(page):
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if examples_of(page)], ids=lambda page: page.stem
 )
-def test_the_examples_run(page, workbench_home, monkeypatch, tmp_path):
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+@pytest.mark.usefixtures("at_home")
+def test_the_examples_run(page, monkeypatch, tmp_path):
+    known = create_autospec(wb.profile, side_effect=lambda model, **_: recall_profile(model))
+    monkeypatch.setattr(wb, "profile", known)
     monkeypatch.chdir(tmp_path)
     namespace = {}
 

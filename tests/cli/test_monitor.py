@@ -13,10 +13,8 @@ FAST = "digits-mlp-small"
 
 
 @pytest.fixture
-def cloud(workbench_home, monkeypatch, tmp_path):
+def cloud(somewhere, monkeypatch):
     """A local cloud that the environment names, as `workbench local-cloud` says it."""
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
-    monkeypatch.chdir(tmp_path)
     with LocalCloud() as cloud:
         for name, value in cloud.environment().items():
             monkeypatch.setenv(name, value)

@@ -10,12 +10,7 @@ import pytest
 from workbench.cli import main
 
 FAST = "digits-mlp-small"
-
-
-@pytest.fixture(autouse=True)
-def at_home(workbench_home, monkeypatch, tmp_path):
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("somewhere")
 
 
 def test_the_rows_of_a_file_are_answered_from_the_shell(model, capsys):

@@ -14,13 +14,8 @@ from workbench.errors import InvalidInput, NotAvailable
 
 
 @pytest.fixture(scope="module")
-def digits(workbench_home):
-    return wb.Registry(workbench_home / "registry")["digits-mlp-small"]
-
-
-@pytest.fixture(scope="module")
-def found(digits):
-    return doctor.examine(digits)
+def found(model):
+    return doctor.examine(model)
 
 
 def test_a_sound_model_passes_every_check(found):
@@ -53,16 +48,16 @@ def test_it_says_how_many_rows_fit_each_inference_type(found):
     assert fits["lambda"] < fits["real-time"] < fits["async"]
 
 
-def test_a_missing_package_of_the_server_is_no_fault_of_the_model(digits, monkeypatch):
+def test_a_missing_package_of_the_server_is_no_fault_of_the_model(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvloop", None)
 
     with pytest.raises(NotAvailable, match="uvloop"):
-        doctor.examine(digits)
+        doctor.examine(model)
 
 
-def test_a_server_that_does_not_come_up_gives_its_last_words(digits, monkeypatch):
+def test_a_server_that_does_not_come_up_gives_its_last_words(model, monkeypatch):
     monkeypatch.setattr(doctor, "unpack", lambda _, folder: _broken(folder))
-    found = doctor.examine(digits)
+    found = doctor.examine(model)
 
     assert not found.ok
     assert found.checks[-1].name == "start"
@@ -76,9 +71,9 @@ def _broken(folder):
     return folder
 
 
-def test_answers_that_are_not_the_models_are_told(digits, monkeypatch):
+def test_answers_that_are_not_the_models_are_told(model, monkeypatch):
     monkeypatch.setattr(doctor, "_is_close", lambda *_: False)
-    found = doctor.examine(digits)
+    found = doctor.examine(model)
 
     assert not found.ok
     assert "not those of the model alone" in str(found)
@@ -112,14 +107,13 @@ def test_memory_that_serverless_does_not_have_is_told():
 
 
 @pytest.mark.parametrize("given", [{"rows": 0}, {"threads": 0}, {"ping_timeout": -1}])
-def test_settings_out_of_their_limits_are_refused(digits, given):
+def test_settings_out_of_their_limits_are_refused(model, given):
     with pytest.raises(InvalidInput, match=next(iter(given))):
-        doctor.examine(digits, **given)
+        doctor.examine(model, **given)
 
 
-def test_the_command_tells_people_and_machines(workbench_home, monkeypatch, capsys):
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
-
+@pytest.mark.usefixtures("at_home")
+def test_the_command_tells_people_and_machines(capsys):
     assert main(["doctor", "digits-mlp-small", "--rows", "4"]) == 0
     assert "up to" in capsys.readouterr().out
     assert main(["doctor", "digits-mlp-small", "--json"]) == 0
@@ -128,9 +122,7 @@ def test_the_command_tells_people_and_machines(workbench_home, monkeypatch, caps
     assert told["fits"][0]["kind"] == "real-time"
 
 
-def test_the_command_fails_for_a_model_that_cannot_be_served(
-    workbench_home, monkeypatch, capsys, tmp_path
-):
+def test_the_command_fails_for_a_model_that_cannot_be_served(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(doctor, "unpack", lambda _, folder: _broken(folder))
     registry = wb.Registry(tmp_path / "registry")
     registry.register("tiny", linear(), approval="Approved")

@@ -168,8 +168,8 @@ def test_a_slider_turns_the_number_of_servers(model):
     assert dials.vary(servers=2).deployment == ONE.with_count(2)
 
 
-def test_the_command_line_runs_it(capsys, workbench_home, monkeypatch, tmp_path):
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+@pytest.mark.usefixtures("at_home")
+def test_the_command_line_runs_it(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     command = (
         "run digits-mlp-small --rate 30 --duration 1s --on on-premise --servers 2 --workers 2 "

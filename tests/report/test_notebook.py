@@ -56,10 +56,9 @@ def saved(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def nothing_of_this_user(jupyter_env, workbench_home, monkeypatch, tmp_path):
+def nothing_of_this_user(at_home, jupyter_env, monkeypatch, tmp_path):
     for name, value in jupyter_env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
     monkeypatch.delenv("WORKBENCH_TRACEBACK", raising=False)
     monkeypatch.chdir(tmp_path)
 

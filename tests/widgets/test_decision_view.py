@@ -184,12 +184,11 @@ def test_another_question_is_not_answered_by_the_last(registry):
     assert len(keys) == len(asked)
 
 
-def test_a_last_decision_that_is_damaged_is_none(workbench_home, monkeypatch):
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+def test_a_last_decision_that_is_damaged_is_none(at_home):
     shown = ShownDecision(sentence="s", caption="c", table="t", spec={})
     keep_shown("some", shown)
     assert recall_shown("some") == shown
 
-    (workbench_home / "decisions" / "some.json").write_text("{")
+    (at_home / "decisions" / "some.json").write_text("{")
 
     assert recall_shown("some") is None
