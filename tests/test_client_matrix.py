@@ -1,14 +1,17 @@
 """What `make clients` says of rows that hang, fail or cannot be tried."""
 
 import re
+import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.clients import run
-from tests.clients.environments import ROOT, CannotInstall, finished
+from tests.clients.environments import ROOT, CannotInstall, finished, stop_all
 from tests.clients.run import Outcome, read, show, try_client
 from tests.clients.table import CLIENTS
+from tests.hosted import until
 
 (TUNING,) = (each for each in CLIENTS if each.clone)
 
@@ -24,6 +27,14 @@ def test_a_limit_stops_what_a_script_began_too():
 
 def test_a_script_that_ended_is_not_called_late():
     assert finished(subprocess.Popen(["false"], start_new_session=True), None)
+
+
+def test_an_interruption_stops_what_runs():
+    process = subprocess.Popen(["tail", "-f", "/dev/null"], start_new_session=True)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(finished, process, None)
+        until(lambda: stop_all() or waiting.done())
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_the_step_that_did_not_end_is_known():

@@ -18,6 +18,7 @@ FOLDER = ROOT / ".venv" / "clients"
 SCRIPTS = Path(__file__).parent / "scripts"
 NEEDED = {"pip": sys.executable, "npm": "npm", "apt": "apt-get"}
 PATIENCE = 1800.0  # seconds for an installer
+_running = set()
 
 
 class CannotInstall(Exception):
@@ -116,11 +117,23 @@ def call(arguments, cwd=None):
 
 def finished(process, patience):
     """Wait for a process, then stop what it left behind; return whether it ended by itself."""
+    _running.add(process)
     try:
         return process.wait(patience) is not None
     except subprocess.TimeoutExpired:
         return False
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _stop(process)
         process.wait()
+        _running.discard(process)
+
+
+def stop_all():
+    """Stop what runs, with all it began: a group of its own hears no Ctrl-C."""
+    for process in list(_running):
+        _stop(process)
+
+
+def _stop(process):
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

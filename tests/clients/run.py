@@ -26,6 +26,7 @@ from tests.clients.environments import (
     environment,
     finished,
     missing,
+    stop_all,
     variables,
 )
 from tests.clients.table import CLIENTS
@@ -182,8 +183,13 @@ def main(only):
             for client in chosen
             for version in client.versions
         ]
-        for each in as_completed(tried):
-            print(each.result(), flush=True)
+        try:
+            for each in as_completed(tried):
+                print(each.result(), flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_all()
+            raise
     outcomes = [each.result() for each in tried]
     show(outcomes)
     return any(each.wrong for each in outcomes)
