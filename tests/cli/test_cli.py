@@ -577,6 +577,10 @@ UNKNOWN_MODELS = [
     ("registry history nobody:1", "No group 'nobody'"),
     ("registry push nobody", "No group 'nobody'"),
     ("report capacity -p model=nobody", "No group 'nobody'"),
+    ("report choice -p task=digit", "No model is for the task 'digit'. Did you mean digits?"),
+    ("select --need task=digit --rate 5", "No model is for the task 'digit'. Did you mean digits?"),
+    ("report capacity --sweep models.toml", "No group 'nobody'"),
+    ("report choice --sweep tasks.toml", "No model is for the task 'nothing'"),
 ]
 
 
@@ -586,10 +590,13 @@ def test_an_unknown_model_is_refused_before_any_is_trained(
 ):
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "fresh"))
     monkeypatch.setattr("workbench.registry.zoo.build", lambda *_, **__: pytest.fail("trained"))
+    write("models.toml", f"model = ['{FAST}', 'nobody']".encode())
+    write("tasks.toml", b"task = ['digits', 'nothing']")
 
     assert main(words.split()) == 2
 
     assert message in capsys.readouterr().err
+    assert not Path("reports").exists()
 
 
 @pytest.mark.parametrize(("words", "message"), BAD_COMMANDS)

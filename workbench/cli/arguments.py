@@ -165,23 +165,25 @@ def add_registry_path(parser: argparse.ArgumentParser) -> None:
 
 
 def registry_of(
-    arguments: Arguments, *, fill: bool = True, models: Collection[str] = ()
+    arguments: Arguments, *, fill: bool = True, models: Collection[str] = (), task: object = None
 ) -> "Registry":
     """Return the registry that the arguments name; the user's is filled first, by default.
 
     Raises:
-        NotFound: It will not have one of these models, which is said before any is trained.
+        NotFound: It will not have one of these models, or one for the task, which is said before
+            any is trained.
     """
     from workbench.registry.api import Registry
 
     if arguments.registry is not None:
         return Registry(arguments.registry)
-    if models or not fill:
-        lacking = Registry(home() / "registry")
-        if not fill:
-            return lacking
-        for name in models:
-            expect_model(lacking, name)
+    lacking = Registry(home() / "registry")
+    if not fill:
+        return lacking
+    for name in models:
+        expect_model(lacking, name)
+    if isinstance(task, str):
+        expect_task(lacking, task)
     return Registry()
 
 
@@ -200,6 +202,18 @@ def expect_model(lacking: "Registry", name: str) -> None:
         )
     if number not in ("", "1"):
         raise NotFound(f"No version {number} of {group!r}. Known: 1.")
+
+
+def expect_task(lacking: "Registry", task: str) -> None:
+    """Refuse a task that no model of a registry is for, nor will be when it is filled."""
+    from workbench.registry.zoo import TASKS
+
+    known = sorted({*TASKS, *(each.traits.task for each in lacking.models())} - {""})
+    if task not in known:
+        raise NotFound(
+            f"No model is for the task {task!r}.{suggest(task, known)} Known: {', '.join(known)}. "
+            f"The registry is {lacking.path}."
+        )
 
 
 def model_of(arguments: Arguments) -> "Model":

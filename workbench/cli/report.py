@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.arguments import expect_model
+from workbench.cli.arguments import expect_model, expect_task
 from workbench.cli.installation import name_command
 from workbench.cli.options import CHECK, TIME
 from workbench.cli.output import Arguments, print_json, print_text, report_interruption
@@ -168,7 +168,7 @@ def _execute_template(
             f"Page and notebook cannot both be {paths['report']}: choose another --out."
         )
     values = template.check(_values(arguments, runs, template.parameters))
-    _check_model(template, values)
+    _expect(template, values)
     for path in paths.values():
         make_folder(path.parent)
     made = make_page(
@@ -180,11 +180,14 @@ def _execute_template(
     return found | _print(arguments, [paths["report"]]), find_answer(made)
 
 
-def _check_model(template: Template, values: Mapping[str, object]) -> None:
-    """Refuse a model that the user's registry will not have, before ready-made ones are trained."""
+def _expect(template: Template, values: Mapping[str, object]) -> None:
+    """Refuse a model or task that the user's registry will not have, before any is trained."""
     chosen = template.fill(values)
-    if chosen.get("model") and chosen.get("registry") == "":
-        expect_model(Registry(home() / "registry"), str(chosen["model"]))
+    if chosen.get("registry") == "":
+        lacking = Registry(home() / "registry")
+        for name, expect in {"model": expect_model, "task": expect_task}.items():
+            if chosen.get(name):
+                expect(lacking, str(chosen[name]))
 
 
 def _print(arguments: Arguments, pages: Sequence[Path]) -> dict[str, str]:
@@ -202,6 +205,8 @@ def _sweep(arguments: Arguments, template: Template, runs: list[str]) -> int:
     whole_number("--processes", arguments.processes, low=1)
     shared = _values(arguments, runs, template.parameters)
     varied, rows = read_grid(Path(arguments.sweep), template, shared)
+    for row in rows:
+        _expect(template, row)
     folder = Path(arguments.out or "reports")
     make_folder(folder)
     reports = list_reports(template, varied, rows, folder)

@@ -101,7 +101,8 @@ def make_cascade(
 def _select(arguments: Arguments) -> int:
     trace = read_traffic(arguments)
     named = [name for small, large, _ in arguments.cascade or () for name in (small, large)]
-    registry = registry_of(arguments, models=[*arguments.models, *named])
+    needs = _collect_needs(arguments)
+    registry = registry_of(arguments, models=[*arguments.models, *named], task=needs.get("task"))
     kinds = [_KINDS[each] for each in arguments.on or _CASCADE_KINDS]
     cascades = [
         make_cascade(registry, small, large, threshold, kind)
@@ -114,7 +115,7 @@ def _select(arguments: Arguments) -> int:
             [*models, *cascades],
             trace=trace,
             slo=SLO(latency=arguments.slo, quantile=arguments.quantile),
-            needs=_collect_needs(arguments),
+            needs=needs,
             weights=arguments.weights,
             target=arguments.target,
             confidence=arguments.confidence,

@@ -396,8 +396,9 @@ _RECIPES: dict[str, _TrainedRecipe | _QuantisedRecipe | _PrunedRecipe | _PatchRe
     "penguins-logistic": _TrainedRecipe(data="penguins", estimator=_logistic_of_columns),
 }
 
-#: The groups that `build` makes by default.
+#: The groups that `build` makes by default, and what they are for.
 NAMES = tuple(_RECIPES)
+TASKS = frozenset(recipe.data for recipe in _RECIPES.values())
 
 _FRAMED = framed_digits.TASK
 _RECIPES |= {
