@@ -81,6 +81,32 @@ def test_functions_cost_their_calls_and_what_is_kept():
     assert found["min = 1"]["dollars_per_month"] == pytest.approx(kept)
 
 
+@pytest.mark.parametrize("deployment", [SERVERLESS, FLEET])
+def test_what_calls_carry_is_billed_alike_whatever_is_kept(deployment):
+    data = {"row_bytes": 1024**2, "answer_bytes": 1024**2}
+    bare, full = (idle_report(FOUR, deployment, **more) for more in ({}, data))
+
+    gigabytes = 4 * 2 / 1024 * 730 * 3600 / 10_000
+    for name, row in rows(full).items():
+        more = row["dollars_per_month"] - rows(bare)[name]["dollars_per_month"]
+        assert more == pytest.approx(gigabytes * 0.016)
+    assert "data in is not billed" in str(bare)
+    assert "not billed" not in str(full)
+
+
+def test_what_a_trace_says_of_its_bytes_counts():
+    told = Trace(FOUR.arrivals, FOUR.duration, bytes=1024**2)
+    given = [
+        idle_report(told, SERVERLESS, answer_bytes=0),
+        idle_report(FOUR, SERVERLESS, row_bytes=1024**2, answer_bytes=0),
+    ]
+
+    assert given[0].frame.equals(given[1].frame)
+    assert "not billed" not in str(given[0])
+    function = wb.Lambda(memory_mb=1769, max_concurrency=20)
+    assert "not billed" not in str(idle_report(FOUR, function))  # which bills no data
+
+
 def test_what_is_advised_is_the_cheapest_within_the_cold_calls_that_may_be():
     trace = wb.poisson(rate=1 / 600, duration=3 * 86_400, seed=1)
     share = rows(idle_report(trace, SERVERLESS))["min = 0"]["cold_share"]
@@ -118,6 +144,7 @@ def test_a_report_shows_itself():
         ({"keep_alive": -1}, "keep_alive"),
         ({"call_seconds": -1}, "call_seconds"),
         ({"accept": 2}, "accept"),
+        ({"row_bytes": -1}, "row_bytes"),
         ({"hours": (3, 3)}, "hours must be two hours"),
         ({"hours": (3, 25)}, "hour"),
         ({"hours": 3}, "hours"),

@@ -14,6 +14,9 @@ from workbench.errors import InvalidInput
 from workbench.idleness import idle_report
 
 
+_ASKED = "hours", "call_seconds", "cold_start", "accept", "row_bytes", "answer_bytes"
+
+
 def parse_hours(text: str) -> tuple[int, int]:
     """Return two hours of the day, from and until.
 
@@ -27,9 +30,7 @@ def parse_hours(text: str) -> tuple[int, int]:
 
 def _idle(arguments: Arguments) -> int:
     settings: dict[str, Any] = {
-        name: getattr(arguments, name)
-        for name in ("hours", "call_seconds", "cold_start", "accept")
-        if getattr(arguments, name) is not None
+        name: getattr(arguments, name) for name in _ASKED if getattr(arguments, name) is not None
     }
     deployment = base_of(arguments) if arguments.on else None
     if bool(arguments.endpoint) == is_traffic_given(arguments):
@@ -71,5 +72,10 @@ def add_idle(parser: argparse.ArgumentParser) -> None:
         ("cold-start", "what a cold call waits (unknown)"),
     ):
         report.add_argument(f"--{name}", type=TIME, metavar="TIME", help=about)
+    for name, about in (
+        ("row-bytes", "of a row in a call, where the trace does not tell its own (not billed)"),
+        ("answer-bytes", "of the answer to a row (not billed)"),
+    ):
+        report.add_argument(f"--{name}", type=float, metavar="NUMBER", help=about)
     report.add_argument("--accept", type=float, help="the share of cold calls that may be (0.01)")
     parser.set_defaults(command=_idle)

@@ -34,7 +34,7 @@ _COVERED = 0.9  # of the requests, by the hours that a schedule keeps an instanc
 
 @dataclass(frozen=True, eq=False)
 class IdleCalls:
-    """Calls and what answers them; `trace` is None where nobody called."""
+    """Calls and what answers them; `trace` is None where nobody called, bytes where unknown."""
 
     label: str
     trace: Trace | None
@@ -43,11 +43,21 @@ class IdleCalls:
     call_seconds: float
     begins: float
     notes: tuple[str, ...]
+    row_bytes: float | None = None
+    answer_bytes: float | None = None
 
     @property
     def arrivals(self) -> NDArray[np.float64]:
         """When each call came, in seconds."""
         return np.zeros(0) if self.trace is None else self.trace.arrivals
+
+    @property
+    def data(self) -> tuple[float, float]:
+        """Bytes of all requests together and of all answers, 0 where they are unknown."""
+        if self.trace is None:
+            return 0.0, 0.0
+        sent = float(self.trace.content(self.row_bytes).sum())
+        return sent, float(self.trace.rows.sum()) * (self.answer_bytes or 0.0)
 
     @cached_property
     def hour(self) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from workbench.batching.timer import BatchPolicy
 from workbench.idleness.calls import DAY_HOURS, IdleCalls
-from workbench.pricing.cost import MONTH, total
+from workbench.pricing.cost import MONTH, Items, bill_data, total
 from workbench.pricing.sheet import weakest
 from workbench.run_cost import RunActivity
 from workbench.service_times import ServiceTimes
@@ -72,7 +72,18 @@ class KeptInstances:
         usage = self.deployment.idle_usage(1.0)
         if self.deployment.on_demand:
             usage = replace(usage, seconds=1.0, enabled_seconds=1.0, calls=1)
-        return weakest(each.mark for each in self.deployment.bill(usage, prices=self.prices))
+        bill = self.deployment.bill(usage, prices=self.prices)
+        return weakest(each.mark for each in (*bill, *self._data))
+
+    @property
+    def data(self) -> float:
+        """US dollars a month for what calls and answers carry, the same whatever is kept."""
+        return total(self._data) * MONTH / self.calls.duration
+
+    @cached_property
+    def _data(self) -> Items:
+        billed = self.calls.data if self.deployment.bills_data else (0.0, 0.0)
+        return bill_data(self.prices, *billed)
 
     @cached_property
     def choices(self) -> list[tuple[str, KeptOutcome]]:

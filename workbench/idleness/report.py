@@ -24,7 +24,7 @@ from workbench.idleness.calls import (
     read_endpoint,
 )
 from workbench.idleness.kept_instances import KeptInstances
-from workbench.pricing.cost import MONTH
+from workbench.pricing.cost import MONTH, describe_unknown_data
 from workbench.pricing.sheet import PriceSheet
 from workbench.traffic.trace import Trace
 from workbench.validation import not_negative, of_kind, positive, share
@@ -52,6 +52,8 @@ def idle_report(
     call_seconds: float | None = None,
     cold_start: float = 0.0,
     accept: float = 0.01,
+    row_bytes: float | None = None,
+    answer_bytes: float | None = None,
     prices: PriceSheet | None = None,
     clock: Clock = lambda: datetime.now(UTC),
 ) -> IdleReport:
@@ -74,6 +76,9 @@ def idle_report(
         call_seconds: What a call takes. Default: as CloudWatch says; 0.1 s for a trace.
         cold_start: Seconds that a cold call waits.
         accept: The share of cold calls that may be: what is advised is the cheapest within it.
+        row_bytes: Bytes of a row in a call, where the trace does not tell its own. Default: what
+            calls carry is not billed, which a note says.
+        answer_bytes: Bytes of the answer to a row; likewise.
         prices: The price sheet, by default that of us-east-1.
         clock: Tells the time.
 
@@ -105,8 +110,14 @@ def idle_report(
             f"idle_report is about functions, and endpoints on demand or on instances: "
             f"{calls.deployment.label} is none."
         )
+    known: dict[str, float] = {
+        name: not_negative(name, size, "bytes")
+        for name, size in (("row_bytes", row_bytes), ("answer_bytes", answer_bytes))
+        if size is not None
+    }
+    seconds = positive("call_seconds", calls.call_seconds, "seconds")
     kept = KeptInstances(
-        calls=replace(calls, call_seconds=positive("call_seconds", calls.call_seconds, "seconds")),
+        calls=replace(calls, call_seconds=seconds, **known),
         hours=check_hours(hours) if hours is not None else find_hours(calls),
         keep_alive=_keep_alive(calls.deployment)
         if keep_alive is None
@@ -193,7 +204,10 @@ class IdleReport:
         """
         import polars as pl
 
-        rows = [(name, kept.standing + kept.calls, kept.cold) for name, kept in self.kept.choices]
+        data = self.kept.data
+        rows = [
+            (name, kept.standing + kept.calls + data, kept.cold) for name, kept in self.kept.choices
+        ]
         advised = self._choose(rows)
         first, found = rows[0], []
         for name, amount, cold in rows:
@@ -253,6 +267,10 @@ class IdleReport:
                 "An endpoint on instances has min = 0 only with inference components: calls are "
                 "refused until one has started, which takes minutes."
             )
+        if self.deployment.bills_data and self.calls.trace:
+            sent = self.calls.row_bytes is not None or bool(self.calls.trace.bytes.any())
+            given = self.calls.answer_bytes is not None
+            notes += describe_unknown_data(requests=sent, answers=given)
         notes.append(f"Prices are {self.kept.mark}, in US dollars of a month of 730 hours.")
         return tuple(notes)
 
