@@ -13,7 +13,6 @@ from workbench.cli.traffic import is_traffic_given, read_traffic
 from workbench.errors import InvalidInput
 from workbench.idleness import idle_report
 
-
 _ASKED = "hours", "call_seconds", "cold_start", "accept", "row_bytes", "answer_bytes"
 
 

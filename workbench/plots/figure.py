@@ -12,7 +12,7 @@ import os
 import re
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ class Figure:
     def spec(self, *, ink: str = INK, with_title: bool = True) -> dict[str, Any]:
         """Return the Vega-Lite specification, data included, with text in the colour `ink`.
 
-        `ink="currentColor"` takes the colour of the surrounding page. `headed=False` leaves the
+        `ink="currentColor"` takes the colour of the surrounding page. `with_title=False` leaves the
         title to that page.
         """
         spec = _specify(self.chart)
@@ -65,6 +65,10 @@ class Figure:
             spec = {"width": WIDTH, "height": HEIGHT} | spec
             spec["autosize"] = {"type": "fit", "contains": "padding"}
         return spec
+
+    def retitle(self, title: str) -> "Figure":
+        """Return the figure with another title, for a page that says its first sentence itself."""
+        return replace(self, title=title, subtitle=self.subtitle[1:])
 
     def svg(self, *, ink: str = INK, with_title: bool = True) -> str:
         """Return the chart as an SVG image with its alternative text; `ink` as in `spec`."""
