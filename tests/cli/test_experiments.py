@@ -313,6 +313,13 @@ def test_the_line_that_checks_a_plan_simulates_what_it_says(capsys, kind):
     assert sum(planned["items"].values()) == pytest.approx(best["cost_per_month"])
 
 
+def test_a_plan_says_that_one_draw_may_be_too_short_for_a_verdict(capsys):
+    words = ["--rate", "20", "--duration", "5s", "--slo", "300ms", "--on", "lambda"]
+    main(["plan", FAST, *words, "--unseen-draws", "0"])
+
+    assert "may be too short for a verdict of its own: " in capsys.readouterr().out
+
+
 COMPLETE = """
 source {script}
 COMP_WORDS=({words} ""); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))

@@ -38,6 +38,17 @@ def test_a_target_is_printed_with_its_reasons(capsys):
     assert text.startswith("digits-logistic:1 on serverless")
     assert "at least 0.94 with 95 % confidence" in text
     assert "digits-mlp-small:1 is dropped" in text
+    assert "start without delay" not in text
+
+
+def test_that_nobody_said_what_a_cold_start_takes_is_said_once(capsys):
+    asked = ASK[: ASK.index("--cold-start")]
+    assert main([*asked, "digits-mlp-small", "digits-logistic"]) == 0
+    text = capsys.readouterr().out
+
+    assert text.count("start without delay: give --cold-start 2s.") == 1
+    assert main([*asked, "digits-logistic", "--json"]) == 0
+    assert "give --cold-start 2s." in " ".join(json.loads(capsys.readouterr().out)["notes"])
 
 
 def test_a_cascade_is_one_candidate_more(capsys):

@@ -137,6 +137,16 @@ def test_who_does_not_batch_is_told_of_no_saving():
     assert alone.batching_sentence == ""
 
 
+def test_the_short_table_has_a_row_a_type_and_today_s(decision):
+    table = decision.short_table()
+
+    assert [row[0].removesuffix(" (today)") for row in table.rows] == [
+        row.name for row in decision.rows
+    ]
+    assert all(row[-1] == each.reason for row, each in zip(table.rows, decision.rows, strict=True))
+    assert table.columns == ["deployment", "$ a month", "p95", "verdict", "reason"]
+
+
 def test_jobs_that_start_too_late_are_said_to_be_of_no_use(decision):
     jobs = next(row for row in decision.rows if row.kind == "batch transform")
     assert "no job can meet it: one takes 3 min to start" in jobs.reason

@@ -3,8 +3,9 @@
 import pytest
 
 import workbench as wb
+from workbench.formatting import Table
 from workbench.report.page import page_html
-from workbench.report.parts import draw_spec
+from workbench.report.parts import draw_spec, tabulate, tell
 from workbench.report.runs import report_html
 
 TIMES = wb.ServiceTimes.affine(0.004, 0.0005, largest=8)
@@ -34,6 +35,18 @@ def test_no_table_of_four_runs_scrolls_at_1200_pixels(chromium, report):
     )
     assert all(content <= room for content, room in page.evaluate(widths))
     assert page.evaluate("document.documentElement.scrollWidth") == 1200
+
+
+@pytest.mark.parametrize(("columns", "within"), [(5, True), (10, False)])
+def test_a_table_of_few_columns_wraps_its_words_before_it_leaves_the_text(
+    chromium, columns, within
+):
+    rows = [["some words that can stand on lines of their own"] * columns]
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    page.set_content(page_html("T", [tell("A line."), tabulate(Table(["a"] * columns, rows))]))
+
+    table, text = (page.locator(what).bounding_box()["width"] for what in (".wide", "p"))
+    assert (table <= text) is within
 
 
 def test_no_table_of_four_runs_is_cut_on_paper(chromium, report):

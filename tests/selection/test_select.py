@@ -494,6 +494,8 @@ def test_it_is_printed_kept_as_json_and_ready_to_run(found):
     assert facts["first"]["model"] == found.best.model.name
     assert len(facts["candidates"]) == len(found.rows) == len(found.sentences)
     assert facts["sentence"] in repr(found)
+    assert facts["notes"]
+    assert [text.count(note) for note in facts["notes"]] == [1] * len(facts["notes"])
     assert "<table>" in found._repr_html_()
     assert found.experiment.slo == TARGET
     assert isinstance(found.experiment.deployment, Serverless | Lambda)

@@ -76,6 +76,9 @@ _CHOICES: Mapping[str, Option] = {
 """How each choice of `Options` is written that a command line can write."""
 
 
+_ONE_DRAW = "To see it on this one draw, which may be too short for a verdict of its own"
+
+
 def _plan(arguments: Arguments) -> int:
     check_table(arguments.out)
     trace = read_traffic(arguments)
@@ -93,7 +96,7 @@ def _plan(arguments: Arguments) -> int:
     check = write_check(made.best.configuration, arguments)
     if arguments.json:
         print_json(_facts(found), check=check, notes=notes, written=written)
-    more = [f"To see it on this one draw: {check}"] if check else []
+    more = [f"{_ONE_DRAW}: {check}"] if check else []
     print_text(arguments, _format(found, notes + more))
     if not found.feasible or not arguments.check:
         return feasibility_status(arguments, feasible=found.feasible)

@@ -10,7 +10,7 @@ from workbench.cli.arguments import (
     argument_type,
     registry_of,
 )
-from workbench.cli.option_names import word_of
+from workbench.cli.option_names import name_options, word_of
 from workbench.cli.options import CHECK, FILES, TIME, add_options
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.statuses import feasibility_status
@@ -131,7 +131,7 @@ def _select(arguments: Arguments) -> int:
             progress=report,
         )
     if arguments.json:
-        print_json(found.to_dict())
+        print_json(found.to_dict(), notes=[name_options(note, arguments) for note in found.notes])
     print_text(arguments, str(found))
     return feasibility_status(arguments, feasible=found.feasible)
 

@@ -289,17 +289,12 @@ class Decision:
 
     def table(self) -> Table:
         """Return the rows as people read them, with sentence and origin as the caption."""
-        quantile = self.slo.percentile
-        columns = ["deployment", "policy", "$ a month", quantile, "in time", "verdict"]
-        columns += ["other days", "reason"]
+        columns = ["deployment", "policy", "$ a month", self.slo.percentile, "in time", "verdict"]
         rows = [
             [
-                f"{row.configuration.place}{' (today)' if row.today else ''}",
+                f"{row.configuration.place}{_when(row)}",
                 row.configuration.batching_label,
-                (dollars(row.cost_per_month) if row.cost_per_month else "free")
-                if row.possible
-                else None,
-                duration(row.latency) if row.possible else None,
+                *_outcome_of(row),
                 percent(row.attainment),
                 row.verdict.word,
                 row.unseen and row.unseen.label,
@@ -308,7 +303,16 @@ class Decision:
             for row in self.rows
         ]
         caption = " ".join(filter(None, [self.sentence, self.today_sentence, "Simulated."]))
-        return Table(columns, rows, caption)
+        return Table([*columns, "other days", "reason"], rows, caption)
+
+    def short_table(self) -> Table:
+        """Return the rows in fewer columns, for a page that says the sentence itself."""
+        rows = [
+            [f"{row.name}{_when(row)}", *_outcome_of(row), row.verdict.word, row.reason]
+            for row in self.rows
+        ]
+        columns = ["deployment", "$ a month", self.slo.percentile, "verdict", "reason"]
+        return Table(columns, rows, "The best of each type (simulated)")
 
     def _repr_html_(self) -> str:
         return self.table().html()
@@ -435,6 +439,17 @@ def _find_candidate(table: CandidateTable, place: int, batching: str) -> Configu
     rows = (table.place == place).nonzero()[0]
     configurations = (table.configuration(int(row)) for row in rows)
     return next((each for each in configurations if each.batching_label == batching), None)
+
+
+def _when(row: DecisionRow) -> str:
+    return " (today)" if row.today else ""
+
+
+def _outcome_of(row: DecisionRow) -> tuple[str | None, str | None]:
+    """Return dollars a month and latency in words, None where there is none."""
+    if not row.possible:
+        return None, None
+    return dollars(row.cost_per_month) if row.cost_per_month else "free", duration(row.latency)
 
 
 def _price(dollars_a_million: float) -> str:

@@ -274,6 +274,7 @@ class Selection:
             "sentence": self.sentence,
             "candidates": self.table.to_dicts(),
             "flips": [flip._asdict() | {"sentence": flip.sentence} for flip in self.flips],
+            "notes": list(self.notes),
             "seconds": self.seconds,
         }
 
@@ -291,7 +292,7 @@ class Selection:
             "",
             self.effort,
         ]
-        return "\n".join([*parts, *(flip.sentence for flip in self.flips)])
+        return "\n".join([*parts, *self.notes, *(flip.sentence for flip in self.flips)])
 
     def _repr_html_(self) -> str:
         return self._make_table(*_FIGURES, "sentence").html(limit=_SHOWN)
@@ -341,6 +342,11 @@ class Selection:
             f"{len(self.planned)} searches for settings; latency, cost and who is right in time "
             f"are simulated for the {len(self.question.trace):,} requests of this traffic.{left}"
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the figures leave out or assume, in sentences: the plans', each once."""
+        return tuple(dict.fromkeys(each for plan in self.planned.values() for each in plan.notes))
 
     # ------------------------------------------------------------- what would change it
 
