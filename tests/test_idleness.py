@@ -127,6 +127,16 @@ def test_what_a_cold_call_avoided_costs_is_the_difference_over_the_cold_calls():
     assert none["waiting_per_month"] == pytest.approx(200 * none["cold_per_month"])
 
 
+def test_a_cold_call_that_is_avoided_for_less_has_no_price():
+    at = np.arange(8 * 3600.0, 17 * 3600.0, 60.0)
+    report = idle_report(Trace(at, 86_400.0), FLEET, hours=(8, 17))
+    row = rows(report)["min = 1 from 8 to 17 h"]
+
+    assert row["dollars_per_month"] < rows(report)["min = 0"]["dollars_per_month"]
+    assert row["dollars_per_cold_call"] is None
+    assert "-$" not in str(report)
+
+
 def test_a_report_shows_itself():
     report = idle_report(FOUR, SERVERLESS)
 

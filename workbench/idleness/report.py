@@ -200,7 +200,7 @@ class IdleReport:
 
         Columns: choice, dollars_per_month, cold_share, cold_per_month, waiting_per_month (seconds
         of cold starts), dollars_per_cold_call (what a cold call that is avoided costs; null
-        where none is), advised.
+        where none is, or it costs nothing), advised.
         """
         import polars as pl
 
@@ -213,7 +213,8 @@ class IdleReport:
         for name, amount, cold in rows:
             a_month = float(cold.sum()) * MONTH / self.calls.duration
             avoided = float(first[2].sum()) * MONTH / self.calls.duration - a_month
-            each = (amount - first[1]) / avoided if avoided > 0 else None
+            more = amount - first[1]
+            each = more / avoided if min(more, avoided) > 0 else None
             row = name, amount, cold.mean() if cold.size else 0.0, a_month
             found.append((*row, a_month * self.kept.cold_start, each, name == advised))
         schema: dict[str, Any] = {
