@@ -38,6 +38,11 @@ def test_a_name_that_tells_another_trace_is_not_believed():
     assert "parts of the trace" in redraw(liar, None).source
 
 
+def test_the_parts_of_a_day_are_told_in_hours():
+    day = Trace(np.arange(0.0, 86_400.0, 60.0), 86_400.0)
+    assert "parts of the trace of 2.4 h, " in redraw(day, None).source
+
+
 def test_a_name_is_no_program():
     sly = Trace([0.0, 1.0], 10.0, name="__import__('os').getcwd()")
     assert "parts of the trace" in redraw(sly, None).source

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.errors import InvalidInput
+from workbench.formatting import duration
 from workbench.plots.channels import colour, dash
 from workbench.plots.figure import Figure
 from workbench.plots.series import make_unique
@@ -80,7 +81,7 @@ def plot_arrival_rates(
             tooltip=["run:N", "start:Q", "rate:Q"],
         )
     ]
-    subtitle = [f"Counted in windows of {width:.3g} s."]
+    subtitle = [f"Counted in windows of {duration(width)}."]
     if capacity is not None:
         line = pl.DataFrame({"rate": [float(capacity)]})
         layers.insert(0, alt.Chart(line).mark_rule(style="target").encode(y=y))

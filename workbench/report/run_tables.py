@@ -173,7 +173,7 @@ def _describe_policy(policy: Mapping[str, Any] | None) -> str:
 def _describe_traffic(trace: TraceRecord | None) -> str:
     if trace is None or trace.requests is None or trace.duration is None:
         return trace.name if trace else ""
-    return f"{trace.name}: {trace.requests:,} requests in {trace.duration:g} s"
+    return f"{trace.name}: {trace.requests:,} requests in {duration(trace.duration)}"
 
 
 def figures_of(comparison: "Comparison") -> Table:

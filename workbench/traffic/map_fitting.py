@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench.errors import InvalidInput, TooFewSamples
+from workbench.formatting import duration
 from workbench.traffic.map import CHUNK_GAPS, MAP, Floats, as_gaps, poisson_process
 from workbench.traffic.trace import Trace
 from workbench.validation import positive
@@ -351,7 +352,7 @@ def _window_warnings(dispersions: Floats, observed: _TraceStatistics) -> tuple[s
     watched = observed.windows == observed.requested_window
     worst = np.arange(len(excess)) == np.where(watched, 0, excess).argmax()
     return tuple(
-        f"Burstiness in windows of {observed.windows[i]:.3g} s is missed: "
+        f"Burstiness in windows of {duration(observed.windows[i])} is missed: "
         f"the index of dispersion is {np.exp(observed.figures[3 + i]):.3g} in the trace and "
         f"{np.exp(dispersions[i]):.3g} in the fitted process"
         f"{', at the window that matters' if watched[i] else ''}."

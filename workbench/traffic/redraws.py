@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
+from workbench.formatting import duration
 from workbench.traffic import patterns
 from workbench.traffic.map import MAP
 from workbench.traffic.trace import Trace
@@ -110,7 +111,7 @@ def redraw(
         words = "drawn from the process that fits the trace"
         return Redraws(words, _from_fit(trace, process), trace, seed=seed)
     length = trace.duration / _BLOCKS
-    words = f"put together from parts of the trace of {length:.3g} s, drawn again and again"
+    words = f"put together from parts of the trace of {duration(length)}, drawn again and again"
     return Redraws(words, partial(_join_blocks, trace, length), trace, seed=seed, whole=True)
 
 
