@@ -70,14 +70,16 @@ def test_a_cost_review_of_a_saved_run_asks_for_nothing_that_the_run_says(model):
     trace = wb.poisson(rate=5, duration=60, seed=1)
     there, batches = wb.RealTime(instance_type="ml.m5.large"), wb.BatchPolicy(4, 0.01)
     slo = wb.SLO(latency=0.2, quantile=0.9)
-    wb.Experiment(model, there, trace, batches, slo).simulate(
+    run = wb.Experiment(model, there, trace, batches, slo).simulate(
         wb.ServiceTimes(dict.fromkeys(range(1, 5), 0.01))
-    ).save("a")
+    )
+    run.amend(complete=False).save("a")
 
     shown = text_of("cost-review", {"run": "a", "types": ["lambda"]})
 
     assert f"{len(trace)} requests" in shown.partition("Where this comes from")[2]
     assert "target of 200 ms" in shown
+    assert "The run cannot be relied on: stopped early." in shown
     with pytest.raises(Exception, match="The run's policy is up to 4, 10 ms, not no batching"):
         execute(find_template("cost-review"), {"run": "a", "batching": "1"})
 
