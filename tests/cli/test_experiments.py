@@ -264,6 +264,8 @@ def test_a_trace_that_cannot_be_had_is_refused(capsys, words, said):
         ("do it with sort=True.", "do it with --sort."),
         ("say which, as in needs={'task': 'digits'}.", "say which, as in --need task=digits."),
         ("or workbench.aws(role=...) or $ROLE", "or --role or $ROLE"),
+        ("or name another: aws(profile=...).", "or name another: --aws-profile."),
+        ("pass yes=True if that is fine.", "pass --yes if that is fine."),
         ("drawn from poisson(rate=50, boot=1)", "drawn from poisson(rate=50, boot=1)"),
     ],
 )
@@ -271,6 +273,7 @@ def test_a_message_names_options_as_they_are_written_here(text, shown):
     from argparse import Namespace
 
     known = dict.fromkeys(["max_concurrency", "scaled", "boot", "rate", "sort", "role"])
+    known |= {"aws_profile": None, "yes": None}
     known = Namespace(**known)
     assert name_options(text, known) == shown
 

@@ -33,7 +33,7 @@ _PROFILE_AGAIN = "wb.profile(model, fresh=True)"
 _NEED = re.compile(r"\bneeds=\{'(\w+)': '([^']*)'\}")
 _COMMAND = re.compile(rf"\b({'|'.join(COMMANDS)})\(\)")
 _NAME = re.compile(r"(?<![-\w./])[a-z]\w*\b(?![(/])")
-_OTHERWISE = {"latency": "slo", "kinds": "on", "output": "out"}
+_OTHERWISE = {"latency": "slo", "kinds": "on", "output": "out", "profile": "aws_profile"}
 _TIMES = {"cold_start": "2s", "boot": "3min"}  # options of a time, which is written with its unit
 
 

@@ -20,8 +20,7 @@ def agree_to(text: str, *, yes: bool, notify: Callable[[str], object] | None) ->
 def _ask_confirmation() -> None:
     if not sys.stdin.isatty():
         raise NotAvailable(
-            "Nobody is there to confirm what it may cost: pass yes=True (--yes on the command line)"
-            " if that is fine."
+            "Nobody is there to confirm what it may cost: pass yes=True if that is fine."
         )
     if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
         raise NotAvailable("It was not confirmed: nothing was made, and nothing is billed.")
