@@ -20,7 +20,7 @@ from tests.cli.answers import as_json
 from workbench import cli
 from workbench.cli import demo, main, options
 from workbench.cli import run as run_command
-from workbench.cli.arguments import parse_policy
+from workbench.cli.arguments import expect_task, parse_policy
 from workbench.cli.commands import COMMANDS
 from workbench.cli.deployments import deployment_of
 from workbench.cli.traffic import read_traffic
@@ -597,6 +597,15 @@ def test_an_unknown_model_is_refused_before_any_is_trained(
 
     assert message in capsys.readouterr().err
     assert not Path("reports").exists()
+
+
+def test_a_task_is_known_of_a_version_that_is_not_approved(onnx_file, tmp_path):
+    registry = Registry(tmp_path / "own")
+    registry.register("own", onnx_file, task="reading")
+
+    expect_task(registry, "reading")
+    with pytest.raises(NotFound, match="Known: breast-cancer, diabetes, digits, penguins, reading"):
+        expect_task(registry, "reeding")
 
 
 @pytest.mark.parametrize(("words", "message"), BAD_COMMANDS)

@@ -208,7 +208,7 @@ def expect_task(lacking: "Registry", task: str) -> None:
     """Refuse a task that no model of a registry is for, nor will be when it is filled."""
     from workbench.registry.zoo import TASKS
 
-    known = sorted({*TASKS, *(each.traits.task for each in lacking.models())} - {""})
+    known = sorted({*TASKS, *lacking.table()["task"]} - {"", None})
     if task not in known:
         raise NotFound(
             f"No model is for the task {task!r}.{suggest(task, known)} Known: {', '.join(known)}. "

@@ -110,7 +110,7 @@ def idle_report(
             f"idle_report is about functions, and endpoints on demand or on instances: "
             f"{calls.deployment.label} is none."
         )
-    known: dict[str, float] = {
+    known: dict[str, Any] = {
         name: not_negative(name, size, "bytes")
         for name, size in (("row_bytes", row_bytes), ("answer_bytes", answer_bytes))
         if size is not None
