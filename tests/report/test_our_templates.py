@@ -79,7 +79,7 @@ def test_a_cost_review_of_a_saved_run_asks_for_nothing_that_the_run_says(model):
 
     assert f"{len(trace)} requests" in shown.partition("Where this comes from")[2]
     assert "target of 200 ms" in shown
-    assert "The run cannot be relied on: stopped early." in shown
+    assert "The run is invalid: stopped early." in shown
     with pytest.raises(Exception, match="The run's policy is up to 4, 10 ms, not no batching"):
         execute(find_template("cost-review"), {"run": "a", "batching": "1"})
 
