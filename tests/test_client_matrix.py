@@ -37,16 +37,32 @@ def test_an_interruption_stops_what_runs():
     assert process.returncode == -signal.SIGKILL
 
 
-def test_the_step_that_did_not_end_is_known():
+@pytest.mark.parametrize("status", [0, -9])
+def test_the_step_in_which_a_script_ended_is_named(status):
     outcome = Outcome("s3fs", "1")
-    read(outcome, "begun\tlists\nnoise\npassed\tlists\t0.5\nbegun\tdeletes\n")
+    read(outcome, "begun\tlists\nnoise\npassed\tlists\t0.5\nbegun\tdeletes\nno disk\n", status)
     assert (outcome.steps, outcome.took) == ({"passed": ["lists"]}, {"lists": 0.5})
-    assert outcome.begun == "deletes"
+    (why,) = outcome.wrong
+    assert why.startswith(f"ended in 'deletes' with status {status}; ")
+    assert why.endswith("deletes no disk")
+
+
+@pytest.mark.parametrize(("printed", "status"), [("", 0), ("passed\tlists\t0.5\n", 1)])
+def test_a_script_that_failed_without_a_failed_step_is_not_passed(printed, status):
+    outcome = Outcome("s3fs", "1")
+    read(outcome, printed, status)
+    assert outcome.wrong[0].startswith(f"ended in no step with status {status}; ")
+
+
+def test_a_script_that_passed_is_passed():
+    outcome = Outcome("s3fs", "1")
+    read(outcome, "begun\tlists\npassed\tlists\t0.5\n", 0)
+    assert str(outcome) == "s3fs 1: passed in 0.0 s: lists 0.5"
 
 
 def test_a_failed_step_tells_why():
     outcome = Outcome("s3fs", "1")
-    read(outcome, "begun\tlists\nfailed\tlists\t0.5\tKeyError: 'a'\n")
+    read(outcome, "begun\tlists\nfailed\tlists\t0.5\tKeyError: 'a'\n", 1)
     assert outcome.word == "FAILED"
     assert str(outcome) == "s3fs 1: FAILED in 0.0 s: lists: KeyError: 'a'"
 

@@ -107,15 +107,9 @@ def try_version(cloud, model, client, folder, outcome):
                 start_new_session=True,
             )
             ended = finished(process, client.patience)
-        read(outcome, log.read_text(errors="replace"))
+        read(outcome, log.read_text(errors="replace"), process.returncode)
         if not ended:
-            within = f" of {outcome.begun!r}" if outcome.begun else ""
-            outcome.wrong.append(f"no end{within} after {client.patience:g} s")
-        elif not outcome.steps or (process.returncode and not outcome.wrong):
-            outcome.wrong.append(
-                f"ended with status {process.returncode} in {outcome.begun or 'no step'!r}:"
-                f" {' '.join(log.read_text(errors='replace').split()[-40:])}"
-            )
+            outcome.wrong.append(f"was stopped after {client.patience:g} s")
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -137,8 +131,8 @@ def settings(cloud, model, home, name):
     }
 
 
-def read(outcome, printed):
-    """Note what a script printed."""
+def read(outcome, printed, status):
+    """Note what a script printed, and where it ended too soon."""
     for line in printed.splitlines():
         kind, *rest = line.split("\t")
         if kind == "begun" and rest:
@@ -149,6 +143,10 @@ def read(outcome, printed):
             outcome.took[name] = float(seconds)
             outcome.steps.setdefault(kind, []).append(name)
             outcome.wrong += [": ".join([name, *why])] if kind == "failed" else []
+    if outcome.begun or not outcome.steps or (status and not outcome.wrong):
+        step = repr(outcome.begun) if outcome.begun else "no step"
+        last = " ".join(printed.split()[-40:])
+        outcome.wrong.append(f"ended in {step} with status {status}; it printed last: {last}")
 
 
 def show(outcomes):
