@@ -13,6 +13,7 @@ import traitlets
 
 from workbench.errors import InvalidInput
 from workbench.process import release_memory
+from workbench.widgets.late_widgets import LateElement
 
 Frontend = Literal["widgets", "static"]
 
@@ -110,7 +111,7 @@ def await_finish(
         finished.wait()
 
 
-class Keyboard(anywidget.AnyWidget):
+class Keyboard(LateElement, anywidget.AnyWidget):
     """Keeps the keys pressed in controls from JupyterLab, and the focus among them.
 
     In JupyterLab "d d" deletes a cell, also when a list or a button in its output has the focus.
@@ -125,7 +126,7 @@ class Keyboard(anywidget.AnyWidget):
     _esm = Path(__file__).with_name("keyboard.js")
 
 
-class Status(anywidget.AnyWidget):
+class Status(LateElement, anywidget.AnyWidget):
     """A line of words that screen readers read out when it changes; `wrong` words stand out."""
 
     text = traitlets.Unicode().tag(sync=True)

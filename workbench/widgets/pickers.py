@@ -12,10 +12,11 @@ from workbench.quantiles import SLO
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
 from workbench.widgets.form import Control, Form, button, choice, number, show
+from workbench.widgets.late_widgets import LateBox, LateHTML
 from workbench.widgets.notebook import Keyboard, Status
 
 
-class Picker(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class Picker(LateBox):
     """Base of the pickers: a title, labelled controls, and a line that says what they make.
 
     `value` is None while the controls make no value; `error` then says why. So does a line beside
@@ -37,7 +38,7 @@ class Picker(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.title = title
         self.status = Status()
         self.form = Form(controls, self._read)
-        self.heading = ipywidgets.HTML(f"<strong>{title}</strong>")
+        self.heading = LateHTML(f"<strong>{title}</strong>")
         super().__init__([self.heading, self.form, *below, self.status, Keyboard()])
         self.add_class("wb")
         self._read()
