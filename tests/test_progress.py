@@ -30,6 +30,21 @@ def test_a_terminal_gets_a_bar_that_is_drawn_over(capsys, monkeypatch):
     assert second == f"{first}\n"
 
 
+def test_a_shorter_part_of_the_work_covers_the_line_of_a_longer_one(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with show_progress("Counting") as report:
+        report.begin("Measuring the first of them")
+        report(0, 2)
+        report.begin("Searching")
+        report(1, 2)
+
+    measured, searched, whole = capsys.readouterr().err.split("\r")[1:]
+    assert measured.startswith("Measuring the first of them  [....")
+    assert searched.startswith("Searching  [#")
+    assert len(measured) == len(searched)
+    assert whole.startswith("Counting  [#")
+
+
 def test_a_cell_gets_one_output_with_a_bar_and_nothing_on_stderr():
     manager, client = start_new_kernel(startup_timeout=300)
     told = []

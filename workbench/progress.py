@@ -15,25 +15,44 @@ PROGRESS = '<div class="progress">'
 _BAR_WIDTH = 24
 
 
+class ProgressBar:
+    """How far work is, in the output of a cell or on stderr; called with that, it shows it.
+
+    Args:
+        what: The work in a few words.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._draw = _page_bar(what) if _is_kernel() else _terminal_bar(what)
+        self._whole = self._doing = what
+        self._last = 0, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how many are done, of how many."""
+        self._last = done, total
+        self._draw(self._doing, done, total, over=False)
+
+    def begin(self, doing: str) -> None:
+        """Show from now on that the work is at this part of it."""
+        self._doing = doing
+
+    def end(self) -> None:
+        """Show what the work as a whole came to."""
+        self._draw(self._whole, *self._last, over=True)
+
+
 @contextlib.contextmanager
-def show_progress(what: str) -> Iterator[Progress]:
+def show_progress(what: str) -> Iterator[ProgressBar]:
     """Tell how far work is, in the output of a cell or on stderr.
 
     >>> with show_progress("Counting") as report:
     ...     report(1, 2)
     """
-    show = _page_bar(what) if _is_kernel() else _terminal_bar(what)
-    last = 0, 0
-
-    def report(done: int, total: int) -> None:
-        nonlocal last
-        last = done, total
-        show(done, total, over=False)
-
+    bar = ProgressBar(what)
     try:
-        yield report
+        yield bar
     finally:
-        show(*last, over=True)
+        bar.end()
 
 
 def _is_kernel() -> bool:
@@ -45,10 +64,10 @@ def _page_bar(what: str) -> Callable[..., None]:
     """Return what redraws one output of the cell."""
     from IPython.display import HTML, display
 
-    words = html.escape(what)
     bar = '<progress value="{}" max="{}" aria-label="{}"></progress>'
 
-    def draw(done: int, total: int, *, over: bool) -> Any:  # noqa: ANN401 - of IPython
+    def draw(doing: str, done: int, total: int, *, over: bool) -> Any:  # noqa: ANN401 - of IPython
+        words = html.escape(doing)
         drawn = "" if over else bar.format(done, max(total, 1), words)
         shown = (
             f"{PROGRESS}{words}: {done:,} of {total:,} {drawn}</div>"
@@ -57,23 +76,26 @@ def _page_bar(what: str) -> Callable[..., None]:
         )
         return HTML(shown)  # type: ignore[no-untyped-call]
 
-    handle = display(draw(0, 0, over=False), display_id=True)  # type: ignore[no-untyped-call]
-    return lambda done, total, *, over: handle.update(draw(done, total, over=over))
+    handle = display(draw(what, 0, 0, over=False), display_id=True)  # type: ignore[no-untyped-call]
+    return lambda *now, over: handle.update(draw(*now, over=over))
 
 
 def _terminal_bar(what: str) -> Callable[..., None]:
     """Return what redraws a line of a terminal, or tells a file of its start and end alone."""
     if not sys.stderr.isatty():
         sys.stderr.write(f"{what} ...\n")
+    width = 0  # of the line before, which the next one covers
 
-    def draw(done: int, total: int, *, over: bool) -> None:
+    def draw(doing: str, done: int, total: int, *, over: bool) -> None:
+        nonlocal width
         count = f"{done:,} of {total:,}"
         if sys.stderr.isatty():
             filled = "#" * (_BAR_WIDTH * done // max(1, total))
-            line = f"\r{what}  [{filled:.<{_BAR_WIDTH}}] {count} " if total else ""
-            sys.stderr.write(line + "\n" * over)
+            line = f"{doing}  [{filled:.<{_BAR_WIDTH}}] {count} "
+            sys.stderr.write(f"\r{line:{width}}" * bool(total) + "\n" * over)
             sys.stderr.flush()
+            width = len(line)
         elif over and total:
-            sys.stderr.write(f"{what}: {count}\n")
+            sys.stderr.write(f"{doing}: {count}\n")
 
     return draw

@@ -416,6 +416,59 @@ def test_what_is_not_known_never_wins_and_is_measured_on_demand(models, tmp_path
     assert measured == ["large", "middle"]
 
 
+def measured_slowly(monkeypatch):
+    """Have models be measured in two steps each, their times and answers then being known."""
+
+    def measure(model, found, progress):
+        for done in range(3):
+            progress(done, 2)
+        return found(*KNOWN[model.group])
+
+    monkeypatch.setattr(
+        "workbench.selection.knowledge.ensure_profile",
+        lambda model, progress, **_: measure(model, lambda _, each: times(each), progress),
+    )
+    monkeypatch.setattr(
+        "workbench.selection.knowledge.find_outcomes",
+        lambda model, progress: measure(model, lambda wrong, _: answers(wrong=wrong), progress),
+    )
+
+
+def test_each_model_that_is_measured_or_searched_is_told(models, monkeypatch):
+    measured_slowly(monkeypatch)
+    told = []
+    ask(
+        models[1:3],
+        profiles={"middle:1": times(0.002)},
+        outcomes={},
+        progress=lambda *now: told.append(now),
+        doing=told.append,
+    )
+
+    assert told == [
+        *("Measuring what middle:1 answers", *[(0, 2)] * 3),
+        *("Measuring what small:1 answers", *[(1, 2)] * 3),
+        *("Measuring how long small:1 takes", *[(1, 2)] * 3),
+        *("Searching settings for middle:1", (0, 2)),
+        *("Searching settings for small:1", (1, 2)),
+        (2, 2),
+    ]
+
+
+@pytest.mark.parametrize("at", [f"Measuring {what}" for what in ("what", "how long")])
+def test_measuring_is_given_up_when_progress_raises(models, monkeypatch, at):
+    measured_slowly(monkeypatch)
+    told = []
+
+    def give_up(*_):
+        if told[-1].startswith(at):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(models, profiles={}, outcomes={}, progress=give_up, doing=told.append)
+    assert told[-1] == f"{at} large:1 {'answers' if 'what' in at else 'takes'}"
+
+
 def test_an_accuracy_that_is_not_known_never_wins(models):
     unknown = Outcomes(np.ones(ROWS), np.ones(ROWS), np.full(ROWS, np.nan))
     nameless = replace(models[2], traits=replace(models[2].traits, accuracy=None))

@@ -32,6 +32,26 @@ def test_the_winner_its_reason_and_the_others_are_shown(view):
     assert {row.model.traits.task for row in view.value.rows} == {"digits"}
 
 
+def test_what_is_measured_is_said_and_can_be_stopped(registry, monkeypatch):
+    view, said = SelectionView(registry), []
+
+    def measure(model, progress):
+        progress(0, 1)
+        said.append((view.status.text, view.figures.value, view.bar.max))
+        view.stop()
+        progress(1, 1)
+
+    monkeypatch.setattr("workbench.selection.knowledge.find_outcomes", measure)
+    view.offer("digits", TRACE, TARGET, SMALL)
+    view.start()
+    view.wait()
+
+    (words, count, top) = said[0]
+    assert words.startswith("Measuring what digits-")
+    assert (count, len(said)) == (f"0 of {top}", 1)
+    assert view.status.text == "Stopped: the selection before stays, where there was one."
+
+
 def test_a_slider_says_at_once_who_is_first_by_other_weights(view):
     costly = view.value
     for name in ("latency", "accuracy"):

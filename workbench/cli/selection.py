@@ -129,6 +129,7 @@ def _select(arguments: Arguments) -> int:
             ),
             measure=arguments.measure,
             progress=report,
+            doing=report.begin,
         )
     if arguments.json:
         print_json(found.to_dict(), notes=[name_options(note, arguments) for note in found.notes])

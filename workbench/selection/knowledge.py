@@ -18,6 +18,7 @@ from workbench.service_times import ServiceTimes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from workbench.measuring.outcomes import Progress
     from workbench.measuring.profile import Profile
     from workbench.registry.model import Model
 
@@ -44,15 +45,22 @@ class Knowledge:
         """Return the same, measuring what is missing or not."""
         return replace(self, measure=measure or self.measure)
 
-    def find_times(self, model: Model, largest: int, threads: int) -> ServiceTimes | None:
-        """Return the service times of a model here; None where they are not to be measured."""
+    def find_times(
+        self, model: Model, largest: int, threads: int, progress: Progress | None = None
+    ) -> ServiceTimes | None:
+        """Return the service times of a model here; None where they are not to be measured.
+
+        `progress` is notified while they are measured.
+        """
         key = model.name, largest, threads
         if key not in self._times:
             known = self.profiles.get(model.name)
             if known is None:
                 try:
-                    settings: dict[str, Any] = {} if self.measure else {"measure": _refuse}
-                    known = ensure_profile(model, largest=largest, threads=threads, **settings)
+                    how: dict[str, Any] = (
+                        {"progress": progress} if self.measure else {"measure": _refuse}
+                    )
+                    known = ensure_profile(model, largest=largest, threads=threads, **how)
                 except NotFound:
                     return None
             if not isinstance(known, ServiceTimes):
@@ -60,31 +68,40 @@ class Knowledge:
             self._times[key] = known
         return self._times[key]
 
-    def find_outcomes(self, candidate: Model | Ensemble) -> Outcomes | None:
+    def find_outcomes(
+        self, candidate: Model | Ensemble, progress: Progress | None = None
+    ) -> Outcomes | None:
         """Return what is answered to each row of the pool.
 
+        `progress` is notified while models answer.
         None for what is no classifier, for an ensemble whose answer to a row is not always the
         same, and where answers are not kept and not to be measured.
         """
         title = title_of(candidate)
         if title not in self.outcomes:
-            found = self._compose(candidate) if isinstance(candidate, Ensemble) else None
-            if not isinstance(candidate, Ensemble) and candidate.traits.kind == "classification":
-                found = find_outcomes(candidate) if self.measure else recall_outcomes(candidate)
+            found = None
+            if isinstance(candidate, Ensemble):
+                found = self._compose(candidate, progress)
+            elif candidate.traits.kind == "classification" and self.measure:
+                found = find_outcomes(candidate, progress=progress)
+            elif candidate.traits.kind == "classification":
+                found = recall_outcomes(candidate)
             if found is None:
                 return None
             self.outcomes[title] = found
         return self.outcomes[title]
 
-    def find_member_outcomes(self, ensemble: Ensemble) -> dict[str, Outcomes] | None:
+    def find_member_outcomes(
+        self, ensemble: Ensemble, progress: Progress | None = None
+    ) -> dict[str, Outcomes] | None:
         """Return the answers of each member by its name; None where those of one are missing."""
         members = {name: each.model for name, each in ensemble.members.items()}
-        found = {name: self.find_outcomes(model) for name, model in members.items()}
+        found = {name: self.find_outcomes(model, progress) for name, model in members.items()}
         known = {name: each for name, each in found.items() if each is not None}
         return known if len(known) == len(found) else None
 
-    def _compose(self, ensemble: Ensemble) -> Outcomes | None:
-        members = self.find_member_outcomes(ensemble) if is_fixed(ensemble) else None
+    def _compose(self, ensemble: Ensemble, progress: Progress | None) -> Outcomes | None:
+        members = self.find_member_outcomes(ensemble, progress) if is_fixed(ensemble) else None
         return None if members is None else compose_outcomes(ensemble, members)
 
     def gather(self, candidate: Model | Ensemble, mix: Mapping[str, float]) -> Evidence:

@@ -122,6 +122,19 @@ def check_needs(
     return needs
 
 
+def describe_need(name: str, wanted: object) -> str:
+    """Return a need in a few words.
+
+    >>> describe_need("size_bytes", at_most(1e6)), describe_need("task", "digits")
+    ('size_bytes at most 1,000,000', 'task digits')
+    """
+    if not isinstance(wanted, Bounds):
+        return f"{name} {format_cell(wanted)}"
+    limits = ("at least", wanted.low), ("at most", wanted.high)
+    parts = [f"{words} {format_cell(limit)}" for words, limit in limits if limit is not None]
+    return f"{name} {' and '.join(parts)}"
+
+
 def _kind(value: object) -> str:
     if isinstance(value, bool):
         return "true or false"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -56,6 +56,11 @@ PLANNED_WHOLE = 20
 Progress = Callable[[int, int], None]
 """Notified of how many models are done, of how many that are left to do."""
 
+Doing = Callable[[str], object]
+"""Told in words what comes next."""
+
+_Candidate = TypeVar("_Candidate", bound=Model | Ensemble)
+
 
 def select(
     candidates: Registry | Model | Ensemble | Iterable[Model | Ensemble],
@@ -74,6 +79,7 @@ def select(
     measure: bool = True,
     searches: int | None = None,
     progress: Progress | None = None,
+    doing: Doing | None = None,
 ) -> Selection:
     """Return which model to run, and where, with the reasons.
 
@@ -109,7 +115,9 @@ def select(
             what is not known of a candidate is shown so, and `Selection.measure` finds it out.
         searches: The most searches for settings where there are more than 20 models; None: as
             many as it takes. Where they do not suffice, the selection is not `conclusive`.
-        progress: Notified of models done; what it raises ends the selection.
+        progress: Notified of models done, of those measured and then of those planned for; what
+            it raises ends the selection.
+        doing: Told in words which model is measured or planned for next.
 
     Raises:
         InvalidInput: An argument is not what it must be; the candidates are of several tasks;
@@ -137,7 +145,7 @@ def select(
     known = Knowledge(dict(profiles or {}), dict(outcomes or {}), measure=flag("measure", measure))
     if searches is not None:
         whole_number("searches", searches, low=1)
-    return answer(question, models, known, progress, searches=searches)
+    return answer(question, models, known, progress, doing, searches=searches)
 
 
 def answer(
@@ -145,6 +153,7 @@ def answer(
     models: Sequence[Model | Ensemble],
     known: Knowledge,
     progress: Progress | None = None,
+    doing: Doing | None = None,
     *,
     most: int = PLANNED_WHOLE,
     searches: int | None = None,
@@ -154,7 +163,7 @@ def answer(
     Up to `most` models are all planned for; of more, those alone that could be first.
     """
     began = time.perf_counter()
-    search = _CandidateSearch(question, known, progress, math.inf if searches is None else searches)
+    search = _CandidateSearch(question, known, progress, doing, searches=searches or math.inf)
     rows = search.run(models, most=most)
     return Selection(
         question=question,
@@ -206,10 +215,18 @@ class _CandidateSearch:
     """One question put to models: what is known of each grows until the answer is sure."""
 
     def __init__(
-        self, question: Question, known: Knowledge, progress: Progress | None, searches: float
+        self,
+        question: Question,
+        known: Knowledge,
+        progress: Progress | None,
+        doing: Doing | None,
+        *,
+        searches: float,
     ) -> None:
         self._question, self._known, self._searches = question, known, searches
         self._progress = progress or (lambda *_: None)
+        self._doing = doing or (lambda _: None)
+        self._step = self._said = "", 0, 0
         self._mixes: dict[str, dict[str, float]] = {}
         self._shares: dict[str, Any] = {}
         self._runs: dict[str, Run] = {}
@@ -224,18 +241,31 @@ class _CandidateSearch:
         able = [each for each in candidates if not self._exclude(each)]
         _check_tasks([first_model(each) for each in able])
         able = self._read_accuracy(able)
-        for each in able:
-            if isinstance(each, Ensemble):
-                self._rate_ensemble(each)
+        for each in self._take("Simulating {}", [e for e in able if isinstance(e, Ensemble)]):
+            self._rate_ensemble(each)
         left = self._screen([each for each in able if isinstance(each, Model)])
         if len(left) <= most:
-            for number, model in enumerate(left):
-                self._progress(number, len(left))
+            for model in self._take("Searching settings for {}", left):
+                self._report()
                 self._plan(model)
             self._progress(len(left), len(left))
         else:
             self._plan_rivals()
         return (*self._rows.values(), *self._unbatched)
+
+    def _take(self, words: str, candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
+        """Yield candidates in turn; `_report` says that of the present one there is work to do."""
+        for number, each in enumerate(candidates):
+            self._step = words.format(title_of(each)), number, len(candidates)
+            yield each
+
+    def _report(self, *_: int) -> None:
+        """Say once what is under way, and tell as it goes on how many models are done."""
+        words, number, count = self._step
+        if self._said != self._step:
+            self._said = self._step
+            self._doing(words)
+        self._progress(number, count)
 
     def _put(self, row: RatedCandidate) -> None:
         self._rows[row.title, row.kind] = row
@@ -254,12 +284,14 @@ class _CandidateSearch:
         if ensemble.label not in self._runs:
             setup = Experiment(ensemble, trace=self._question.trace)
             times = {
-                name: self._known.find_times(member.model, alone.largest, alone.threads)
+                name: self._known.find_times(
+                    member.model, alone.largest, alone.threads, self._report
+                )
                 for name, member in ensemble.members.items()
                 for alone in [setup.alone(name)]
             }
             known = {name: each for name, each in times.items() if each is not None}
-            outcomes = self._known.find_member_outcomes(ensemble)
+            outcomes = self._known.find_member_outcomes(ensemble, self._report)
             if len(known) < len(times) or (outcomes is None and not self._known.measure):
                 return None
             self._runs[ensemble.label] = simulate(ensemble, self._question, known, outcomes)
@@ -278,7 +310,7 @@ class _CandidateSearch:
     def _read_accuracy(self, models: Sequence[Model | Ensemble]) -> list[Model | Ensemble]:
         """Put every candidate in, with its accuracy; return those that it does not exclude."""
         question, risk = self._question, (1 - self._question.confidence) / max(1, len(models))
-        for model in models:
+        for model in self._take("Measuring what {} answers", models):
             evidence = self._gather(model)
             bound = math.nan if question.target is None else evidence.lower_bound(risk)
             row = RatedCandidate(model=model, evidence=evidence, bound=bound)
@@ -292,7 +324,7 @@ class _CandidateSearch:
         if isinstance(candidate, Ensemble) and not is_fixed(candidate):
             run = self._simulate(candidate)
             return self._known.gather(candidate, {}) if run is None else read_run(candidate, run)
-        outcomes = self._known.find_outcomes(candidate)
+        outcomes = self._known.find_outcomes(candidate, self._report)
         mix: dict[str, float] = {}
         if outcomes is not None:
             pool = first_model(candidate).samples_sha256
@@ -318,7 +350,7 @@ class _CandidateSearch:
         """Replace each model by a row for each inference type, with its bounds."""
         options, trace = self._question.options, self._question.trace
         timed: dict[str, tuple[Model, ServiceTimes]] = {}
-        for model in models:
+        for model in self._take("Measuring how long {} takes", models):
             times = self._find_times(model)
             if times is None:
                 self._put(replace(self._rows[model.name, None], misses=(_UNMEASURED,)))
@@ -335,7 +367,7 @@ class _CandidateSearch:
     def _find_times(self, model: Model) -> ServiceTimes | None:
         options, trace = self._question.options, self._question.trace
         largest = max(options.sizes(max(options.max_sizes or (32,)))[0]) * int(trace.rows.max())
-        return self._known.find_times(model, largest, options.threads)
+        return self._known.find_times(model, largest, options.threads, self._report)
 
     def _put_kinds(self, model: Model, floors: Floors, number: int) -> None:
         whole = self._rows.pop((model.name, None))
@@ -368,9 +400,11 @@ class _CandidateSearch:
             rival = standings.find_rival()
             if rival is None:
                 return
-            self._progress(len(self.planned), len(self.planned) + 1)
             row = standings.rows[rival]
             assert isinstance(row.model, Model)  # noqa: S101 - an ensemble is never open
+            done = len(self.planned)
+            self._step = f"Searching settings for {row.title}", done, done + 1
+            self._report()
             self._plan(row.model, [row.kind] if row.kind else None)
 
     def _plan(self, model: Model, kinds: Sequence[str] | None = None) -> None:

@@ -126,6 +126,11 @@ class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[
         found: Found | None = self.value
         return found
 
+    def begin(self, doing: str) -> None:
+        """Say what the search is at from now on."""
+        if not self._live.stopped.is_set():
+            self.status.say(f"{doing}.")
+
     def take(self) -> None:
         """Take what was found over to where it can be simulated and run."""
         if self._on_apply is None or self.value is None:

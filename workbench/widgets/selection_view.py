@@ -14,11 +14,11 @@ from workbench.formatting import Table, dollars, duration
 from workbench.planner.options import Options
 from workbench.quantiles import SLO
 from workbench.registry.api import Registry
-from workbench.selection.needs import Bounds, at_least, at_most
+from workbench.selection.needs import Bounds, at_least, at_most, describe_need
 from workbench.selection.search import select
 from workbench.selection.selections import Selection
 from workbench.traffic.trace import Trace
-from workbench.widgets.form import choice, number, settings_of_control, text
+from workbench.widgets.form import choice, number, slider, text
 from workbench.widgets.pickers import Picker
 from workbench.widgets.search_view import Progress, SearchView, wide_chart
 from workbench.widgets.tables import frame_table
@@ -46,8 +46,8 @@ class NeedsPicker(Picker):
             "others": text(
                 "Other traits",
                 "",
-                "size_bytes<=1e6, licence=MIT",
-                "More that a model must have, with commas between.",
+                "size_bytes<=1e6",
+                "More that a model must have: size_bytes<=1e6, licence=MIT.",
             ),
         }
         super().__init__("Needs", controls)
@@ -74,8 +74,10 @@ class NeedsPicker(Picker):
         }
 
     def _describe(self, value: dict[str, Any]) -> str:
-        count = len(value["needs"]) + (value["budget"] is not None)
-        return f"{count} need{'s' * (count != 1)}."
+        needs = [describe_need(name, need) for name, need in value["needs"].items()]
+        budget = value["budget"]
+        needs += [] if budget is None else [f"at most {dollars(budget)} a million requests"]
+        return f"Wanted: {', '.join(needs)}." if needs else "Any model will do."
 
 
 def read_needs(entered: str) -> dict[str, Any]:
@@ -150,7 +152,7 @@ class SelectionView(SearchView[Selection]):
         self._registry = registry
         self._question: Callable[[], Mapping[str, Any]] | None = None
         self.needs = NeedsPicker([])
-        self.weights = {name: _slider(name) for name in CRITERIA}
+        self.weights = {name: _weight(name) for name in CRITERIA}
         sliders = ipywidgets.VBox(
             [ipywidgets.HTML("<strong>What counts</strong>"), *self.weights.values()]
         )
@@ -162,15 +164,15 @@ class SelectionView(SearchView[Selection]):
         super().__init__(
             find="Find a model",
             apply="Use this one",
-            doing="Selecting; the first time, what each model answers and takes is measured.",
+            doing="Selecting.",
             on_apply=on_apply,
             above=(ipywidgets.GridBox([self.needs, sliders], layout=layout),),
             below=(self.found, self.regions, self.chart),
             clock=clock,
         )
         self.needs.observe(self._renew, ["value", "error"])
-        for slider in self.weights.values():
-            slider.observe(self._weigh, "value")
+        for each in self.weights.values():
+            each.observe(self._weigh, "value")
         self.withdraw("A selection takes traffic and a target.")
 
     @property
@@ -202,7 +204,8 @@ class SelectionView(SearchView[Selection]):
     def _select(self, question: Mapping[str, Any], progress: Progress) -> Selection:
         task = question["needs"].get("task")
         models = [each for each in self._registry.models() if each.traits.task == task]
-        return select(models, weights=self._read_weights(), progress=progress, **question)
+        weights = self._read_weights()
+        return select(models, weights=weights, progress=progress, doing=self.begin, **question)
 
     def _read_weights(self) -> dict[str, float]:
         if not self.shares:
@@ -248,15 +251,16 @@ class SelectionView(SearchView[Selection]):
         self.keep(self.found.value + self.regions.value + self.chart.value)
 
 
-def _slider(name: str) -> ipywidgets.FloatSlider:
-    return ipywidgets.FloatSlider(
+def _weight(name: str) -> ipywidgets.FloatSlider:
+    return slider(
+        name.capitalize(),
+        f"How much {name} counts, beside the others.",
         value=1.0,
         min=0.0,
         max=1.0,
         step=0.05,
         continuous_update=False,
         readout_format=".2f",
-        **settings_of_control(name.capitalize(), f"How much {name} counts, beside the others."),
     )
 
 
