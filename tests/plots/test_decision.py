@@ -1,7 +1,9 @@
 """The decision's picture: what it shows, against the decision."""
 
 import json
+import re
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -41,13 +43,33 @@ def test_the_figure_draws_them_with_the_sentence_as_words(decision):
     assert f"{figure.title}: {figure.subtitle[0]}".lower() == decision.sentence.lower()
     assert decision.today_sentence in figure.subtitle
     assert figure.description == decision.sentence
-    assert f"winner, ${decision.winner.cost_per_month:,.2f}" in svg
-    assert f"today, ${decision.today.cost_per_month:,.2f}" in svg
+    rows = ("winner", decision.winner), ("today", decision.today)
+    for name, row in rows:
+        assert re.search(rf"{name}<.*>\${row.cost_per_month:,.2f}<", svg)
     assert "target p95 ≤ 300 ms" in svg
 
 
+@pytest.mark.parametrize("latency", [0.03, 0.06, 0.1, 0.3, 1.0, 3.0])
+def test_the_words_cross_neither_the_target_nor_the_ends(latency):
+    slo, today = wb.SLO(latency=latency), wb.RealTime(instance_type="ml.m5.large")
+    layers = plots.plot_decision(decide(TIMES, TRACE, slo, OPTIONS, today=today)).spec()["layer"]
+    x = layers[0]["encoding"]["x"]["scale"]
+    scale = np.log if x["type"] == "log" else np.asarray
+    low, high = scale(x["domain"])
+    target = (scale(latency) - low) / (high - low)
+    noted = [each for each in layers if each["mark"].get("lineBreak")]
+    assert len(noted) == 2
+    for each in noted:
+        (row,) = each["data"]["values"]
+        at = min(1.0, (scale(row["latency"]) - low) / (high - low))
+        left, right = (at - 0.1, at) if each["mark"]["align"] == "right" else (at, at + 0.1)
+        assert not left < target < right
+        assert left >= 0
+        assert right <= 1
+
+
 def test_what_is_far_slower_than_the_target_is_named_below_the_title(decision):
-    slow = [row.kind for row in decision.rows if row.latency > 20 * 0.3]
+    slow = [row.kind for row in decision.rows if row.latency > 5 * 0.3]
 
     assert slow
     assert all(kind in plots.plot_decision(decision).subtitle[-1] for kind in slow)

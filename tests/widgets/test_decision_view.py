@@ -34,6 +34,9 @@ def test_the_value_is_the_decision_and_its_sentence_and_picture_are_shown(view, 
     assert (found.sentence, found.frame.rows()) == (decision.sentence, decision.frame.rows())
     assert found.sentence in view.sentence.value.replace("&#x27;", "'")
     assert view.chart.figure.description == found.sentence
+    for words in (found.cost_sentence, found.batching_sentence):
+        assert words
+        assert words in view.table.value
     assert [row for _, row in view.rows.options] == [row for row in found.rows if not row.winner]
     assert view.rows.value is found.runner_up
     assert (view.error, view.running, view.bar.layout.display) == ("", False, "none")

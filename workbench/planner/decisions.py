@@ -236,9 +236,10 @@ class Decision:
             return f"{words}: {own.reason}."
         if not own.cost_per_month:
             return f"{words}; give it a price to compare its cost."
-        more = (
-            f"{dollars(abs(self.difference))} a month {'less' if self.difference >= 0 else 'more'}"
-        )
+        apart = dollars(abs(self.difference))
+        more = f"{apart} a month {'less' if self.difference >= 0 else 'more'}"
+        if apart == dollars(0):
+            more = "as much"
         return f"{words} at {dollars(own.cost_per_month)} a month; the winner costs {more}."
 
     def find(self, kind: str, place: str, batching: str) -> Configuration | None:

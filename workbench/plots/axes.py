@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from workbench.quantiles import SLO
 
-_NEAR_END = 0.12  # share of an axis that half of a few words may take
 _MIN_LOG_RATIO = 30  # latencies that span more than this factor are shown on a log scale
 
 
@@ -38,13 +37,12 @@ class LatencyAxis:
         """The latency in the middle of the axis."""
         return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
 
-    def find_side(self, latency: float) -> str:
-        """Return how words over or under a point are aligned, so that they stay in the chart."""
+    def place(self, latency: float) -> float:
+        """Return where a latency stands: 0 at the left end, 1 at the right one or beyond it."""
         low, high, at = (
             math.log(each) if self.log else each for each in (self.low, self.high, latency)
         )
-        share = (at - low) / (high - low)
-        return "left" if share < _NEAR_END else "right" if share > 1 - _NEAR_END else "center"
+        return min(1.0, (at - low) / (high - low))
 
     def settings(self, field: str = "latency") -> dict[str, Any]:
         """Return the channel for a field in seconds as Vega-Lite writes it."""

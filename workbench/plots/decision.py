@@ -1,6 +1,7 @@
 """The decision: cost per month against latency, a point a type, the winner ringed."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
@@ -8,7 +9,7 @@ from workbench.formatting import dollars, duration, percent
 from workbench.plots.axes import LatencyAxis, log_ticks
 from workbench.plots.channels import colour_settings, shape_settings
 from workbench.plots.figure import Figure
-from workbench.plots.plans import MAX_TARGET_RATIO, cost_settings
+from workbench.plots.plans import cost_settings
 from workbench.plots.theme import INK, KINDS
 
 if TYPE_CHECKING:
@@ -28,8 +29,19 @@ _TOOLTIP = {
     "reason": "why",
 }
 _HEIGHT = 440  # the sentences above it take their share
-_MARKS = {"winner": ("circle", 420, 2.5, 26), "today": ("square", 520, 1.5, -22)}
-"""How a row stands out: shape, size and stroke of its frame, and how far below it its words are."""
+_MAX_TARGET_RATIO = (
+    5  # what is slower tells nobody which to take, and would press the rest together
+)
+_WORDS = 0.17  # share of the axis that a row's words take, with half of its frame
+_MARKS = {
+    "winner": (("circle", 420, 2.5), ("right", "left"), {"baseline": "top", "dy": 4}),
+    "today": (("square", 520, 1.5), ("left", "right"), {"baseline": "bottom", "dy": -12}),
+}
+"""How a row stands out: shape, size and stroke of its frame, where its words end or begin, and
+their height.
+
+Left of and below the winner nothing is both faster and cheaper, so that its words cover nothing.
+"""
 
 
 def decision_points(decision: "Decision") -> "pl.DataFrame":
@@ -66,7 +78,7 @@ def decision_points(decision: "Decision") -> "pl.DataFrame":
 def plot_decision(decision: "Decision") -> Figure:
     """Return a chart of `decision_points`: the target, the front as a line, the winner ringed.
 
-    What is slower than 20 times the target stands at the right edge.
+    What is slower than 5 times the target stands at the right edge.
 
     Raises:
         InvalidInput: Nothing has both a latency and a cost.
@@ -83,7 +95,7 @@ def plot_decision(decision: "Decision") -> Figure:
     import polars as pl
 
     data = decision_points(decision).rename({"kind": "run"})
-    limit = MAX_TARGET_RATIO * decision.slo.latency
+    limit = _MAX_TARGET_RATIO * decision.slo.latency
     near = data.filter(pl.col("latency") <= limit)
     if near.is_empty():
         near = data
@@ -137,7 +149,7 @@ def _layers(
             data.filter(pl.col("on") != "front"),
             axis,
             place | {"tooltip": tooltip},
-            feasible=decision.feasible,
+            decision,
         ),
     ]
 
@@ -162,30 +174,53 @@ def _target(decision: "Decision", axis: LatencyAxis, x: dict[str, Any]) -> list[
 
 
 def _frames(
-    rows: "pl.DataFrame", axis: LatencyAxis, encoding: dict[str, Any], *, feasible: bool
+    rows: "pl.DataFrame", axis: LatencyAxis, encoding: dict[str, Any], decision: "Decision"
 ) -> list[dict[str, Any]]:
     """Return the ring of the winner, the frame of today's choice, and their words."""
     import polars as pl
 
     layers = []
-    for name, (shape, size, stroke, up) in _MARKS.items():
-        said = "nearest" if name == "winner" and not feasible else name
-        row = rows.filter(name).with_columns(words=pl.format(f"{said}, {{}}", "cost"))
-        side = {"align": axis.find_side(row["latency"][0]) if row.height else "center"}
+    for name, ((shape, size, stroke), sides, height) in _MARKS.items():
+        said = "nearest" if name == "winner" and not decision.feasible else name
+        row = rows.filter(name).with_columns(words=pl.format(f"{said}\n{{}}", "cost"))
+        if row.is_empty():
+            continue
+        at, side = _place_words(row["latency"][0], axis, decision.slo.latency, sides)
         ring = {"type": "point", "shape": shape, "size": size, "strokeWidth": stroke, "color": INK}
-        text = {"type": "text", "style": "note", "dy": up, **side}
+        words = {"type": "text", "style": "note", "lineBreak": "\n", **height, **side}
         layers += [
             _layer(row, ring, encoding),
-            _layer(row, text, encoding | {"text": {"field": "words"}}),
+            _layer(
+                row.with_columns(latency=pl.lit(at)), words, encoding | {"text": {"field": "words"}}
+            ),
         ]
     return layers
+
+
+def _place_words(
+    latency: float, axis: LatencyAxis, target: float, sides: Sequence[str]
+) -> tuple[float, dict[str, Any]]:
+    """Return where a row's words end or begin, in seconds, and how: beside its frame.
+
+    They stand on the first side that has room and where they do not cross the target's line;
+    where none is so, behind that line.
+    """
+    at, limit = axis.place(latency), axis.place(target)
+    room = {
+        "right": at - (limit if limit < at else 0.0),
+        "left": (limit if limit > at else 1.0) - at,
+    }
+    for align in sides:
+        if room[align] >= _WORDS:
+            return latency, {"align": align, "dx": 18 if align == "left" else -18}
+    return max(latency, target), {"align": "left", "dx": 6 if at <= limit else 18}
 
 
 def _describe(decision: "Decision", data: "pl.DataFrame") -> str:
     """Return how to read the picture, and what it leaves out."""
     import polars as pl
 
-    limit = MAX_TARGET_RATIO * decision.slo.latency
+    limit = _MAX_TARGET_RATIO * decision.slo.latency
     far = data.filter((pl.col("latency") > limit) & (pl.col("on") != "front"))
     if (data["latency"] > limit).all():
         far = far.clear()  # then the axis holds them all

@@ -310,7 +310,9 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         table = frame_table(replace(found.table(), caption="Simulated."), "Decision")
         self._costs, self.sentence.value = None, sentence
         words = "As a table, and what it takes for granted"
-        self.table.value = fold_notes(found.notes, words, table)
+        made_of = " ".join(filter(None, (found.cost_sentence, found.batching_sentence)))
+        about = f"<p>{html.escape(made_of)}</p>" if made_of else ""
+        self.table.value = about + fold_notes(found.notes, words, table)
         self.rows.options = [(_describe(row), row) for row in found.rows if not row.winner]
         self.rows.value = next((row for _, row in self.rows.options), None)  # the runner-up
         self._found.layout.display = None
@@ -320,7 +322,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
             self._draw(figure)
         self.set_trait("error", "")
         self.set_trait("value", found)
-        self.keep(sentence + table)
+        self.keep(sentence + about + table)
 
     def _draw(self, figure: Figure) -> None:
         self.chart.figure = figure
