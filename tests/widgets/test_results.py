@@ -158,6 +158,15 @@ def test_without_a_price_no_cost_is_drawn_and_the_reason_is_said():
     assert "counts as free: give its price under Inference type." in results.notes.value
 
 
+def test_a_chart_of_costs_names_fields_of_the_app_not_code():
+    results = Results()
+    results.add(made_run(deployment=Local(hourly_price=1.0).to_dict()))
+    results.add(made_run())
+
+    words = results.charts["cost"].figure.subtitle
+    assert words == ("This machine counts as free: give its price under Inference type.",)
+
+
 def test_what_a_run_is_called_is_escaped_where_it_is_html(results):
     results.add(made_run(label="<script>", trace={"name": "<b>"}, warnings=["<i>"]))
 

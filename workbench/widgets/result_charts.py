@@ -1,6 +1,7 @@
 """The charts under a table of results, and what a reader has to know of its figures."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workbench.deployment.hybrid import Hybrid
@@ -11,14 +12,17 @@ from workbench.plots.latency import plot_latency_over_time
 from workbench.plots.places import plot_answers_by_place
 from workbench.plots.scaling import plot_scaling
 from workbench.run import Run
+from workbench.widgets.form import name_fields
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
 
 
 def _cost(comparison: "Comparison") -> Figure | None:
-    priced = any(bill.total for bill in comparison.costs.values())
-    return plot_cost_by_item(comparison.costs) if priced else None
+    if not any(bill.total for bill in comparison.costs.values()):
+        return None
+    figure = plot_cost_by_item(comparison.costs)
+    return replace(figure, subtitle=tuple(map(name_fields, figure.subtitle)))
 
 
 def _over_time(comparison: "Comparison") -> Figure | None:
