@@ -94,10 +94,10 @@ def test_a_type_that_needs_a_cloud_runs_on_the_local_one_which_the_monitor_reads
 
 
 def test_after_a_run_the_monitor_shows_what_the_local_cloud_knew_at_its_end(app):
-    monitor = app.more["Monitor"]
     app.panel.start()
     run = app.panel.wait()
 
+    monitor = app.more["Monitor"]
     calls = monitor.value.metrics.filter(metric="Invocations", statistic="Sum")["value"].sum()
     assert calls == run.frame.filter(run.frame["error"].is_null())["batch"].n_unique() > 0
     assert "The endpoint is gone" in monitor.status.text

@@ -354,8 +354,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
 
     def _refresh_monitor(self) -> None:
         """Have the monitor read of a run that is over, before its cloud goes."""
-        if self._deployed is not None and "Monitor" in self.more.parts:
-            view = self.more["Monitor"]
+        if self._deployed is not None:
+            view = self.more["Monitor"]  # made now: whoever opens the tab later finds no cloud
             view.offer(self._deployed)
             view.wait(_WAIT_TIMEOUT)
             view.refresh()

@@ -41,7 +41,7 @@ class LazyTabs(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
 
     def __getitem__(self, name: str) -> ipywidgets.DOMWidget:
         if name not in self.parts:
-            self.parts[name] = self._factories[name]()
+            self.parts.setdefault(name, self._factories[name]())  # a thread may have been faster
             self._show()
         return self.parts[name]
 

@@ -19,7 +19,8 @@ _STYLE = """
   border-bottom: 1px solid var(--jp-border-color2); padding: 2px 16px 2px 0; text-align: left;
 }
 .wb-runs tbody th { font-weight: normal; white-space: nowrap; }
-.wb-runs td:last-child:not([style]) { min-width: 280px; }  /* words, such as a reason */
+.wb-runs td:nth-child(2):not([style]) { min-width: 130px; }  /* words, such as a deployment */
+.wb-runs td:last-child:not([style]) { min-width: 240px; }  /* words, such as a reason */
 .wb-runs td:not(:nth-child(2), :last-child) { white-space: nowrap; }  /* figures, not words */
 """
 
