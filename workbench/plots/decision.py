@@ -29,19 +29,18 @@ _TOOLTIP = {
     "reason": "why",
 }
 _HEIGHT = 440  # the sentences above it take their share
-_MAX_TARGET_RATIO = (
-    5  # what is slower tells nobody which to take, and would press the rest together
-)
+_MAX_TARGET_RATIO = 5  # what is slower would press the rest together
 _WORDS = 0.17  # share of the axis that a row's words take, with half of its frame
 _MARKS = {
-    "winner": (("circle", 420, 2.5), ("right", "left"), {"baseline": "top", "dy": 4}),
-    "today": (("square", 520, 1.5), ("left", "right"), {"baseline": "bottom", "dy": -12}),
+    "winner": (("circle", 420, 2.5), ("right", "left")),
+    "today": (("square", 520, 1.5), ("left", "right")),
 }
-"""How a row stands out: shape, size and stroke of its frame, where its words end or begin, and
-their height.
-
-Left of and below the winner nothing is both faster and cheaper, so that its words cover nothing.
-"""
+"""How a row stands out: shape, size and stroke of its frame, and how its words are aligned."""
+_BESIDE = {
+    "right": {"align": "right", "dx": -18, "baseline": "top", "dy": 4},
+    "left": {"align": "left", "dx": 18, "baseline": "bottom", "dy": -12},
+}
+"""Words left of a point are below it, those right of it above: the front falls to the right."""
 
 
 def decision_points(decision: "Decision") -> "pl.DataFrame":
@@ -180,14 +179,14 @@ def _frames(
     import polars as pl
 
     layers = []
-    for name, ((shape, size, stroke), sides, height) in _MARKS.items():
+    for name, ((shape, size, stroke), sides) in _MARKS.items():
         said = "nearest" if name == "winner" and not decision.feasible else name
         row = rows.filter(name).with_columns(words=pl.format(f"{said}\n{{}}", "cost"))
         if row.is_empty():
             continue
         at, side = _place_words(row["latency"][0], axis, decision.slo.latency, sides)
         ring = {"type": "point", "shape": shape, "size": size, "strokeWidth": stroke, "color": INK}
-        words = {"type": "text", "style": "note", "lineBreak": "\n", **height, **side}
+        words = {"type": "text", "style": "note", "lineBreak": "\n", **side}
         layers += [
             _layer(row, ring, encoding),
             _layer(
@@ -212,8 +211,8 @@ def _place_words(
     }
     for align in sides:
         if room[align] >= _WORDS:
-            return latency, {"align": align, "dx": 18 if align == "left" else -18}
-    return max(latency, target), {"align": "left", "dx": 6 if at <= limit else 18}
+            return latency, _BESIDE[align]
+    return max(latency, target), _BESIDE["left"] | {"dx": 6 if at <= limit else 18}
 
 
 def _describe(decision: "Decision", data: "pl.DataFrame") -> str:
