@@ -158,7 +158,15 @@ def test_where_nothing_meets_the_target_the_sentence_says_so_and_names_the_neare
     assert not decision.feasible
     assert decision.sentence.startswith("Nothing meets p95 ≤ 10 ms: ")
     assert f"misses it least (p95 {duration(decision.winner.latency)})" in decision.sentence
-    assert "nearest, $" in json.dumps(plot_decision(decision).spec())
+    assert r"nearest\n$" in json.dumps(plot_decision(decision).spec())
+
+
+def test_of_two_that_cost_the_same_none_is_said_to_cost_less():
+    own = wb.Lambda(memory_mb=1769, max_concurrency=100)
+    decision = decide(TIMES, TRACE, wb.SLO(latency=0.01), OPTIONS, today=own)
+
+    assert (decision.difference, decision.winner.today) == (0.0, False)
+    assert decision.today_sentence.endswith("; the winner costs as much.")
     assert decision.winner.verdict.word == "missed"
 
 

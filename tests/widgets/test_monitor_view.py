@@ -72,7 +72,7 @@ def test_of_an_endpoint_that_was_deleted_what_is_left_is_shown(hosted):
     view = MonitorView(lambda: hosted.cloud, name)
     view.refresh()
 
-    assert view.wait().label.startswith(f"{name}: 1 calls")
+    assert view.wait().label.startswith(f"{name}: 1 call in")
     assert "The endpoint is gone: this is what is left of it." in view.status.text
 
 

@@ -1,5 +1,7 @@
 """Which model, without a browser: needs, sliders, reasons, and taking the winner over."""
 
+import html
+
 import pytest
 
 from workbench.errors import InvalidInput
@@ -28,6 +30,9 @@ def test_the_winner_its_reason_and_the_others_are_shown(view):
     assert view.error == ""
     assert view.value.sentence in view.found.value.replace("&#x27;", "'").replace("&gt;", ">")
     assert "Candidates, the winner first" in view.found.value
+    folded = view.found.value.partition("<details>")[2].partition("</details>")[0]
+    assert folded.count("<p>") == min(view.value.table.height, 12) - 1
+    assert html.unescape(folded).count(view.value.table["sentence"][1]) == 1
     assert 'alt="' in view.regions.value
     assert {row.model.traits.task for row in view.value.rows} == {"digits"}
 

@@ -61,10 +61,10 @@ class Observation:
 
         calls = self.metrics.filter(metric="Invocations", statistic="Sum")["value"].sum()
         off = self.alarms.filter(pl.col("state") == "ALARM").height
-        return (
-            f"{self.endpoint}: {calls:,.0f} calls in the last hour, {off} of "
-            f"{self.alarms.height} alarms went off, {self.logs.height} lines of log"
-        )
+        alarms = f"{off} of {self.alarms.height} alarms went off" if self.alarms.height else ""
+        lines = f"{self.logs.height} {'line' if self.logs.height == 1 else 'lines'} of log"
+        counted = f"{calls:,.0f} {'call' if calls == 1 else 'calls'} in the last hour"
+        return f"{self.endpoint}: {', '.join(filter(None, (counted, alarms, lines)))}"
 
 
 def observe(endpoint: str | DeployedModel, cloud: Cloud) -> Observation:
@@ -147,7 +147,7 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self.tables = ipywidgets.HTML()
         for each in (self.chart, self.seconds):
             each.observe(lambda _: self._save_view(), "picture")
-        shown = [chart_grid([self.chart, self.seconds]), self.tables]
+        shown = [chart_grid([self.seconds, self.chart]), self.tables]
         super().__init__([self.form, self.refresh_button, self.status, *shown, Keyboard()])
         self.add_class("wb")
         self.add_class("wb-results")
@@ -197,7 +197,7 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         """Leave what was read in the notebook, and the charts once the page has drawn them."""
         if (observation := self.value) is None:
             return
-        images = f"{self.chart.image}{self.seconds.image}"
+        images = f"{self.seconds.image}{self.chart.image}"
         self.keep(f"<p>{html.escape(observation.label)}.</p>{images}{self.tables.value}")
 
     def _read(self, name: str) -> None:

@@ -21,7 +21,7 @@ from workbench.traffic.trace import Trace
 from workbench.widgets.form import choice, number, slider, text
 from workbench.widgets.pickers import Picker
 from workbench.widgets.search_view import Progress, SearchView, wide_chart
-from workbench.widgets.tables import frame_table
+from workbench.widgets.tables import fold_notes, frame_table
 
 CRITERIA = ("accuracy", "latency", "cost")
 _MAX_ROWS = 12  # candidates that are shown
@@ -269,15 +269,16 @@ def selection_tables(found: Selection) -> str:
     words = "".join(f"<li>{html.escape(flip.sentence)}</li>" for flip in found.flips)
     changes = f"<p>What would change it:</p><ul>{words}</ul>" if words else ""
     titles = ["model", "where", "state", "accuracy", "in time and right"]
-    titles += [found.question.slo.percentile, "$ a month", "$ a million", "why"]
-    table = Table(titles, _rows(found), "Candidates, the winner first")
-    return f"<p><strong>{html.escape(found.sentence)}</strong></p>{frame_table(table)}{changes}"
+    titles += [found.question.slo.percentile, "$ a month", "$ a million"]
+    table = frame_table(Table(titles, _rows(found), "Candidates, the winner first"))
+    whys = fold_notes(found.table["sentence"].head(_MAX_ROWS)[1:], "Why the others are behind")
+    return f"<p><strong>{html.escape(found.sentence)}</strong></p>{table}{whys}{changes}"
 
 
 def _rows(found: Selection) -> list[list[object]]:
     shown = found.table.head(_MAX_ROWS).select(
         *("candidate", "inference_type", "deployment", "state", "accuracy", "effective_accuracy"),
-        *("latency", "cost_per_month", "cost_per_million", "sentence"),
+        *("latency", "cost_per_month", "cost_per_million"),
     )
     return [
         [
@@ -285,7 +286,6 @@ def _rows(found: Selection) -> list[list[object]]:
             *("unknown" if share is None else f"{share:.3f}" for share in (accuracy, in_time)),
             "unknown" if latency is None else duration(latency),
             *("unknown" if cost is None else dollars(cost) for cost in costs),
-            why,
         ]
-        for model, kind, where, state, accuracy, in_time, latency, *costs, why in shown.iter_rows()
+        for model, kind, where, state, accuracy, in_time, latency, *costs in shown.iter_rows()
     ]
