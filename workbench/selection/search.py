@@ -57,7 +57,7 @@ Progress = Callable[[int, int], None]
 """Notified of how many models are done, of how many that are left to do."""
 
 Doing = Callable[[str], object]
-"""Told in words what comes next."""
+"""Called with what comes next, in words."""
 
 _Candidate = TypeVar("_Candidate", bound=Model | Ensemble)
 
@@ -117,7 +117,7 @@ def select(
             many as it takes. Where they do not suffice, the selection is not `conclusive`.
         progress: Notified of models done, of those measured and then of those planned for; what
             it raises ends the selection.
-        doing: Told in words which model is measured or planned for next.
+        doing: Called with which model is measured or planned for next, in words.
 
     Raises:
         InvalidInput: An argument is not what it must be; the candidates are of several tasks;

@@ -43,7 +43,7 @@ class _Text(LateControl, ipywidgets.Text):  # type: ignore[misc]
     pass
 
 
-class _Choice(LateControl, ipywidgets.Dropdown):  # type: ignore[misc]
+class _Dropdown(LateControl, ipywidgets.Dropdown):  # type: ignore[misc]
     pass
 
 
@@ -83,7 +83,7 @@ def choice(
     about: str = "",
 ) -> ipywidgets.Dropdown:
     """Return a list to choose from; options are values, or pairs of a name and a value."""
-    return _Choice(options=options, value=value, **settings_of_control(label, about))
+    return _Dropdown(options=options, value=value, **settings_of_control(label, about))
 
 
 def slider(label: str, about: str, **limits: Any) -> ipywidgets.FloatSlider:  # noqa: ANN401 - of the slider

@@ -21,7 +21,7 @@ _FIRST = "round-robin"
 _STEP = 4  # rows of the list of models that are seen at once
 
 
-class _Choices(LateControl, ipywidgets.SelectMultiple):  # type: ignore[misc]  # ipywidgets has no types
+class _MultipleList(LateControl, ipywidgets.SelectMultiple):  # type: ignore[misc]  # ipywidgets has no types
     pass
 
 
@@ -57,7 +57,7 @@ class RouterPicker(Picker):
     """
 
     def __init__(self) -> None:
-        self.others = _Choices(
+        self.others = _MultipleList(
             rows=_STEP,
             **settings_of_control(
                 "Other models", "Models that may answer, too: a router chooses for each request."
