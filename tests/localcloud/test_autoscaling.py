@@ -295,6 +295,9 @@ class Waiting(Target):
             },
         )
 
+    def suspend_growth(self, suspended):
+        self.register(0, 3, SuspendedState={"DynamicScalingOutSuspended": suspended})
+
     def ask(self, count):
         for _ in range(count):
             self.hosted.runtime.invoke_endpoint_async(
@@ -311,10 +314,9 @@ def test_a_backlog_takes_an_asynchronous_fleet_from_none_to_many_and_back(hosted
     target.track_backlog()
 
     until(lambda: not target.pids())  # it is idle
-    hosted.settled(target.name)
-    target.register(0, 0)
-    target.ask(40)  # of which none is answered before all are there
-    target.register(0, 3)
+    target.suspend_growth(True)  # until all are there
+    target.ask(40)
+    target.suspend_growth(False)
     until(lambda: target.answered() == 40)
     until(lambda: not target.pids())
 
