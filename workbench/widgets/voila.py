@@ -56,7 +56,7 @@ def serve(
     """
     if preset is not None:
         preset_of(preset)
-    port = _find_port(ip, port)
+    _find_port(ip, port)
     require_extra("voila", "The app in a browser")
     defer_grammar()
     from tornado.ioloop import IOLoop
@@ -70,13 +70,14 @@ def serve(
         page = Path(folder) / "app.ipynb"
         _write_page(page, _source(registry, preset))
         server = Voila()
-        server.initialize(_server_arguments(page, ip, port))
+        server.initialize(_server_arguments(page, ip))
         server.token = token
         server.voila_configuration.prelaunch_hook = _set_xsrf_cookie
         server.template_paths = [
             _make_offline_template(server.template_paths, folder),
             *server.template_paths,
         ]
+        server.port = port = _find_port(ip, port)  # a free one may be taken during the rehearsal
         IOLoop.current().add_callback(on_started, f"http://{_host(ip)}:{port}/?token={token}")
         server.start()
 
@@ -117,10 +118,10 @@ def _host(ip: str) -> str:
     return f"[{ip}]" if ":" in ip else ip
 
 
-def _server_arguments(page: Path, ip: str, port: int) -> list[str]:
+def _server_arguments(page: Path, ip: str) -> list[str]:
     return [
         *(str(page), "--no-browser", "--template=lab", "--Voila.log_level=WARN"),
-        *(f"--Voila.ip={ip}", f"--port={port}", "--Voila.port_retries=0"),
+        *(f"--Voila.ip={ip}", "--Voila.port_retries=0"),
         *(f"--Voila.root_dir={page.parent}", "--VoilaConfiguration.allow_template_override=NO"),
         f"--MappingKernelManager.cull_idle_timeout={_IDLE_TIMEOUT}",
         f"--MappingKernelManager.cull_interval={_IDLE_TIMEOUT // 10}",
