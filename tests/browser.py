@@ -173,6 +173,7 @@ def serve_lab(root, environment):
         *("--no-browser", "--expose-app-in-browser"),
         *("--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
         *("--LabApp.news_url=None", f"--ServerApp.root_dir={root}"),
+        f"--MappingKernelManager.kernel_info_timeout={PATIENCE}",
     ]
     environment = os.environ | environment | {"JUPYTER_TOKEN": server.token}
     with (

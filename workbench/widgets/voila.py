@@ -28,6 +28,7 @@ from workbench.widgets.presets import preset_of
 PORT = 8866
 LOOPBACK = "127.0.0.1"
 _IDLE_TIMEOUT = 600  # seconds after which the kernel of a page that was closed ends
+_PATIENCE = 600  # seconds that a kernel may take to start, and then the page's outputs to arrive
 
 
 def serve(
@@ -125,6 +126,9 @@ def _server_arguments(page: Path, ip: str) -> list[str]:
         *(f"--Voila.root_dir={page.parent}", "--VoilaConfiguration.allow_template_override=NO"),
         f"--MappingKernelManager.cull_idle_timeout={_IDLE_TIMEOUT}",
         f"--MappingKernelManager.cull_interval={_IDLE_TIMEOUT // 10}",
+        f"--MappingKernelManager.kernel_info_timeout={_PATIENCE}",
+        f"--VoilaExecutor.startup_timeout={_PATIENCE}",
+        f"--VoilaExecutor.iopub_timeout={_PATIENCE}",  # else a page is empty after 4 seconds
         *(f"--NotebookNotary.data_dir={page.parent}", *kernel_options()),
     ]
 
