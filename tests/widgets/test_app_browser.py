@@ -66,7 +66,7 @@ def test_runs_are_compared(seen):
     seen.enter("Price (USD/hour)", 0.1)
     seen.run.click()
 
-    expect(seen.status).to_have_text(re.compile(r"^Finished: \d+ requests, p95 .* % in time"))
+    expect(seen.status).to_have_text(re.compile(r"^Finished: [\d,]+ requests, p95 .* % in time"))
     expect(seen.charts).to_have_count(4)
     assert seen.page.locator(".wb-sketch").is_visible()
     seen.page.wait_for_function(WIDE)
@@ -103,7 +103,7 @@ def test_a_long_run_is_stopped_by_keyboard_and_what_it_measured_is_kept(seen):
     expect(seen.stop).to_be_focused()
     seen.page.keyboard.press("Enter")
 
-    expect(seen.status).to_have_text(re.compile(r"^Stopped: \d+ requests, p95 .* Stopped early"))
+    expect(seen.status).to_have_text(re.compile(r"^Stopped: [\d,]+ requests, p95 .* Stopped early"))
     expect(seen.run).to_be_focused()
     expect(seen.p95).to_have_count(1)
 

@@ -10,6 +10,7 @@ from tests.widgets.test_app_browser import Seen
 from workbench.run import load_run
 
 WORDS = "getComputedStyle(document.querySelector('.wb'), '::before').content"
+HUNDREDS = "() => /^([3-9]\\d\\d|\\d[\\d,]{4,}) of/m.test(document.body.innerText)"
 UNDER_WAY = re.compile(r"^[\d,]+ of [\d,]+ · .* per second")
 KEPT = re.compile(r"rows are kept in (\S+)\.$")
 
@@ -53,7 +54,7 @@ def test_a_run_survives_its_page_and_is_stopped_from_the_next(open_notebook, sho
     expect(app.stop).to_be_enabled()
     app.stop.click()
     expect(app.status).to_have_text(
-        re.compile(r"^Stopped: \d+ requests, p95 .* Kept: wb\.load_run")
+        re.compile(r"^Stopped: [\d,]+ requests, p95 .* Kept: wb\.load_run")
     )
     expect(app.p95).to_have_count(1)
 
@@ -69,7 +70,7 @@ def test_a_kernel_that_is_restarted_leaves_rows_that_the_new_app_shows(open_note
     app = app_in(page)
     start_long_run(app)
     folder = KEPT.search(app.status.inner_text())[1]
-    page.wait_for_function("() => /^[3-9]\\d\\d of/m.test(document.body.innerText)")
+    page.wait_for_function(HUNDREDS)
 
     page.evaluate("() => void window.jupyterapp.commands.execute('notebook:restart-kernel')")
     page.get_by_role("button", name="Confirm Kernel Restart").click()

@@ -16,7 +16,7 @@ from tests.browser import PATIENCE
 from tests.children import start_python
 from tests.widgets.test_app_accessibility import GROUND, PICTURES, WIDER, press_tab, serious
 from tests.widgets.test_app_browser import Seen
-from tests.widgets.test_live_browser import KEPT
+from tests.widgets.test_live_browser import HUNDREDS, KEPT
 from workbench.run import Run, load_run
 
 SCRIPT = Path(sys.executable).with_name("workbench")
@@ -130,7 +130,7 @@ def test_a_closed_tab_ends_its_kernel_and_the_finished_rows_are_on_disk(classroo
     app.confirm.click()
     expect(app.status).to_have_text(KEPT)
     folder = KEPT.search(app.status.inner_text())[1]
-    page.wait_for_function("() => /^[3-9]\\d\\d of/m.test(document.body.innerText)")
+    page.wait_for_function(HUNDREDS)
     kernel = [each for each in processes_of(server) if each not in before]
 
     page.close(run_before_unload=True)
