@@ -221,15 +221,18 @@ class ClosedBatches:
 
     def serve_fleet(self, fleet: FleetState, now: float, until: float) -> None:
         """Serve what comes from `now` to `until` on a fleet."""
-        kernels.serve_fleet(self.batches, self._distributions, fleet, now, until)
+        arriving, _, _, done, spilled = fleet.state.tolist()
+        closed = self.batches.closed
+        if arriving > done + spilled or (arriving < len(closed) and closed[arriving] <= until):
+            kernels.serve_fleet(self.batches, self._distributions, fleet, now, until)
 
     def count_sent(self, now: float) -> int:
         """Return how many batches were sent before now."""
-        return int(np.searchsorted(self.batches.closed, now))
+        return int(self.batches.closed.searchsorted(now))
 
     def count_requests(self, now: float) -> int:
         """Return how many requests arrived before now."""
-        return int(np.searchsorted(self._arrivals, now))
+        return int(self._arrivals.searchsorted(now))
 
     def count_late(self, now: float, target: float) -> int:
         """Return how many requests were answered late since the last time it was asked."""
