@@ -80,22 +80,28 @@ def compare_policies(
         Steered(latency=slo.latency, quantile=slo.quantile, max_size=max_size),
     ]
     rows = [replace(experiment, policy=policy) for policy in [*known, *policies]]
-    return _policy_table(sweep(rows, profile=profile, **settings), deciding)
+    findings = sweep(rows, profile=profile, **settings)
+    return _policy_table(findings, [_run_of(each) for each in findings], deciding)
 
 
-def _policy_table(findings: list[Finding], deciding: Mapping[str, float]) -> "pl.DataFrame":
+def _run_of(finding: Finding) -> Run:
+    if not isinstance(finding.result, Run):
+        raise WorkbenchError(f"{finding.experiment.policy.label}: {finding.error}")
+    return finding.result
+
+
+def _policy_table(
+    findings: list[Finding], runs: list[Run], deciding: Mapping[str, float]
+) -> "pl.DataFrame":
     import polars as pl
 
     rows = []
-    for finding in findings:
-        if not isinstance(finding.result, Run):
-            raise WorkbenchError(f"{finding.experiment.policy.label}: {finding.error}")
-        figures = finding.result.summary()
+    for finding, run in zip(findings, runs, strict=True):
+        figures = run.summary()
         label = figures["policy"] = finding.experiment.policy.label
-        verdict = finding.result.verdict
-        figures["verdict"] = verdict and verdict.word
+        figures["verdict"] = run.verdict and run.verdict.word
         figures["deciding"] = deciding.get(label, 0.0)
-        figures["per_million"] = cost(finding.result).per_million
+        figures["per_million"] = cost(run).per_million
         rows.append({name: figures[name] for name in _COLUMN_TYPES})
     return pl.DataFrame(
         rows, schema={name: getattr(pl, kind) for name, kind in _COLUMN_TYPES.items()}
