@@ -24,7 +24,12 @@ import time
 from workbench.run import load_run
 print("id", load_run(sys.argv[1]).to_mlflow(experiment="workbench"))
 """
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that have nothing to do here
+}
 
 
 @pytest.fixture(scope="module")
