@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests import tasks
 from workbench.errors import InvalidInput, WorkbenchError
-from workbench.process import run_in_process
+from workbench.process import release_memory, run_in_process
 
 
 def test_messages_arrive_in_order_and_the_result_last():
@@ -170,3 +171,14 @@ def signal_of_exit(descriptor):
         return bool(select.select([descriptor], [], [], 60)[0])
     finally:
         os.close(descriptor)
+
+
+def test_released_memory_holds_no_garbage():
+    ring = {threading.Event()}
+    event = next(iter(ring))
+    event.ring, gone = ring, weakref.ref(event)
+    del ring, event
+
+    release_memory()
+
+    assert gone() is None
