@@ -117,6 +117,11 @@ def test_a_batch_fixed_at_more_rows_is_refused(registry):
         registry.register("m", declared_only(rows=4), samples=ROWS)
 
 
+def test_operators_too_old_to_run_row_by_row_are_refused(registry):
+    with pytest.raises(InvalidModel, match="version 8: export it again"):
+        registry.register("m", calculated(opset=8), samples=ROWS)
+
+
 def test_one_number_for_one_row_is_one_for_each(registry):
     nodes = [node("ReduceMean", ["x"], ["y"], keepdims=0)]
     content = graph(nodes, [("x", FLOAT, [1, 4])], [("y", FLOAT, [])]).SerializeToString()

@@ -117,8 +117,8 @@ def _read_opset(proto: Any) -> int:  # noqa: ANN401
     if known[0] < _OLDEST_OPSET:
         raise InvalidModel(
             f"The model's batch is fixed at 1 row, and its operators are of version {known[0]}: "
-            f"convert it to {_OLDEST_OPSET} or later with onnx.version_converter, and register it "
-            "again."
+            f"export it again with {_OLDEST_OPSET} or later. onnx.version_converter does it, too, "
+            "but changes what some operators answer: compare both, or give estimator=."
         )
     return int(known[0])
 
