@@ -6,7 +6,7 @@ import pytest
 from onnx import numpy_helper
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
-from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, TunedThresholdClassifierCV
@@ -194,6 +194,11 @@ def test_a_file_of_any_converter_is_compared_with_the_estimator_given(mine):
     regressor.coef_ = 1.5 * WEIGHTS.T
     with pytest.raises(InvalidModel, match="this LinearRegression is another model"):
         mine.register("other", linear(), estimator=regressor)
+
+
+def test_a_bag_whose_file_answers_a_row_a_member_is_refused(mine):
+    with pytest.raises(InvalidModel, match="no model"):
+        register(mine, BaggingClassifier(LinearSVC(), random_state=0))
 
 
 def test_a_file_that_answers_logarithms_of_amounts_is_refused(mine):
