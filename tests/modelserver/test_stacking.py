@@ -1,6 +1,7 @@
 """Whose requests the model server stacks into one run."""
 
 import asyncio
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from workbench.backends.sagemaker import NPY, pack_npy
 from workbench.cloud.packaging import archive, unpack
 from workbench.modelserver.contract import Contract
 from workbench.modelserver.engine import Engine
+from workbench.modelserver.formats import JSON
 from workbench.modelserver.http import Request
 from workbench.modelserver.options import ServerOptions, parse
 from workbench.registry.api import Registry
@@ -29,9 +31,9 @@ def _folder_of(tmp_path):
     return folder_of
 
 
-def runs(folder, **options):
-    """Rows in each run, where three clients ask at once, and what the log says."""
-    engine, sizes, answers = Engine(folder), [], []
+def ask(folder, bodies, content_type, **options):
+    """Rows in each run where clients ask at once, what they are answered, what the log says."""
+    engine, sizes, answers = Engine(folder), [], [None] * len(bodies)
     answer = engine.run
 
     def run(rows):
@@ -40,19 +42,24 @@ def runs(folder, **options):
 
     engine.run = run
 
-    async def ask():
+    async def play():
         contract = Contract(engine, ServerOptions(max_batch=8, **options))
-        for number in range(3):
+        for place, body in enumerate(bodies):
             request = Request()
             request.method, request.path = "POST", "/invocations"
-            request.headers = {"content-type": NPY}
-            request.body = pack_npy(np.full((2, 3), number, np.float32))
-            contract.handle(request, answers.append)
-        while len(answers) < 3:
+            request.headers, request.body = {"content-type": content_type}, body
+            contract.handle(request, partial(answers.__setitem__, place))
+        while None in answers:
             await asyncio.sleep(0)
         return contract.note
 
-    note = asyncio.run(ask())
+    return sizes, answers, asyncio.run(play())
+
+
+def runs(folder, **options):
+    """Rows in each run, where three clients ask at once, and what the log says."""
+    bodies = [pack_npy(np.full((2, 3), number, np.float32)) for number in range(3)]
+    sizes, answers, note = ask(folder, bodies, NPY, **options)
     assert {each.status for each in answers} == {200}
     return sizes, note
 
@@ -78,6 +85,23 @@ def test_requests_of_other_models_are_not(folder_of, found, why):
 
 def test_they_are_if_that_is_asked_for_by_name(folder_of):
     assert runs(folder_of(CHANGED), stack="even-if-answers-change") == ([6], "")
+
+
+def test_whole_numbers_in_front_leave_the_fractions_behind_them_alone(folder_of):
+    folder, bodies = folder_of(BatchInvariance()), [b"[[1, 2, 3]]", b"[[0.5, 0.75, 0.25]]"]
+    alone = [ask(folder, [each], JSON)[1][0].body for each in bodies]
+
+    sizes, answers, _ = ask(folder, bodies, JSON)
+
+    assert (sizes, [each.body for each in answers]) == ([2], alone)
+
+
+def test_a_request_that_does_not_fit_is_refused_alone(folder_of):
+    bodies = [b"[[1, 2, 3]]", b"[[1, 2]]", b"[[4, 5, 6]]"]
+
+    sizes, answers, _ = ask(folder_of(BatchInvariance()), bodies, JSON)
+
+    assert (sizes, [each.status for each in answers]) == ([2], [200, 400, 200])
 
 
 def test_a_folder_that_no_registry_packed_is_not_known_to_be_invariant(tmp_path):
