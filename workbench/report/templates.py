@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from workbench.errors import InvalidInput, NotFound
 from workbench.extras import require_extra
 from workbench.files import as_path, find_notebooks
@@ -48,14 +50,19 @@ class Parameter:
     def check(self, value: object) -> object:
         """Return the value, which is of the parameter's kind; of a time, also of a text as 100ms.
 
+        A number of NumPy's is the number of Python's that it is: papermill writes others as texts.
+
         Raises:
             InvalidInput: It is not.
 
-        >>> Parameter("size", "int", 8).check(16)
-        16
+        >>> Parameter("size", "int", 8).check(16), Parameter("size", "int", 8).check(np.int64(16))
+        (16, 16)
+        >>> Parameter("warm", "bool", True).check(np.bool_(False))
+        False
         """
         if self.is_time and isinstance(value, str):
             return self.read(value)
+        value = value.item() if isinstance(value, np.number | np.bool_) else value
         kinds = _PARAMETER_KINDS[self.kind]
         fits = isinstance(value, kinds) and isinstance(value, bool) == (self.kind == "bool")
         if self.kind == "list[str]" and isinstance(value, list | tuple):
