@@ -295,9 +295,6 @@ class Waiting(Target):
             },
         )
 
-    def suspend_growth(self, suspended):
-        self.register(0, 3, SuspendedState={"DynamicScalingOutSuspended": suspended})
-
     def ask(self, count):
         for _ in range(count):
             self.hosted.runtime.invoke_endpoint_async(
@@ -314,9 +311,10 @@ def test_a_backlog_takes_an_asynchronous_fleet_from_none_to_many_and_back(hosted
     target.track_backlog()
 
     until(lambda: not target.pids())  # it is idle
-    target.suspend_growth(True)  # until all are there
+    target.register(0, 0)  # until all are there
     target.ask(40)
-    target.suspend_growth(False)
+    assert not target.pids()
+    target.register(0, 3)
     until(lambda: target.answered() == 40)
     until(lambda: not target.pids())
 

@@ -394,8 +394,7 @@ class Autoscaling:
                 config["TargetValue"]
             )
         wanted = max(asked)  # who wants most prevails, as on AWS
-        if wanted != there and not self._is_suspended(params, _suspension_flag(wanted, there)):
-            self._resize(params, wanted, asked[wanted])
+        self._resize_unless_suspended(params, there, wanted, asked[wanted])
 
     def _scaler(
         self, target_key: tuple[str, str], policy: Facts, target: Facts
@@ -467,10 +466,9 @@ class Autoscaling:
         wanted = self._steps[alarm_action.action].follow(
             1.0 + past, current=there, now=time.monotonic()
         )
-        if wanted != there and not self._is_suspended(policy, _suspension_flag(wanted, there)):
-            alarm = alarm_action.alarm["AlarmName"]
-            cause = f"monitor alarm {alarm} in state ALARM triggered policy {policy['PolicyName']}"
-            self._resize(policy, wanted, cause)
+        alarm = alarm_action.alarm["AlarmName"]
+        cause = f"monitor alarm {alarm} in state ALARM triggered policy {policy['PolicyName']}"
+        self._resize_unless_suspended(policy, there, wanted, cause)
 
     def _schedule(self) -> None:
         """Carry out the scheduled actions that are due since it was last looked."""
@@ -507,6 +505,14 @@ class Autoscaling:
         if wanted != there:
             limits = f"minimum {target['MinCapacity']}, maximum {target['MaxCapacity']}"
             self._resize(params, wanted, f"{cause}: {limits}")
+
+    def _resize_unless_suspended(
+        self, params: Mapping[str, Any], there: int, wanted: int, cause: str
+    ) -> None:
+        """Resize to what a policy wants, within the target's maximum, unless that is suspended."""
+        wanted = min(wanted, self._target(params)["MaxCapacity"])  # for a scaler it is 1 at least
+        if wanted != there and not self._is_suspended(params, _suspension_flag(wanted, there)):
+            self._resize(params, wanted, cause)
 
     def _resize(self, params: Mapping[str, Any], wanted: int, cause: str) -> None:
         self._tasks.start(self._scale(_parse_target_key(params), wanted, cause))
