@@ -6,12 +6,17 @@ were put in place of their own where no checksum of theirs tells.
 """
 
 import json
+from contextlib import closing
+from http.client import HTTPConnection
 from itertools import groupby
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.wire import ask
+from workbench.localcloud.server import _refuse_body
+from workbench.modelserver.http import Request
 
 ROWS = map(json.loads, Path(__file__).with_name("client_requests.jsonl").read_text().splitlines())
 CLIENTS = {name: list(rows) for name, rows in groupby(ROWS, key=lambda row: row["client"])}
@@ -42,3 +47,20 @@ def test_the_requests_of_a_client_are_answered_as_it_wants_them(cloud, client):
             assert body == b""
         elif row["method"] == "GET" and not plain:
             assert headers["content-type"] == "application/xml", row
+
+
+def test_a_body_that_cannot_be_taken_is_refused_in_xml(cloud):
+    """JavaScript's SDK cannot read JSON from S3, and tries nothing again that it cannot read."""
+    with closing(HTTPConnection("127.0.0.1", urlsplit(cloud.url).port)) as connection:
+        connection.putrequest("POST", "/a-bucket/key")
+        connection.putheader("Content-Length", str(100 << 20))
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["content-type"]) == (400, "application/xml")
+        assert b"<Code>EntityTooLarge</Code>" in answer.read()
+
+
+def test_a_slow_body_is_refused_as_clients_try_again():
+    answer = _refuse_body(408, "slow", Request())  # what is not signed is meant for S3
+    assert (answer.status, answer.content_type) == (400, "application/xml")
+    assert b"<Code>RequestTimeout</Code>" in answer.body

@@ -70,6 +70,7 @@ HEALTH = "/_workbench/health"
 STATE = "/_workbench/state"
 """Answers with the settings and instances of the endpoints."""
 
+_S3_BODIES = {408: "RequestTimeout", 413: "EntityTooLarge"}  # which clients try again, or not
 _MAX_BODY = 70_167_211  # of what is no upload: Lambda's CreateFunction; others have lower limits
 _BODILESS = (204, 304)  # statuses that HTTP gives no body
 _GRACE = 5.0
@@ -248,6 +249,14 @@ def _error_response(status: int, reason: str) -> Response:
     return json_error(AwsError("BadRequest", reason, status))
 
 
+def _refuse_body(status: int, reason: str, request: Request) -> Response:
+    """Return the answer to a body that cannot be taken, as clients of its service read it."""
+    service = _find_scope(request).service
+    if service == "s3" and status in _S3_BODIES:
+        return refuse(AwsError(_S3_BODIES[status], reason, 400), request, service)
+    return refuse(AwsError("BadRequest", reason, status), request, service)
+
+
 # --- the process
 
 
@@ -294,7 +303,9 @@ async def _serve(
     access = AccessControl(make_access_key(), open_paths=[HEALTH])
     front = Dispatcher(store, settings, access)
     handle, spool = access.guard(front.handle), access.guard_spool(front.spool)
-    server = Server(http.ServerSettings(handle, _error_response, _MAX_BODY, spool))
+    server = Server(
+        http.ServerSettings(handle, _error_response, _MAX_BODY, spool, refuse_request=_refuse_body)
+    )
     access.port = await _listen(server, port)
     url = f"http://127.0.0.1:{access.port}"
     try:

@@ -126,6 +126,8 @@ class ServerSettings:
     Attributes:
         handler: answers a request.
         refuse: the answer to what is not HTTP (400) or too large (413), by status and reason.
+        refuse_request: the answer to a request whose body cannot be taken (408, 413, 507), where
+            its headers decide how that is written; None is `refuse`.
         max_body: bytes of a body in memory.
         spool: gives a file for the body of a request, or None, by its headers alone.
         max_spooled: bytes of a body in a file.
@@ -144,6 +146,7 @@ class ServerSettings:
     head_timeout: float = 20.0
     body_timeout: float = 60.0
     idle_timeout: float = 600.0
+    refuse_request: Callable[[int, str, Request], Response] | None = None
     max_connections: int = 0
 
 
@@ -399,10 +402,16 @@ class Connection(asyncio.Protocol):
         if self._discard_input or self._transport.is_closing():
             return
         self._discard_input = True
-        if self._request is not None and self._request.spool_file is not None:
-            self._request.spool_file.close()
-        self._request = None
-        self._queue(self._settings.refuse(status, reason), keep_alive=False)
+        request, self._request = self._request, None
+        if request is not None and request.spool_file is not None:
+            request.spool_file.close()
+        self._queue(self._refuse(status, reason, request), keep_alive=False)
+
+    def _refuse(self, status: int, reason: str, request: Request | None) -> Response:
+        settings = self._settings
+        if request is None or not request.method or settings.refuse_request is None:
+            return settings.refuse(status, reason)
+        return settings.refuse_request(status, reason, request)
 
     def _queue(self, message: Request | Response, *, keep_alive: bool) -> None:
         self._waiting.append((message, keep_alive))
