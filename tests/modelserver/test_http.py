@@ -32,11 +32,7 @@ class Site:
         self.held = []
         self.loop = uvloop.new_event_loop()
         self.ready = threading.Event()
-        self.thread = threading.Thread(target=self.run)
-
-    def run(self):
-        self.loop.run_until_complete(self.serve())
-        self.loop.close()
+        self.thread = threading.Thread(target=lambda: self.loop.run_until_complete(self.serve()))
 
     async def serve(self):
         self.ended = asyncio.Event()
@@ -54,6 +50,7 @@ class Site:
     def __exit__(self, *_):
         self.close()
         self.thread.join()
+        self.loop.close()
 
     def close(self):
         self.loop.call_soon_threadsafe(self.ended.set)
