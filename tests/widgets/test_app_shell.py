@@ -85,19 +85,6 @@ def test_what_is_folded_is_told_in_words(app):
     app.deployment.kind.value = "local"
 
 
-def test_the_page_learns_of_folded_controls_when_they_are_unfolded(registry):
-    app = App(registry)
-    fold = folds_of(app)["Batching"]
-    opened = [control.comm for control in app.policy.form.controls.values()]
-    assert set(opened) == {app.policy.comm} == {None}
-    assert app.traffic["rate"].comm is not None  # one of the five fields
-
-    fold.button.value = True
-
-    assert app.policy.comm is not None
-    assert app.policy["max_size"].comm is not None
-
-
 def test_what_is_refused_unfolds_but_a_field_does_not(registry):
     app = App(registry)
     folds = folds_of(app)

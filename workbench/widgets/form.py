@@ -7,19 +7,11 @@ from typing import Any
 
 import ipywidgets
 
-from workbench.widgets.late_widgets import (
-    LateBox,
-    LateButton,
-    LateControl,
-    LateElement,
-    LateHTML,
-)
-
 Control = Any  # one of ipywidgets, which has no types
 
 
 def settings_of_control(label: str, about: str) -> dict[str, Any]:
-    """Return what every control has: its label and help text.
+    """Return what every control has: its label, wide enough for each of ours, and help text.
 
     That of texts and lists is shown by ipywidgets nowhere, so the label brings it along, too.
     """
@@ -28,47 +20,29 @@ def settings_of_control(label: str, about: str) -> dict[str, Any]:
         "description": f'<span title="{html.escape(about)}">{html.escape(label)}</span>',
         "description_allow_html": True,
         "tooltip": about,
+        "style": {"description_width": "124px"},
+        "layout": ipywidgets.Layout(width="auto"),
     }
-
-
-class _Integer(LateControl, ipywidgets.IntText):  # type: ignore[misc]  # ipywidgets has no types
-    pass
-
-
-class _Number(LateControl, ipywidgets.FloatText):  # type: ignore[misc]
-    pass
-
-
-class _Text(LateControl, ipywidgets.Text):  # type: ignore[misc]
-    pass
-
-
-class _Dropdown(LateControl, ipywidgets.Dropdown):  # type: ignore[misc]
-    pass
-
-
-class _Slider(LateControl, ipywidgets.FloatSlider):  # type: ignore[misc]
-    pass
-
-
-class _Bar(LateElement, ipywidgets.IntProgress):  # type: ignore[misc]
-    pass
 
 
 def integer(label: str, value: float, about: str = "") -> ipywidgets.IntText:
     """Return a control for whole numbers that tells of each key; `about` is its help text."""
-    return _Integer(value=value, continuous_update=True, **settings_of_control(label, about))
+    return ipywidgets.IntText(
+        value=value, continuous_update=True, **settings_of_control(label, about)
+    )
 
 
 def number(label: str, value: float, about: str = "") -> ipywidgets.FloatText:
     """Return a control for numbers that tells of each key."""
     value = round(value, 9)
-    return _Number(value=value, continuous_update=True, **settings_of_control(label, about))
+    return ipywidgets.FloatText(
+        value=value, continuous_update=True, **settings_of_control(label, about)
+    )
 
 
 def text(label: str, value: str = "", placeholder: str = "", about: str = "") -> ipywidgets.Text:
     """Return a control for words that tells when Enter or Tab is pressed."""
-    return _Text(
+    return ipywidgets.Text(
         value=value,
         placeholder=placeholder,
         continuous_update=False,
@@ -83,17 +57,12 @@ def choice(
     about: str = "",
 ) -> ipywidgets.Dropdown:
     """Return a list to choose from; options are values, or pairs of a name and a value."""
-    return _Dropdown(options=options, value=value, **settings_of_control(label, about))
-
-
-def slider(label: str, about: str, **limits: Any) -> ipywidgets.FloatSlider:  # noqa: ANN401 - of the slider
-    """Return a slider; `limits` are its value, least, most and step."""
-    return _Slider(**limits, **settings_of_control(label, about))
+    return ipywidgets.Dropdown(options=options, value=value, **settings_of_control(label, about))
 
 
 def button(label: str, about: str, style: str = "") -> ipywidgets.Button:
     """Return a button; `style` is "primary" or "warning" where it stands out."""
-    return LateButton(description=label, tooltip=about, button_style=style)
+    return ipywidgets.Button(description=label, tooltip=about, button_style=style)
 
 
 _FIELDS = {
@@ -148,9 +117,7 @@ def _label_of(control: Control) -> str:
 
 def progress_bar(width: str) -> ipywidgets.IntProgress:
     """Return a bar that is hidden until something is under way."""
-    bar = _Bar()
-    bar.layout.width, bar.layout.display = width, "none"
-    return bar
+    return ipywidgets.IntProgress(layout=ipywidgets.Layout(width=width, display="none"))
 
 
 def show(control: Control, *, shown: bool) -> None:
@@ -158,7 +125,7 @@ def show(control: Control, *, shown: bool) -> None:
     control.layout.display = None if shown else "none"
 
 
-class Form(LateBox):
+class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Controls by the name of the setting that each holds.
 
     Args:
@@ -172,7 +139,7 @@ class Form(LateBox):
         self.controls = dict(controls)
         self._lines: dict[str, ipywidgets.HTML] = {}  # made when there is something to say
         self._lifted: set[str] = set()
-        self._rows = {name: LateBox([each]) for name, each in self.controls.items()}
+        self._rows = {name: ipywidgets.VBox([each]) for name, each in self.controls.items()}
         super().__init__(list(self._rows.values()))
         for control in self.controls.values():
             control.observe(changed, "value")
@@ -213,7 +180,7 @@ class Form(LateBox):
         """
         wrong = about or re.split(r"\W", error, maxsplit=1)[0]
         if wrong in self.controls and wrong not in self._lines:
-            self._lines[wrong] = LateHTML()
+            self._lines[wrong] = ipywidgets.HTML()
             self._rows[wrong].children = (self.controls[wrong], self._lines[wrong])
         labels = {name: _label_of(each) for name, each in self.controls.items()}
         words = name_labels(error, labels) if wrong in self.controls else ""

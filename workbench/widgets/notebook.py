@@ -13,7 +13,6 @@ import traitlets
 
 from workbench.errors import InvalidInput
 from workbench.process import release_memory
-from workbench.widgets.late_widgets import LateElement
 
 Frontend = Literal["widgets", "static"]
 
@@ -111,7 +110,7 @@ def await_finish(
         finished.wait()
 
 
-class Keyboard(LateElement, anywidget.AnyWidget):
+class Keyboard(anywidget.AnyWidget):
     """Keeps the keys pressed in controls from JupyterLab, and the focus among them.
 
     In JupyterLab "d d" deletes a cell, also when a list or a button in its output has the focus.
@@ -126,7 +125,7 @@ class Keyboard(LateElement, anywidget.AnyWidget):
     _esm = Path(__file__).with_name("keyboard.js")
 
 
-class Status(LateElement, anywidget.AnyWidget):
+class Status(anywidget.AnyWidget):
     """A line of words that screen readers read out when it changes; `wrong` words stand out."""
 
     text = traitlets.Unicode().tag(sync=True)

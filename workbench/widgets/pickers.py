@@ -12,11 +12,10 @@ from workbench.quantiles import SLO
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
 from workbench.widgets.form import Control, Form, button, choice, number, show
-from workbench.widgets.late_widgets import LateBox, LateHTML
 from workbench.widgets.notebook import Keyboard, Status
 
 
-class Picker(LateBox):
+class Picker(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Base of the pickers: a title, labelled controls, and a line that says what they make.
 
     `value` is None while the controls make no value; `error` then says why. So does a line beside
@@ -38,7 +37,7 @@ class Picker(LateBox):
         self.title = title
         self.status = Status()
         self.form = Form(controls, self._read)
-        self.heading = LateHTML(f"<strong>{title}</strong>")
+        self.heading = ipywidgets.HTML(f"<strong>{title}</strong>")
         super().__init__([self.heading, self.form, *below, self.status, Keyboard()])
         self.add_class("wb")
         self._read()

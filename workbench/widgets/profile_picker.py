@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import ipywidgets
 import traitlets
 
 from workbench.errors import WorkbenchError
 from workbench.measuring.profile_cache import recall_profile
 from workbench.registry.model import Model
 from workbench.widgets.form import button, progress_bar, show
-from workbench.widgets.late_widgets import LateRow
 from workbench.widgets.notebook import run_in_background
 from workbench.widgets.pickers import Picker
 
@@ -46,7 +46,7 @@ class ProfilePicker(Picker):
         )
         self.measure_button.on_click(lambda _: self.measure())
         self.bar = progress_bar("120px")
-        super().__init__("Service times", {}, LateRow([self.measure_button, self.bar]))
+        super().__init__("Service times", {}, ipywidgets.HBox([self.measure_button, self.bar]))
 
     def offer(self, model: Model | None) -> None:
         """Tell of this model's service times from now on."""

@@ -14,15 +14,10 @@ from workbench.routing import ROUTING_POLICIES
 from workbench.routing.base import RoutingRule
 from workbench.settings import SettingDescription, settings_of
 from workbench.widgets.form import Control, Form, choice, integer, number, settings_of_control, show
-from workbench.widgets.late_widgets import LateBox, LateControl
 from workbench.widgets.pickers import Picker
 
 _FIRST = "round-robin"
 _STEP = 4  # rows of the list of models that are seen at once
-
-
-class _MultipleList(LateControl, ipywidgets.SelectMultiple):  # type: ignore[misc]  # ipywidgets has no types
-    pass
 
 
 class RoutedModels(NamedTuple):
@@ -57,7 +52,7 @@ class RouterPicker(Picker):
     """
 
     def __init__(self) -> None:
-        self.others = _MultipleList(
+        self.others = ipywidgets.SelectMultiple(
             rows=_STEP,
             **settings_of_control(
                 "Other models", "Models that may answer, too: a router chooses for each request."
@@ -71,7 +66,7 @@ class RouterPicker(Picker):
         )
         self._first: Model | None = None
         self._forms: dict[str, Form] = {}
-        self._box = LateBox()
+        self._box = ipywidgets.VBox()
         super().__init__("Router", {"others": self.others, "kind": self.kind}, self._box)
 
     def __getitem__(self, name: str) -> Control:

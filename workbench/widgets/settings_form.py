@@ -3,16 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import ipywidgets
+
 from workbench.errors import InvalidInput
 from workbench.settings import SettingDescription, settings_of
 from workbench.widgets.form import Control, Form, choice, integer, number, text
-from workbench.widgets.late_widgets import LateBox
 
 Choices = Mapping[str, Callable[[Any], Sequence[Any]]]
 """What a list offers for a setting, given the present value."""
 
 
-class SettingsForm(LateBox):
+class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """A list of kinds of values, and the controls of the chosen kind's settings alone.
 
     Args:

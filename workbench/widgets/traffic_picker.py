@@ -4,6 +4,7 @@ import html
 from collections.abc import Callable
 from typing import Any
 
+import ipywidgets
 import numpy as np
 
 from workbench.errors import InvalidInput
@@ -12,7 +13,6 @@ from workbench.traffic.patterns import bursty, constant, diurnal, flash_crowd, p
 from workbench.traffic.replay import from_csv, from_jsonl, from_parquet
 from workbench.traffic.trace import Trace
 from workbench.widgets.form import choice, integer, number, text
-from workbench.widgets.late_widgets import LateHTML
 from workbench.widgets.pickers import Picker
 
 MAX_REQUESTS = 1_000_000
@@ -151,7 +151,7 @@ class TrafficPicker(Picker):
             "",
             "Traffic that is ready-made: it fills the other fields.",
         )
-        self.preview = LateHTML()
+        self.preview = ipywidgets.HTML()
         numbers = {
             name: number(label, settings[name], about) for name, (label, about) in _FIELDS.items()
         }
