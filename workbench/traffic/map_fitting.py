@@ -24,7 +24,6 @@ _MIN_GAPS = 200
 _BLOCKS = 20  # consecutive parts of a trace whose spread gives a figure's standard error
 _WINDOWS = 12
 _MAX_LOGIT = 20.0  # beyond this a logit is 0 or 1
-_MAX_STEPS, _NUDGE, _LEAST_GAIN, _LEAST_DAMPING = 200, 1e-7, 1e-9, 1e-12  # of a descent
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -224,6 +223,7 @@ Form = Callable[[Floats, float], tuple[Floats, Floats]]
 
 def _search(form: Form, grid: Floats, observed: _TraceStatistics) -> tuple[float, MAP]:
     """Return the least squared distance over a form's parameters, and the process that has it."""
+    from scipy.optimize import least_squares
 
     def distances(parameters: Floats) -> Floats:
         d0, d1 = form(parameters, observed.rate)
@@ -233,44 +233,9 @@ def _search(form: Form, grid: Floats, observed: _TraceStatistics) -> tuple[float
 
     costs = (distances(grid) ** 2).sum(axis=-1)
     starts = grid[np.argsort(costs)[:4]]
-    ends = [descend(distances, start) for start in starts]
-    costs = [float((distances(end) ** 2).sum()) for end in ends]
-    best = int(np.argmin(costs))
-    return costs[best], MAP(*form(ends[best], observed.rate))
-
-
-def descend(distances: Callable[[Floats], Floats], start: Floats) -> Floats:
-    """Return where the sum of squared distances is least near a start.
-
-    As K. Levenberg (1944) and D. Marquardt (1963) do. SciPy's own would be the only reason for a
-    visitor of the app to load its optimizers: 25 MB.
-
-    Args:
-        distances: Those at points of shape (..., parameters): shape (..., distances).
-        start: A point.
-
-    >>> aim = np.array([3.0, 0.5])
-    >>> descend(lambda at: np.exp(at) - np.exp(aim), np.zeros(2)).round(6).tolist()
-    [3.0, 0.5]
-    """
-    at, missed, damping = start, distances(start), 1e-3
-    for _ in range(_MAX_STEPS):
-        slopes = (distances(at + _NUDGE * np.eye(len(at))) - missed) / _NUDGE
-        downhill, bend = -slopes @ missed, slopes @ slopes.T
-        while True:
-            shorter = damping * np.diag(bend.diagonal() + 1e-12)  # where a slope is 0, no step
-            step = np.linalg.solve(bend + shorter, downhill)
-            there = distances(at + step)
-            gain = float(missed @ missed - there @ there)
-            if gain > 0:
-                break
-            damping *= 4
-            if damping > 1 / _LEAST_DAMPING:
-                return at
-        at, missed, damping = at + step, there, max(damping / 8, _LEAST_DAMPING)
-        if gain < _LEAST_GAIN * float(missed @ missed):
-            break
-    return at
+    ends = [least_squares(distances, start, max_nfev=200) for start in starts]
+    best = min(ends, key=lambda end: float(end.cost))
+    return float(best.cost), MAP(*form(best.x, observed.rate))
 
 
 def _figures(d0: Floats, d1: Floats, windows: Floats, rate: float) -> Floats:
