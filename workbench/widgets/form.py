@@ -60,6 +60,11 @@ def choice(
     return ipywidgets.Dropdown(options=options, value=value, **settings_of_control(label, about))
 
 
+def slider(label: str, about: str, **limits: Any) -> ipywidgets.FloatSlider:  # noqa: ANN401 - of the slider
+    """Return a slider; `limits` are its value, least, most and step."""
+    return ipywidgets.FloatSlider(**limits, **settings_of_control(label, about))
+
+
 def button(label: str, about: str, style: str = "") -> ipywidgets.Button:
     """Return a button; `style` is "primary" or "warning" where it stands out."""
     return ipywidgets.Button(description=label, tooltip=about, button_style=style)
