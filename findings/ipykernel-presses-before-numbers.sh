@@ -6,8 +6,9 @@
 # Seen: the kernel hands a comm's message to the shell that sent on that comm last, whatever the page asks for. A control that only
 # a cell has spoken to is heard on the main thread, behind a cell that runs; one that a handler has spoken to, such as a button
 # that was enabled, is heard at once, on another thread. What was sent second is handled first, without what was sent first.
-# What it means here: whoever presses Run while a cell runs, or at once after a duration was typed, may start a run of the
-# duration before. site/howto/app.md says to look at the words over the settings first; the app does not yet keep the order itself.
+# What it means here: whoever typed a duration and pressed Run while a cell ran started a run of the duration before. Controls and
+# buttons of the app go where the page sends them: `keep_in_order` in workbench/widgets/form.py, held by a test in
+# tests/widgets/test_live_browser.py.
 set -eu
 folder=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null || true; rm -rf "$folder"' EXIT

@@ -12,6 +12,9 @@ from workbench.run import load_run
 WORDS = "getComputedStyle(document.querySelector('.wb'), '::before').content"
 HUNDREDS = "() => /^([3-9]\\d\\d|\\d[\\d,]{4,}) of/m.test(document.body.innerText)"
 UNDER_WAY = re.compile(r"^[\d,]+ of [\d,]+ · .* per second")
+KERNEL_IS_BUSY = (
+    "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
+)
 KEPT = re.compile(r"rows are kept in (\S+)\.$")
 
 
@@ -117,6 +120,26 @@ def test_two_apps_on_a_page_run_in_turn_and_keep_their_own_results(open_notebook
     expect(two.p95).to_have_count(1)
 
 
+def test_a_press_does_not_overtake_what_was_typed_before_it(open_notebook, show):
+    page = open_notebook("import workbench as wb", show, "import time; time.sleep(3)")
+    app = app_in(page)
+    expect(app.run).to_be_enabled()
+    app.choose("Model", "digits-mlp-small")
+    app.unfold()
+    for size in (0, 4):  # which disables the button, and enables it
+        app.enter("Max size", size)
+        expect(app.run).to_be_enabled(enabled=size > 0)
+    page.locator(".jp-Cell").nth(2).locator(".jp-InputArea-editor").click()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function(KERNEL_IS_BUSY)
+
+    app.enter("Duration (s)", 600)
+    app.run.click()
+
+    expect(app.confirm).to_be_visible()  # so long a run asks
+    app.stop.click()
+
+
 def test_the_interrupt_button_stops_a_run_that_a_cell_waits_for(open_notebook, show):
     page = open_notebook("import workbench as wb", f"app = {show}\napp", "len(app.panel.wait())")
     expect(app_in(page).run).to_be_enabled()  # nothing runs: the last cell failed at once
@@ -125,10 +148,7 @@ def test_the_interrupt_button_stops_a_run_that_a_cell_waits_for(open_notebook, s
     page.locator(".jp-Cell").nth(2).locator(".jp-InputArea-editor").click()
     page.keyboard.press("Control+Enter")
     expect(app_in(page).progress).to_be_visible()
-    page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status"
-        " === 'busy'"
-    )
+    page.wait_for_function(KERNEL_IS_BUSY)
     command(page, "notebook:interrupt-kernel")
 
     expect(app_in(page).status).to_have_text(re.compile("^Stopped"))

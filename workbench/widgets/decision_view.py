@@ -20,7 +20,7 @@ from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
 from workbench.widgets.chart_view import ChartView, Datum
-from workbench.widgets.form import choice, progress_bar
+from workbench.widgets.form import button, choice, keep_in_order, progress_bar
 from workbench.widgets.last_decision import ShownDecision, keep_shown, key_of, recall_shown
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 from workbench.widgets.saved_output import SavedOutput
@@ -121,18 +121,14 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
             ],
         )
         self.shown.observe(self._switch, "value")
-        self.winner_button = ipywidgets.Button(
-            description=_USE_WINNER,
-            button_style="primary",
-            tooltip="Fill the form with what the sentence above names",
-        )
+        about = "Fill the form with what the sentence above names"
+        self.winner_button = button(_USE_WINNER, about, "primary")
         about = "The best of each inference type, and what is chosen today"
         self.rows = choice("Or another", [], None, about)
         self.rows.style.description_width = "auto"
         self.rows.layout = ipywidgets.Layout(flex="1 1 0", min_width="240px")
-        self.use_button = ipywidgets.Button(
-            description="Use this", tooltip="Fill the form with what is selected beside it"
-        )
+        self.use_button = button("Use this", "Fill the form with what is selected beside it")
+        keep_in_order(self.rows)
         self.winner_button.on_click(lambda _: self._take_winner())
         self.use_button.on_click(lambda _: self._take_row(self.rows.value))
         wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="center")

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import ipywidgets
 
+from workbench.widgets.form import keep_in_order
+
 if TYPE_CHECKING:
     from workbench.widgets.pickers import Picker
 
@@ -20,6 +22,7 @@ class Fold(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def __init__(self, picker: "Picker") -> None:
         self.picker = picker
         self.button = ipywidgets.ToggleButton(tooltip=f"Show or hide the settings: {picker.title}.")
+        keep_in_order(self.button)
         picker.heading.layout.display = "none"
         super().__init__([self.button])
         self.add_class("wb-fold")

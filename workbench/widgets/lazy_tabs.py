@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import ipywidgets
 import traitlets
 
+from workbench.widgets.form import keep_in_order
+
 
 class LazyTabs(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """What the chosen one of a row of buttons, `bar`, stands for; it is made the first time.
@@ -32,6 +34,7 @@ class LazyTabs(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             name: ipywidgets.ToggleButton(description=name, tooltip=about[name])
             for name in factories
         }
+        keep_in_order(*self.buttons.values())
         for name, button in self.buttons.items():
             button.observe(lambda _, name=name: self._press(name), "value")
         self.bar = ipywidgets.Box(list(self.buttons.values()))

@@ -17,7 +17,7 @@ from workbench.plots.theme import PALETTE
 from workbench.queueing.predictions import Prediction
 from workbench.run import Run
 from workbench.widgets.chart_view import ChartView
-from workbench.widgets.form import name_fields, progress_bar, show
+from workbench.widgets.form import button, name_fields, progress_bar, show
 from workbench.widgets.live_progress import FLUSH_INTERVAL, LiveProgress
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 
@@ -65,16 +65,10 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self._lock = threading.Lock()  # a new offer and the end of a run may coincide
         self._finished = threading.Event()  # an interrupted join believes that the thread has ended
         self._finished.set()
-        self.buttons = {
-            way: ipywidgets.Button(description=name, tooltip=_HINTS[way])
-            for way, name in WAYS.items()
-        }
-        self.stop_button = ipywidgets.Button(
-            description="Stop", disabled=True, tooltip="End the work; what was measured is kept"
-        )
-        self.confirm_button = ipywidgets.Button(
-            description="Confirm", button_style="warning", tooltip="Agree to what is said below"
-        )
+        self.buttons = {way: button(name, _HINTS[way]) for way, name in WAYS.items()}
+        self.stop_button = button("Stop", "End the work; what was measured is kept")
+        self.stop_button.disabled = True
+        self.confirm_button = button("Confirm", "Agree to what is said below", "warning")
         self._points_shown = 0  # in the live chart
         self._pending_way = ""  # the way that waits for a confirmation
         show(self.confirm_button, shown=False)
@@ -83,8 +77,8 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self.shares = ipywidgets.HTML()
         self.chart = ChartView()
         self.status = Status()
-        for way, button in self.buttons.items():
-            button.on_click(lambda _, way=way: self.start(way))
+        for way, each in self.buttons.items():
+            each.on_click(lambda _, way=way: self.start(way))
         self.stop_button.on_click(lambda _: self.stop())
         self.confirm_button.on_click(lambda _: self.confirm())
         row = ipywidgets.Box(
@@ -235,10 +229,10 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     def _enable(self) -> None:
         ready = [way for way in ("run", "simulate", "predict") if way in self._works]
         sensible = next((way for way in ready if way not in self._terms), None)
-        for way, button in self.buttons.items():
-            button.tooltip = self._obstacles.get(way, _HINTS[way])
-            button.button_style = "primary" if way == sensible else ""
-            button.disabled = self.running or way not in self._works
+        for way, each in self.buttons.items():
+            each.tooltip = self._obstacles.get(way, _HINTS[way])
+            each.button_style = "primary" if way == sensible else ""
+            each.disabled = self.running or way not in self._works
 
 
 _HINTS = {
