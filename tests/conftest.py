@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import os
+import re
 import resource
 import shutil
 import signal
@@ -85,6 +86,17 @@ def pytest_collection() -> Generator[None, object, object]:
     gc.freeze()
     gc.enable()
     return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """Keep the names of failed tests without their groups: --last-failed finds them by those."""
+    done = yield
+    if not hasattr(session.config, "workerinput"):
+        failed = session.config.cache.get("cache/lastfailed", {})
+        names = (re.sub(r"@[^@\]]*$", "", name) for name in failed)
+        session.config.cache.set("cache/lastfailed", dict.fromkeys(names, True))
+    return done
 
 
 def _registry_of(
