@@ -139,15 +139,19 @@ def is_waiting(thread):
     return {await_finish.__code__, threading.Event.wait.__code__} <= inside
 
 
+def interrupt(thread, stopped):
+    """Interrupt a thread that waits, until that is heard: just before it blocks, it is not."""
+    while not stopped.wait(0.1):
+        if is_waiting(thread):
+            signal.pthread_kill(thread, signal.SIGINT)
+
+
 def test_an_interrupt_while_a_cell_waits_stops_the_run():
     panel = RunPanel()
     here = threading.get_ident()
 
     def work(live):
-        while not is_waiting(here):
-            pass
-        signal.pthread_kill(here, signal.SIGINT)
-        assert live.stopped.wait(PATIENCE)
+        interrupt(here, live.stopped)
         return Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200)
 
     panel.offer({"run": work})
@@ -162,10 +166,7 @@ def test_an_interrupt_while_a_cell_waits_stops_the_planning():
 
     def slow(_largest):
         if not view._live.stopped.is_set():
-            while not is_waiting(here):
-                pass
-            signal.pthread_kill(here, signal.SIGINT)
-            assert view._live.stopped.wait(PATIENCE)
+            interrupt(here, view._live.stopped)
         return ServiceTimes.affine(0.02, 0.004, largest=8)
 
     view = PlanView(slow, wb.poisson(rate=40, duration=60, seed=1), wb.SLO(latency=0.3))
