@@ -154,7 +154,7 @@ def test_the_app_plans_with_it_beside_the_cloud(registry, monkeypatch):
     asked = []
     monkeypatch.setattr(PlanView, "offer", lambda *given: asked.append(given[-1]))
     shown = App(registry)
-    shown.more.buttons["Plan"].value = True
+    shown.more.buttons["Plan"].click()
 
     shown.deployment.set(ONE)
 

@@ -102,16 +102,16 @@ def test_what_is_refused_unfolds_but_a_field_does_not(registry):
 
 
 def test_one_tab_is_shown_and_pressing_it_again_leaves_it(app):
-    app.more.buttons["Registry"].value = True
+    app.more.buttons["Registry"].click()
 
-    pressed = [name for name, button in app.more.buttons.items() if button.value]
+    pressed = [n for n, each in app.more.buttons.items() if "mod-active" in each._dom_classes]
     assert pressed == [app.more.selected] == ["Registry"]
     assert app.more["Registry"].layout.display is None
     assert {app.panel.layout.display, app.decision.layout.display} == {"none"}
 
-    app.more.buttons["Registry"].value = False
+    app.more.buttons["Registry"].click()
 
-    assert app.more.buttons["Registry"].value
+    assert app.more.selected == "Registry"
 
 
 def test_work_that_begins_shows_the_runs_and_keeps_other_tabs(app):

@@ -83,6 +83,7 @@ def test_nothing_is_cut_and_all_is_helped_and_named_in_every_tab_of_either_size(
         shown.set_viewport_size(size)
         for part in TABS:
             button(shown, part).click()
+            expect(shown.locator(".wb-tabs .mod-active")).to_have_text([part])
             wait_until_none(shown, CUT)
             wait_until_none(shown, WITHOUT_HELP)
             expect(shown.locator(".wb [title=null]")).to_have_count(0)  # a script removes them

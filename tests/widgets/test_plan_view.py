@@ -115,7 +115,7 @@ def test_without_anything_to_plan_for_it_says_what_it_takes():
 
 def test_the_app_plans_for_its_pickers_and_they_take_the_winner_over(registry, found):
     shown = App(registry)
-    shown.more.buttons["Plan"].value = True
+    shown.more.buttons["Plan"].click()
     view = shown.more["Plan"]
     assert not view.find_button.disabled
 
@@ -141,6 +141,6 @@ def test_the_app_plans_for_its_pickers_and_they_take_the_winner_over(registry, f
 
 def test_the_app_without_a_model_has_nothing_to_plan_for(tmp_path):
     shown = App(Registry(tmp_path))
-    shown.more.buttons["Plan"].value = True
+    shown.more.buttons["Plan"].click()
 
     assert shown.more["Plan"].status.text.startswith("Model: There is no approved model")

@@ -147,7 +147,7 @@ def test_what_is_approved_in_the_app_can_be_picked_there_at_once(shelf):
     assert shown.model.value is None
     assert "Registry" not in shown.more.parts
 
-    shown.more.buttons["Registry"].value = True
+    shown.more.buttons["Registry"].click()
     shown.more["Registry"].buttons["Approve"].click()
 
     assert shown.model.value == shelf["digits"]
@@ -160,6 +160,6 @@ def test_what_is_approved_in_the_app_can_be_picked_there_at_once(shelf):
     assert shown.model.value == shelf["more"]
     assert shown.model.status.text.startswith("digits has no approved version any more. Now more:1")
 
-    shown.more.buttons["Runs"].value = True
+    shown.more.buttons["Runs"].click()
 
     assert shown.more["Registry"].layout.display == "none"

@@ -98,7 +98,7 @@ def test_the_app_simulates_an_ensemble_and_shows_its_code(registry):
 
 def test_sliders_are_for_one_model(registry):
     app = App(registry)
-    app.more.buttons["What if"].value = True
+    app.more.buttons["What if"].click()
     choose(app.router, "digits-logistic")
 
     assert "one model" in app.more["What if"].note

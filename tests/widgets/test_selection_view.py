@@ -146,7 +146,7 @@ def test_where_nothing_passes_no_model_is_taken_over(registry):
 
 def test_the_app_selects_for_its_pickers_and_they_take_the_winner_over(registry, view):
     shown = App(registry)
-    shown.more.buttons["Which model?"].value = True
+    shown.more.buttons["Which model?"].click()
     asked = shown.more["Which model?"]
     assert not asked.find_button.disabled
     assert asked.needs["task"].value == shown.model.value.traits.task

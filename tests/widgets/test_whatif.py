@@ -307,7 +307,7 @@ def test_nothing_is_measured_beside_a_run_but_once_it_has_ended(registry, tmp_pa
 
     offered = []
     monkeypatch.setattr(whatif, "prepare", lambda experiment, **_: offered.append(experiment))
-    app.more.buttons["What if"].value = True
+    app.more.buttons["What if"].click()
     app.panel.set_trait("running", False)
 
     assert offered == [app.experiment] * 2
@@ -333,7 +333,7 @@ def test_the_app_offers_its_experiment_to_the_sliders_while_they_are_shown(regis
 
     app.policy["max_size"].value = 4
     assert offered == []
-    app.more.buttons["What if"].value = True
+    app.more.buttons["What if"].click()
     assert offered == [app.experiment]
 
     app.policy["max_size"].value = 2

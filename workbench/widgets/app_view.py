@@ -21,7 +21,7 @@ from workbench.scaling.base import ScalingPolicy
 from workbench.widgets.app_shell import TABS, lay_out
 from workbench.widgets.code import code_of, decision_code, parts_code
 from workbench.widgets.deployment_picker import DeploymentPicker
-from workbench.widgets.form import show
+from workbench.widgets.form import keep_in_order, show
 from workbench.widgets.lazy_tabs import LazyTabs
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.policy_picker import PolicyPicker
@@ -97,9 +97,11 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.decision = DecisionView(on_apply=self._apply_decision)
         self.more = self._make_tabs()
         self._code = ipywidgets.HTML()
-        self.code_button = ipywidgets.ToggleButton(
-            description="Show code",
-            tooltip="Python that does the same as these controls.",
+        self.code_button = keep_in_order(
+            ipywidgets.ToggleButton(
+                description="Show code",
+                tooltip="Python that does the same as these controls.",
+            )
         )
         self._parts = (
             *(self.model, self.deployment, self.scaling, self.traffic),

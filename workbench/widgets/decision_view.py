@@ -112,13 +112,15 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self.bar = progress_bar("240px")
         self.status = Status()
         self.chart = ChartView(on_pick=self._pick, with_title=False, height=_HEIGHT)
-        self.shown = ipywidgets.ToggleButtons(
-            options=[_BY_COST, _BY_TRAFFIC],
-            style={"button_width": "auto"},
-            tooltips=[
-                "A point an inference type: what it costs a month, and how fast it is",
-                "What each inference type costs a month as traffic grows",
-            ],
+        self.shown = keep_in_order(
+            ipywidgets.ToggleButtons(
+                options=[_BY_COST, _BY_TRAFFIC],
+                style={"button_width": "auto"},
+                tooltips=[
+                    "A point an inference type: what it costs a month, and how fast it is",
+                    "What each inference type costs a month as traffic grows",
+                ],
+            )
         )
         self.shown.observe(self._switch, "value")
         about = "Fill the form with what the sentence above names"
@@ -128,7 +130,6 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self.rows.style.description_width = "auto"
         self.rows.layout = ipywidgets.Layout(flex="1 1 0", min_width="240px")
         self.use_button = button("Use this", "Fill the form with what is selected beside it")
-        keep_in_order(self.rows)
         self.winner_button.on_click(lambda _: self._take_winner())
         self.use_button.on_click(lambda _: self._take_row(self.rows.value))
         wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="center")

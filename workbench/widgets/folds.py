@@ -21,8 +21,8 @@ class Fold(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def __init__(self, picker: "Picker") -> None:
         self.picker = picker
-        self.button = ipywidgets.ToggleButton(tooltip=f"Show or hide the settings: {picker.title}.")
-        keep_in_order(self.button)
+        about = f"Show or hide the settings: {picker.title}."
+        self.button = keep_in_order(ipywidgets.ToggleButton(tooltip=about))
         picker.heading.layout.display = "none"
         super().__init__([self.button])
         self.add_class("wb-fold")

@@ -25,39 +25,43 @@ def settings_of_control(label: str, about: str) -> dict[str, Any]:
     }
 
 
-def keep_in_order(*controls: Control) -> None:
-    """Have what a page sends to controls handled in the order in which it was sent.
+def keep_in_order(control: Control) -> Control:
+    """Return a control, with what a page sends to it handled in the order in which it was sent.
 
     ipykernel 7.4 hands it to the thread that spoke to a control last, not to the one that the page
     names, so that the press of a button overtakes the number typed before it. See findings/.
     """
-    for each in controls:
-        if each.comm is not None:  # a kernel is there
-            each.comm._reply_subshell_for = lambda _data, asked: asked  # noqa: SLF001 - no other way
+    if control.comm is not None:  # a kernel is there
+        control.comm._reply_subshell_for = lambda _data, asked: asked  # noqa: SLF001 - no other way
+    return control
 
 
 def integer(label: str, value: float, about: str = "") -> ipywidgets.IntText:
     """Return a control for whole numbers that tells of each key; `about` is its help text."""
-    return ipywidgets.IntText(
-        value=value, continuous_update=True, **settings_of_control(label, about)
+    return keep_in_order(
+        ipywidgets.IntText(value=value, continuous_update=True, **settings_of_control(label, about))
     )
 
 
 def number(label: str, value: float, about: str = "") -> ipywidgets.FloatText:
     """Return a control for numbers that tells of each key."""
     value = round(value, 9)
-    return ipywidgets.FloatText(
-        value=value, continuous_update=True, **settings_of_control(label, about)
+    return keep_in_order(
+        ipywidgets.FloatText(
+            value=value, continuous_update=True, **settings_of_control(label, about)
+        )
     )
 
 
 def text(label: str, value: str = "", placeholder: str = "", about: str = "") -> ipywidgets.Text:
     """Return a control for words that tells when Enter or Tab is pressed."""
-    return ipywidgets.Text(
-        value=value,
-        placeholder=placeholder,
-        continuous_update=False,
-        **settings_of_control(label, about),
+    return keep_in_order(
+        ipywidgets.Text(
+            value=value,
+            placeholder=placeholder,
+            continuous_update=False,
+            **settings_of_control(label, about),
+        )
     )
 
 
@@ -68,19 +72,19 @@ def choice(
     about: str = "",
 ) -> ipywidgets.Dropdown:
     """Return a list to choose from; options are values, or pairs of a name and a value."""
-    return ipywidgets.Dropdown(options=options, value=value, **settings_of_control(label, about))
+    return keep_in_order(
+        ipywidgets.Dropdown(options=options, value=value, **settings_of_control(label, about))
+    )
 
 
 def slider(label: str, about: str, **limits: Any) -> ipywidgets.FloatSlider:  # noqa: ANN401 - of the slider
     """Return a slider; `limits` are its value, least, most and step."""
-    return ipywidgets.FloatSlider(**limits, **settings_of_control(label, about))
+    return keep_in_order(ipywidgets.FloatSlider(**limits, **settings_of_control(label, about)))
 
 
 def button(label: str, about: str, style: str = "") -> ipywidgets.Button:
     """Return a button; `style` is "primary" or "warning" where it stands out."""
-    made = ipywidgets.Button(description=label, tooltip=about, button_style=style)
-    keep_in_order(made)
-    return made
+    return keep_in_order(ipywidgets.Button(description=label, tooltip=about, button_style=style))
 
 
 _FIELDS = {
@@ -161,7 +165,6 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         super().__init__(list(self._rows.values()))
         for control in self.controls.values():
             control.observe(changed, "value")
-        keep_in_order(*self.controls.values())
 
     def __getitem__(self, name: str) -> Control:
         return self.controls[name]

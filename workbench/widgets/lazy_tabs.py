@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import ipywidgets
 import traitlets
 
-from workbench.widgets.form import keep_in_order
+from workbench.widgets.form import button
 
 
 class LazyTabs(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -30,13 +30,10 @@ class LazyTabs(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     ) -> None:
         self._factories, self._shared = dict(factories), shared
         self.parts: dict[str, ipywidgets.DOMWidget] = {}
-        self.buttons = {
-            name: ipywidgets.ToggleButton(description=name, tooltip=about[name])
-            for name in factories
-        }
-        keep_in_order(*self.buttons.values())
-        for name, button in self.buttons.items():
-            button.observe(lambda _, name=name: self._press(name), "value")
+        # No toggle buttons: where the kernel is slow, the page would take a press for a release.
+        self.buttons = {name: button(name, about[name]) for name in factories}
+        for name, each in self.buttons.items():
+            each.on_click(lambda _, name=name: self.select(name))
         self.bar = ipywidgets.Box(list(self.buttons.values()))
         self.bar.add_class("wb-tabs")
         super().__init__()
@@ -51,17 +48,11 @@ class LazyTabs(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     def select(self, name: str) -> None:
         """Show the part of this name instead of the one before."""
         self.set_trait("selected", name)
-        for each, button in self.buttons.items():
-            button.value = each == name
+        for each in self.buttons.values():
+            each.remove_class("mod-active")
+        self.buttons[name].add_class("mod-active")
         self[name]
         self._show()
-
-    def _press(self, name: str) -> None:
-        pressed = self.buttons[name].value
-        if pressed and name != self.selected:
-            self.select(name)
-        elif not pressed and name == self.selected:
-            self.buttons[name].value = True  # one of them is always shown
 
     def _show(self) -> None:
         """Show the chosen part and what is shared with it, and hide the others."""

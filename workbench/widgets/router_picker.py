@@ -13,7 +13,16 @@ from workbench.registry.model import Model
 from workbench.routing import ROUTING_POLICIES
 from workbench.routing.base import RoutingRule
 from workbench.settings import SettingDescription, settings_of
-from workbench.widgets.form import Control, Form, choice, integer, number, settings_of_control, show
+from workbench.widgets.form import (
+    Control,
+    Form,
+    choice,
+    integer,
+    keep_in_order,
+    number,
+    settings_of_control,
+    show,
+)
 from workbench.widgets.pickers import Picker
 
 _FIRST = "round-robin"
@@ -52,11 +61,14 @@ class RouterPicker(Picker):
     """
 
     def __init__(self) -> None:
-        self.others = ipywidgets.SelectMultiple(
-            rows=_STEP,
-            **settings_of_control(
-                "Other models", "Models that may answer, too: a router chooses for each request."
-            ),
+        self.others = keep_in_order(
+            ipywidgets.SelectMultiple(
+                rows=_STEP,
+                **settings_of_control(
+                    "Other models",
+                    "Models that may answer, too: a router chooses for each request.",
+                ),
+            )
         )
         self.kind = choice(
             "Router",

@@ -9,7 +9,7 @@ import traitlets
 from workbench.errors import WorkbenchError
 from workbench.files import list_runs, runs_folder
 from workbench.run import Run, load_record, load_run
-from workbench.widgets.form import button, settings_of_control, show
+from workbench.widgets.form import button, keep_in_order, settings_of_control, show
 from workbench.widgets.notebook import Keyboard, Status
 
 _MAX_LISTED = 100  # that the list has
@@ -32,8 +32,10 @@ class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self, on_show: Callable[[Run], object], above: tuple[ipywidgets.DOMWidget, ...] = ()
     ) -> None:
         self._on_show = on_show
-        self.list = ipywidgets.Select(
-            rows=6, **settings_of_control("Kept runs", "Runs on this disk, the latest first.")
+        self.list = keep_in_order(
+            ipywidgets.Select(
+                rows=6, **settings_of_control("Kept runs", "Runs on this disk, the latest first.")
+            )
         )
         self.show_button = button("Show", "Put this run among the results.", "primary")
         self.refresh_button = button("Refresh", "Look for runs on this disk again.")

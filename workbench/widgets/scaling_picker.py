@@ -20,7 +20,7 @@ from workbench.scaling.mark import MArkDescribed, MArkReleased
 from workbench.scaling.newsvendor import count_for_quantile, price_count
 from workbench.scaling.predictive import Predictive
 from workbench.traffic.trace import Trace
-from workbench.widgets.form import Form, choice, number, show
+from workbench.widgets.form import Form, button, choice, keep_in_order, number, show
 from workbench.widgets.pickers import Picker
 from workbench.widgets.settings_form import SettingsForm
 
@@ -159,9 +159,8 @@ class ScalingPicker(Picker):
             about="How the fleet changes its size.",
         )
         self.planned = Form(_make_planned_controls(), self._read)
-        self.find_button = ipywidgets.Button(
-            description="Find the rate",
-            tooltip="Simulate what one instance of this model can take.",
+        self.find_button = button(
+            "Find the rate", "Simulate what one instance of this model can take."
         )
         self.find_button.on_click(lambda _: self._find_or_tell())
         self._groups: Sequence[SettingsForm | Form] = (
@@ -305,16 +304,18 @@ def _plain_policies() -> list[tuple[str, Any]]:
 
 
 def _make_planned_controls() -> dict[str, Any]:
-    slider = ipywidgets.FloatSlider(
-        description="Quantile",
-        tooltip="The share of the time for which the fleet is to be large enough.",
-        value=0.0,
-        min=0.0,
-        max=0.999,
-        step=_STEP,
-        readout=False,  # the line below tells it, and a column is narrow
-        style={"description_width": "60px"},
-        layout=ipywidgets.Layout(width="auto"),
+    slider = keep_in_order(
+        ipywidgets.FloatSlider(
+            description="Quantile",
+            tooltip="The share of the time for which the fleet is to be large enough.",
+            value=0.0,
+            min=0.0,
+            max=0.999,
+            step=_STEP,
+            readout=False,  # the line below tells it, and a column is narrow
+            style={"description_width": "60px"},
+            layout=ipywidgets.Layout(width="auto"),
+        )
     )
     return {
         "rate": number("One can do (1/s)", 10.0, "Requests a second that one instance can take."),
