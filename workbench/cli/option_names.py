@@ -4,6 +4,7 @@ import re
 from argparse import Namespace
 
 from workbench.cli.commands import COMMANDS
+from workbench.measuring.profile_quality import MEASURE_AGAIN
 
 
 def option_of(name: str) -> str:
@@ -29,7 +30,6 @@ _OPEN = r"\w+=\.\.\.(?:, \w+=\.\.\.)*"  # aws(role=...), but not bursty(rate=50)
 _CALL = re.compile(rf"\b(?:workbench\.|wb\.)?(?:[A-Z]\w*\(({_ANY})\)|[a-z]\w*\(({_OPEN})\))")
 _PAIR = re.compile(r"\b(\w+)=(\S*)")
 _SET = re.compile(r"\b(\w+)=(\.\.\.|True\b|'[\w-]+'|(?=[\s.,;:]|$))")
-_PROFILE_AGAIN = "wb.profile(model, fresh=True)"
 _NEED = re.compile(r"\bneeds=\{'(\w+)': '([^']*)'\}")
 _COMMAND = re.compile(rf"\b({'|'.join(COMMANDS)})\(\)")
 _NAME = re.compile(r"(?<![-\w./])[a-z]\w*\b(?![(/])")
@@ -78,7 +78,7 @@ def name_options(text: str, arguments: Namespace) -> str:
 
     text = text.replace("=, in seconds", "=").replace("=...), in seconds", "=...)")
     model = getattr(arguments, "model", None) or "MODEL"
-    text = text.replace(_PROFILE_AGAIN, f"workbench profile {model} --again")
+    text = text.replace(MEASURE_AGAIN, f"workbench profile {model} --again")
     text = _NEED.sub(r"--need \1=\2", text)
     text = _COMMAND.sub(r"workbench \1", _SET.sub(rewrite_set, _CALL.sub(rewrite_call, text)))
     return _NAME.sub(rewrite_name, text)

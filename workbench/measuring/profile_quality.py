@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 MAX_SPREAD = 0.25
 """Of the median: more between the quartiles of one row comes of a busy machine."""
 
+MEASURE_AGAIN = "wb.profile(model, fresh=True)"
+"""What the caveat advises: a page, a shell and the app each have another name for it."""
+
 _LEAST_SPREAD = 1e-4  # seconds: handing a batch to a thread varies by that on a machine at rest
 _LOWER, _UPPER = 5, 15  # the quartiles among a row's 21 quantiles
 
@@ -60,7 +63,7 @@ class ProfileQuality:
         when = f" on {self.date[:10]}" if self.date else ""
         return (
             f"The machine was busy when the model was profiled{when}: {' '.join(self.doubts)} "
-            "Measure again while it rests: wb.profile(model, fresh=True)."
+            f"Measure again while it rests: {MEASURE_AGAIN}."
         )
 
 

@@ -11,11 +11,11 @@ from html import escape
 from typing import Any
 
 from workbench.formatting import Table
+from workbench.measuring.profile_quality import MEASURE_AGAIN
 from workbench.plots.descriptions import describe_spec
 from workbench.plots.figure import Figure, draw_svg
 
 _ADVICE = re.compile(r": give [^.]*\(\w+=\.\.\.\)[^.]*(?=\.)| Give [^.]*\(\w+=\.\.\.\)[^.]*\.")
-_AGAIN = "wb.profile(model, fresh=True)"
 _NOWHERE = ("https://nowhere.invalid/",)  # the only address that a chart's data may come from
 
 
@@ -57,7 +57,7 @@ def name_parameters(notes: Iterable[str], *names: str) -> list[str]:
     >>> name_parameters(notes, "boot"), name_parameters(notes)
     (['It takes no time: give the parameter boot, in seconds.'], ['It takes no time.'])
     """
-    notes = [note.replace(_AGAIN, "workbench profile MODEL --again") for note in notes]
+    notes = [note.replace(MEASURE_AGAIN, "workbench profile MODEL --again") for note in notes]
     for name in names:
         notes = [note.replace(f"Options({name}=...)", f"the parameter {name}") for note in notes]
     return [_ADVICE.sub("", note) for note in notes]

@@ -7,6 +7,8 @@ from typing import Any
 
 import ipywidgets
 
+from workbench.measuring.profile_quality import MEASURE_AGAIN
+
 Control = Any  # one of ipywidgets, which has no types
 
 
@@ -92,7 +94,7 @@ _FIELDS = {
     "give boot=, in seconds": "set it under Simulation",
     "give Options(cold_start=...), in seconds": "set it under Simulation",
     "give its price as Local(hourly_price=...)": "give its price under Inference type",
-    "wb.profile(model, fresh=True)": "the button under Service times",
+    MEASURE_AGAIN: "the button under Service times",
 }
 
 
