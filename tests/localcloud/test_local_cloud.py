@@ -13,6 +13,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -92,6 +93,17 @@ def test_any_program_of_aws_finds_it_by_its_environment(cloud):
     )
 
     assert done.stdout == "123456789012\n"
+
+
+def test_no_proxy_stands_between(cloud, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("no_proxy", "intranet")
+    with client(cloud, "sagemaker") as sagemaker:
+        assert "Models" in sagemaker.list_models()
+    assert "endpoints" in cloud.state()
+    assert cloud.environment()["no_proxy"] == "intranet,127.0.0.1,localhost"
+    monkeypatch.setenv("no_proxy", cloud.environment()["no_proxy"])
+    assert urllib.request.proxy_bypass(urlsplit(cloud.url).netloc)
 
 
 def test_another_process_gets_the_address_alone(cloud):

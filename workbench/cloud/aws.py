@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from workbench.errors import CloudError, NotAvailable, Unreachable
 
@@ -22,6 +23,7 @@ OPERATOR_ROLE = "WORKBENCH_OPERATOR_ROLE_ARN"
 SUBNETS, SECURITY_GROUPS = "WORKBENCH_SUBNETS", "WORKBENCH_SECURITY_GROUPS"
 """Environment variables that `aws` reads by default; the last two hold names between commas."""
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _READ_TIMEOUTS = {"lambda": 910}  # seconds to wait for an answer, where it is not 70
 _SIGN_IN = "Sign in (aws configure, or aws sso login), or name another profile: aws(profile=...)."
 _ADVICE = {
@@ -111,12 +113,14 @@ class Cloud:
         from botocore.config import Config
 
         key, secret = self.keys or (None, None)
+        here = urlsplit(self.endpoint_url or "").hostname in _LOOPBACK
         config = Config(
             retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=10,
             read_timeout=_READ_TIMEOUTS.get(service, 70),
             max_pool_connections=pool,
             tcp_keepalive=True,
+            proxies={} if here else None,  # a proxy of the network's does not reach this machine
         )
         with self.translate_errors(f"reach {service}"):
             return _session(self.profile).create_client(

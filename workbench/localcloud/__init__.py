@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from copy import copy
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -113,8 +114,8 @@ class LocalCloud(Cloud):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple[Callable[..., Cloud], tuple[dict[str, Any]]]:
-        return _rebuild_cloud, ({each.name: getattr(self, each.name) for each in fields(self)},)
+    def __reduce__(self) -> tuple[Callable[[Cloud], Cloud], tuple[Cloud]]:
+        return copy, (self.value(),)  # which cannot end it
 
     @property
     def url(self) -> str:
@@ -124,22 +125,15 @@ class LocalCloud(Cloud):
     def facts(self) -> dict[str, Any]:
         """Return what a run here keeps, with how cold starts are made and what limits instances."""
         state = self.state()
-        instances = [
-            *(
-                instance
-                for endpoint in state["endpoints"]
-                for variant in endpoint["variants"]
-                for instance in variant["instances"]
-            ),
-            *(each for function in state["functions"] for each in function["environments"]),
-        ]
-        limits = {instance["memory"] for instance in instances}
+        variants = (each for endpoint in state["endpoints"] for each in endpoint["variants"])
+        instances = [each["instances"] for each in variants]
+        instances += [each["environments"] for each in state["functions"]]
         return {
             **super().facts(),
             "cold_start": self.settings.cold_start,
             "keep_alive": self.settings.keep_alive,
             "scaling_minute": self.settings.scaling_minute,
-            "memory_and_cpu": sorted(limits),
+            "memory_and_cpu": sorted({each["memory"] for some in instances for each in some}),
         }
 
     def state(self) -> dict[str, Any]:
@@ -158,8 +152,9 @@ class LocalCloud(Cloud):
         signed = AWSRequest("GET", url)
         SigV4Auth(Credentials(*(self.keys or ())), "workbench", self.region).add_auth(signed)
         request = urllib.request.Request(url, headers=dict(signed.headers))  # noqa: S310 - our own
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own
+            with opener.open(request, timeout=60) as answer:
                 return dict(json.load(answer))
         except OSError as error:
             raise Unreachable(f"The local cloud at {self.url} has ended: {error}.") from error
@@ -167,18 +162,20 @@ class LocalCloud(Cloud):
     def environment(self) -> dict[str, str]:
         """Return the variables that send any program built on AWS's libraries here.
 
-        Two more tell `workbench.aws` what it needs to deploy here: role and image.
+        Two more tell `workbench.aws` what it needs to deploy here: role and image; where there is a
+        proxy, others keep calls from it.
         """
+        from urllib.request import getproxies
+
         own = {ROLE: str(self.role), IMAGE: str(self.image)}
+        if proxies := getproxies():
+            hosts = ",".join(filter(None, [proxies.get("no"), "127.0.0.1", "localhost"]))
+            own |= {"NO_PROXY": hosts, "no_proxy": hosts}  # which of them counts, programs differ
         return AccessKey(*(self.keys or ("", ""))).environment(self.url, self.region) | own
 
     def close(self) -> None:
         """End it, and everything that it runs; once is enough."""
         self._end()
-
-
-def _rebuild_cloud(values: Mapping[str, Any]) -> Cloud:
-    return Cloud(**values)
 
 
 @dataclass
