@@ -53,7 +53,7 @@ def judge(cloud, status, answer, said):
 def _operations(cloud, service):
     """Return the operations that the local cloud offers of a service."""
     if service == "monitoring":
-        return sorted(cloud.front._monitoring._cloudwatch._service._operations)
+        return sorted(cloud.front._monitoring.cloudwatch._service._operations)
     return sorted(cloud.front._services[service].__self__._operations)
 
 

@@ -9,13 +9,14 @@ import pytest
 
 from workbench.localcloud.cloudwatch.alarms import Alarms, build_message
 from workbench.localcloud.cloudwatch.api import CloudWatch
-from workbench.localcloud.cloudwatch.metrics import Metrics
+from workbench.localcloud.cloudwatch.metrics import Metrics, metric_key
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tags import Tags
 
 NOON = 1_800_000_000
 WATCHED = {"Namespace": "Mine", "MetricName": "Load"}
+LOAD = metric_key("Mine", "Load", {})
 TOPIC = "arn:aws:sns:us-east-1:123456789012:told"
 POLICY = "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:1"
 
@@ -51,7 +52,7 @@ class Watch:
     def put(self, value, minute):
         """Put a value so many minutes before noon."""
         at = NOON - 60 * minute
-        self.metrics.put("Mine", "Load", value, at=at, unit="None", dimensions={})
+        self.metrics.put(LOAD, value, at=at, unit="None")
 
     def seen(self, points):
         """Put the minutes before noon, the last one last: X breaches, 0 does not, - is missing."""
@@ -113,7 +114,7 @@ def test_an_alarm_looks_at_one_unit(watch, unit, state):
         (1, 0.07, "Seconds"),
     ):
         at = NOON - 60 * minute
-        watch.metrics.put("Mine", "Load", value, at=at, unit=of, dimensions={})
+        watch.metrics.put(LOAD, value, at=at, unit=of)
     watch.alarm(EvaluationPeriods=1, Unit=unit)
     assert watch.state() == state
 

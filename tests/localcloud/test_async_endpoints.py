@@ -1,8 +1,10 @@
 """InvokeEndpointAsync of the local cloud through boto3: queue, results, failures, notifications."""
 
 import asyncio
+import errno
 import io
 import json
+import math
 import os
 import signal
 from contextlib import asynccontextmanager, closing
@@ -26,11 +28,13 @@ from tests.hosted import (
     writes,
 )
 from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
+from workbench.localcloud.cloudwatch.metrics import Metrics, metric_key
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.s3.objects import ObjectStore
 from workbench.localcloud.sagemaker.async_endpoints import AsyncInvoker
 from workbench.localcloud.sagemaker.async_queue import AsyncQueue, AsyncRequest, Notice
-from workbench.localcloud.sagemaker.endpoints import Endpoint
+from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
+from workbench.localcloud.sagemaker.metering import INVOCATIONS
 from workbench.modelserver.http import Request
 
 BODY = json.dumps(ROWS)
@@ -380,6 +384,12 @@ def test_requests_of_an_endpoint_that_is_deleted_fail(asking):
     assert "was deleted" in asking.result(said["FailureLocation"]).decode()
 
 
+class NoFleet:
+    """No instances, and never any."""
+
+    instances = ()
+
+
 class Waiting:
     """An endpoint without an instance, told the time, in a folder that can be opened again."""
 
@@ -389,7 +399,7 @@ class Waiting:
         topics = {"SuccessTopic": "arn:aws:sns:r:1:t", "ErrorTopic": "arn:aws:sns:r:1:t"}
         self.endpoint = Endpoint("one", "arn", "config", 0.0, 0.0)
         self.endpoint.async_config = {"OutputConfig": output | {"NotificationConfig": topics}}
-        self.measured = []
+        self.endpoint.variants = [Variant({"VariantName": "main"}, {}, NoFleet())]
 
     @property
     def endpoints(self):
@@ -403,14 +413,20 @@ class Waiting:
     async def publish(self, _, message):
         self.told.append(json.loads(message))
 
-    def ask(self, asynchronous, **headers):
+    def count(self, name):
+        dimensions = {"EndpointName": "one", "VariantName": "main"}
+        key = metric_key(INVOCATIONS, name, dimensions)
+        return self.metrics.statistics(key, start=0, end=math.inf).count
+
+    def ask(self, asynchronous, *, body=b"x", status=202, **headers):
         request = Request()
         request.method, request.path = "POST", "/endpoints/one/async-invocations"
-        request.body = b"x"
+        request.body = body
         request.headers = {f"x-amzn-sagemaker-{name}": value for name, value in headers.items()}
         replies = []
         asynchronous.handle(request, replies.append)
-        assert [reply.status for reply in replies] == [202]
+        assert [reply.status for reply in replies] == [status]
+        return json.loads(replies[0].body)
 
     @asynccontextmanager
     async def up(self, steady):
@@ -418,12 +434,13 @@ class Waiting:
             objects = ObjectStore(store)
             if not objects.buckets():
                 objects.create_bucket("kept", "us-east-1")
+            self.metrics = Metrics(store)
             asynchronous = AsyncInvoker(
                 self,
                 AsyncQueue(store),
                 objects,
                 self.publish,
-                record=self.measured.append,
+                self.metrics,
                 clock=lambda: self.wall,
                 steady=steady,
             )
@@ -436,6 +453,40 @@ async def soon(there):
     async with asyncio.timeout(60):
         while not there():
             await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seconds", ["--5", "²", "1.5"])
+def test_seconds_that_are_no_number_are_refused(tmp_path, seconds):
+    waiting = Waiting(tmp_path)
+
+    async def story():
+        async with waiting.up(lambda: 0.0) as asynchronous:
+            return waiting.ask(asynchronous, status=400, requestttlseconds=seconds)
+
+    assert "requestTTLSeconds must be of the type integer" in asyncio.run(story())["message"]
+
+
+def test_a_body_that_cannot_be_opened_fails_its_request_and_holds_up_no_other(
+    tmp_path, monkeypatch
+):
+    waiting = Waiting(tmp_path)
+    waiting.endpoint.variants[0].fleet.instances = (None,)
+
+    def get(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(ObjectStore, "get", get)
+
+    async def story():
+        async with waiting.up(lambda: 0.0) as asynchronous:
+            for _ in range(2):
+                waiting.ask(asynchronous, body=b"", inputlocation="s3://kept/rows")
+            await soon(lambda: len(waiting.told) == 2)
+
+    asyncio.run(story())
+    assert {told["failureReason"] for told in waiting.told} == {
+        "InternalError: [Errno 24] Too many open files"
+    }
 
 
 def test_a_request_expires_by_a_clock_that_never_jumps(tmp_path):
@@ -451,14 +502,14 @@ def test_a_request_expires_by_a_clock_that_never_jumps(tmp_path):
             assert asynchronous.backlogs()[0]["ApproximateBacklogSize"] == 1
             steady[0] = 60.0
             asynchronous._dispatch("one")
-            await soon(lambda: waiting.measured)
+            await soon(lambda: waiting.count("InvocationsProcessed"))
+            assert waiting.count("ExpiredRequests") == 1
 
     asyncio.run(story())
     (told,) = waiting.told
     assert told["invocationStatus"] == "Failed"
     assert "expired" in told["failureReason"]
     assert told["receivedTime"] <= told["eventTime"]
-    assert waiting.measured[0].values["ExpiredRequests"] == 1
 
 
 @pytest.mark.parametrize(("jump", "left"), [(-5000.0, 60.0), (20.0, 40.0), (5000.0, 0.0)])

@@ -1,12 +1,19 @@
 """Application Auto Scaling on a local cloud whose minutes are short: boto3 alone, real workers."""
 
 import asyncio
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.hosted import Hosted, alive, on_instances, serverless, until
+from workbench.localcloud.core.settings import LocalCloudSettings
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.tags import Tags
+from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
+from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
+from workbench.localcloud.sagemaker.model_packages import Packages
 from workbench.localcloud.sandbox.fleets import RealTimeFleet
 from workbench.localcloud.sandbox.instances import LaunchFailed
 
@@ -415,11 +422,40 @@ def test_what_cannot_be_scaled_is_refused(hosted):
         )
 
 
+def test_an_update_that_cannot_be_undone_whole_still_ends(tmp_path):
+    """One variant shrinks, the other's instances do not come up, nor the first one's again."""
+
+    async def launch(_):
+        raise LaunchFailed("no room")
+
+    async def story():
+        with closing(Store(tmp_path)) as store:
+            packages = Packages(store, Tags(store))
+            hosting = EndpointApi(store, None, packages, tmp_path / "logs", LocalCloudSettings())
+            endpoint = Endpoint("e", "arn", "config", 0.0, 0.0, status="InService")
+            hosting._endpoints["e"] = endpoint
+            for name in ("one", "two"):
+                fleet = RealTimeFleet(launch, count=2)
+                endpoint.variants.append(Variant({"VariantName": name}, {}, fleet))
+            wanted = [
+                {"VariantName": "one", "DesiredInstanceCount": 1},
+                {"VariantName": "two", "DesiredInstanceCount": 3},
+            ]
+            update = hosting.operations()["UpdateEndpointWeightsAndCapacities"]
+            await update({"EndpointName": "e", "DesiredWeightsAndCapacities": wanted})
+            await hosting._tasks.finish()
+            return endpoint
+
+    endpoint = asyncio.run(story())
+    assert endpoint.status == "InService"
+    assert endpoint.reason == "The update was undone. no room"
+
+
 def test_an_instance_is_desired_from_when_it_is_asked_for_until_it_fails():
     seen = []
 
     async def launch(_):
-        seen.append((fleet.count, fleet.desired))
+        seen.append((fleet.size, fleet.desired))
         raise LaunchFailed("no room")
 
     fleet = RealTimeFleet(launch, count=1)

@@ -105,6 +105,14 @@ def test_pages_cover_a_list_once():
     assert found == list(range(10))
 
 
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_page_has_an_item_whatever_is_asked_for(size):
+    page, more = Pager(3).page("abc", {"MaxResults": size})
+
+    assert page == ["a"]
+    assert Pager(3).page("abc", more)[0] == ["b", "c"]
+
+
 def test_pages_by_key_stay_right_while_items_come():
     pager, names = Pager(2), ["b", "d", "f"]
     first, more = pager.cut(names, {}, lambda name: name)
@@ -229,7 +237,7 @@ from workbench.localcloud.core.store import Store
 async def main():
     writer = LogWriter(Store(Path(sys.argv[1])))
     writer.add(LogBatch("group", "stream", time.time(), lambda: ["first", "second"]))
-    await writer._gather(asked=False)
+    await writer.flush(asked=False)
     assert "moto" not in sys.modules
     await writer.flush()
     from moto.logs.models import logs_backends

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lambdas import Lambdas
 from workbench.localcloud import LocalCloud
-from workbench.localcloud.cloudwatch.metrics import Metrics
+from workbench.localcloud.cloudwatch.metrics import Metrics, metric_key
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.lambda_.metrics import NAMESPACE, FunctionInvocation, FunctionMetrics
 
@@ -34,7 +34,7 @@ def read(tmp_path):
 
         def read(name, **dimensions):
             wanted = {"FunctionName": "f"} | dimensions
-            return metrics.statistics(NAMESPACE, name, wanted, start=0, end=math.inf)
+            return metrics.statistics(metric_key(NAMESPACE, name, wanted), start=0, end=math.inf)
 
         yield read
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from workbench.localcloud.cloudwatch.metrics import Metrics
+from workbench.localcloud.cloudwatch.metrics import Metrics, metric_key
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
 from workbench.localcloud.sagemaker.metering import INSTANCES, Metering
@@ -31,7 +31,7 @@ def endpoint(*pids, **facts):
 
 def used(metrics, name):
     dimensions = {"EndpointName": "e", "VariantName": "one"}
-    return metrics.statistics(INSTANCES, name, dimensions, start=NOON, end=NOON + 60)
+    return metrics.statistics(metric_key(INSTANCES, name, dimensions), start=NOON, end=NOON + 60)
 
 
 def resident():
@@ -61,9 +61,8 @@ def test_memory_is_a_share_of_what_an_instance_has(store):
     Metering(metrics).sample([endpoint(os.getpid(), ServerlessConfig={"MemorySizeInMB": 1024})])
     found = metrics.all()
     assert [each.name for each in found] == ["MemoryUtilization"]  # of serverless, that alone
-    (point,) = metrics.points(
-        INSTANCES, "MemoryUtilization", dict(found[0].dimensions), start=0, end=2**40
-    )["Percent"]
+    key = metric_key(INSTANCES, "MemoryUtilization", dict(found[0].dimensions))
+    (point,) = metrics.points(key, start=0, end=2**40)["Percent"]
     assert point[1].sum == pytest.approx(100 * resident() / 1024**3, rel=0.1)
 
 

@@ -11,11 +11,13 @@ from workbench.localcloud.cloudwatch.metrics import (
     Metric,
     Metrics,
     Summary,
+    metric_key,
 )
 from workbench.localcloud.core.store import Store
 
 SPACE, NAME = "AWS/SageMaker", "ModelLatency"
 ONE = {"VariantName": "one", "EndpointName": "digits"}
+TIME = metric_key("Mine", "Time", {})
 NOON = 1_800_000_000.0  # a whole minute
 
 
@@ -25,12 +27,12 @@ def _store(tmp_path):
         yield store
 
 
-def put(metrics, value, *, at=NOON, dimensions=ONE, name=NAME, **more):
-    metrics.put(SPACE, name, value, at=at, unit="Microseconds", dimensions=dimensions, **more)
+def put(metrics, value, *, at=NOON, dimensions=ONE, name=NAME):
+    metrics.put(metric_key(SPACE, name, dimensions), value, at=at, unit="Microseconds")
 
 
 def told(metrics, start=NOON, end=NOON + 60):
-    return metrics.statistics(SPACE, NAME, ONE, start=start, end=end)
+    return metrics.statistics(metric_key(SPACE, NAME, ONE), start=start, end=end)
 
 
 def test_counts_sums_and_extremes_are_exact(store):
@@ -78,7 +80,9 @@ def test_minutes_are_told_apart(store):
     metrics = Metrics(store)
     for second in (0, 59.9, 60, 179.9):
         put(metrics, 1.0, at=NOON + second)
-    points = metrics.points(SPACE, NAME, ONE, start=NOON, end=NOON + 180)["Microseconds"]
+    points = metrics.points(metric_key(SPACE, NAME, ONE), start=NOON, end=NOON + 180)[
+        "Microseconds"
+    ]
     assert [(at, found.count) for at, found in points] == [
         (NOON, 2),
         (NOON + 60, 1),
@@ -126,16 +130,16 @@ INSERT INTO metric_points VALUES (7, 1800000000, 1, 5, 5, 5, '[[5.0], [1.0]]');
 def test_units_stay_apart_after_a_restart_and_in_a_folder_of_the_former_version(store):
     store.db.executescript(FORMER_TABLES)
     metrics = Metrics(store)
-    metrics.put("Mine", "Time", 50.0, at=NOON, unit="Milliseconds", dimensions={})
-    metrics.put("Mine", "Time", 2.0, at=NOON, unit="Seconds", dimensions={})
+    metrics.put(TIME, 50.0, at=NOON, unit="Milliseconds")
+    metrics.put(TIME, 2.0, at=NOON, unit="Seconds")
 
     def sums(metrics):
-        found = metrics.points("Mine", "Time", {}, start=NOON, end=NOON + 60)
+        found = metrics.points(TIME, start=NOON, end=NOON + 60)
         return {unit: [each.sum for _, each in points] for unit, points in found.items()}
 
     assert sums(metrics) == {"Milliseconds": [50.0], "Seconds": [7.0]}
     metrics.flush(now=NOON)
-    metrics.put("Mine", "Time", 1.0, at=NOON, unit="Seconds", dimensions={})
+    metrics.put(TIME, 1.0, at=NOON, unit="Seconds")
     metrics.flush(now=NOON)
 
     again = Metrics(store)
@@ -144,7 +148,7 @@ def test_units_stay_apart_after_a_restart_and_in_a_folder_of_the_former_version(
         ("Time", "Milliseconds"),
         ("Time", "Seconds"),
     ]
-    one = again.statistics("Mine", "Time", {}, start=NOON, end=NOON + 60, unit="Seconds")
+    one = again.statistics(TIME, start=NOON, end=NOON + 60, unit="Seconds")
     assert (one.count, one.sum) == (3, 8.0)
 
 

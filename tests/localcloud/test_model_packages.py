@@ -106,8 +106,11 @@ def test_groups_are_listed_in_pages(cloud, registry):
 def test_a_group_has_a_policy_when_it_was_given_one(registry, group):
     with pytest.raises(ClientError, match="no resource policy"):
         registry.get_model_package_group_policy(ModelPackageGroupName=group)
-    with pytest.raises(ClientError, match="JSON"):
-        registry.put_model_package_group_policy(ModelPackageGroupName=group, ResourcePolicy="{")
+    for text in ("{", "[" * 20_000):
+        with pytest.raises(ClientError, match="JSON"):
+            registry.put_model_package_group_policy(
+                ModelPackageGroupName=group, ResourcePolicy=text
+            )
     registry.put_model_package_group_policy(ModelPackageGroupName=group, ResourcePolicy="{}")
     found = registry.get_model_package_group_policy(ModelPackageGroupName=group)
     assert found["ResourcePolicy"] == "{}"

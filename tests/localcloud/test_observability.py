@@ -1,11 +1,14 @@
 """What a local cloud tells of its endpoints: metrics, logs, the trail of calls, events."""
 
+import asyncio
 import json
 import os
 import signal
+import sqlite3
 import time
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +16,10 @@ from botocore.exceptions import ClientError
 
 from tests import wire
 from tests.hosted import Hosted, headers, on_instances, serverless, until
+from workbench.localcloud import observability
+from workbench.localcloud.cloudwatch.log_writer import LogWriter
 from workbench.localcloud.cloudwatch.metrics import RESOLUTION
+from workbench.localcloud.core.store import Store
 from workbench.localcloud.eventbridge import format_status
 from workbench.localcloud.observability import _LogFiles, _name_endpoint_stream
 
@@ -235,6 +241,30 @@ def test_what_containers_of_transform_jobs_write_is_in_the_logs(hosted):
     expected = "MaxConcurrentTransforms=1, MaxPayloadInMB=6, BatchStrategy=MULTI_RECORD"
     assert settings.endswith(f":[sagemaker logs]: {expected}")
     assert ":[sagemaker logs]: models/rows/b.csv: ClientError: " in error
+
+
+def test_a_look_that_fails_is_not_the_last(tmp_path, monkeypatch):
+    monkeypatch.setattr(observability, "_TICK", 0.0)
+
+    async def story():
+        with closing(Store(tmp_path)) as store:
+            hosting = SimpleNamespace(endpoints=[])
+            monitoring = observability.Monitoring(store, hosting, LogWriter(store))
+            looks, again = [], asyncio.Event()
+
+            def evaluate():
+                looks.append(None)
+                if len(looks) == 1:
+                    raise sqlite3.OperationalError("database or disk is full")
+                again.set()
+
+            monkeypatch.setattr(monitoring.alarms, "evaluate", evaluate)
+            await monitoring.start()
+            async with asyncio.timeout(60):
+                await again.wait()
+            await monitoring.close()
+
+    asyncio.run(story())
 
 
 def test_logs_are_read_by_the_whole_line_and_a_piece_at_a_time(tmp_path):

@@ -7,9 +7,7 @@ which CloudTrail does not tell either unless it is paid for. Bodies and what is 
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from botocore.exceptions import UnknownServiceError
@@ -18,7 +16,15 @@ from workbench.localcloud.core import rest
 from workbench.localcloud.core.addresses import split_address
 from workbench.localcloud.core.dispatch import read_call
 from workbench.localcloud.core.paging import MAX_POSITION, Pager
-from workbench.localcloud.core.protocol import ACCOUNT, AwsError, Operation, Scope, new_id, now
+from workbench.localcloud.core.protocol import (
+    ACCOUNT,
+    AwsError,
+    Operation,
+    Scope,
+    format_time,
+    new_id,
+    now,
+)
 from workbench.localcloud.core.store import Store
 from workbench.modelserver.http import Request
 
@@ -67,11 +73,7 @@ _V2_OPERATIONS = {  # of Lambda's, that CloudTrail names with a v2 (recalled fro
     *("GetFunction", "GetFunctionConfiguration", "UpdateFunctionCode"),
     "UpdateFunctionConfiguration",
 }
-_RESOURCE_NAMESPACES = {
-    "iam": "IAM",
-    "lambda": "Lambda",
-    "s3": "S3",
-}  # of resource types; else SageMaker
+_RESOURCE_NAMESPACES = {"iam": "IAM", "lambda": "Lambda", "s3": "S3"}  # else SageMaker's
 _MODELS = {"monitoring": "cloudwatch"}  # names of botocore's that are not those of signatures
 _KEY = re.compile(r"Credential=([^/,\s]*)/")
 _SCHEMA = """
@@ -84,25 +86,18 @@ CREATE INDEX IF NOT EXISTS trail_at ON trail (at);
 """
 
 
-@dataclass(frozen=True, slots=True)
-class ApiCall:
-    """A call of an operation that manages something.
+class ApiCall(NamedTuple):
+    """A call of an operation that manages something, as its request was signed.
 
-    Attributes:
-        service: As requests are signed for it.
-        region: Likewise.
-        name: Of the operation.
-        params: Its parameters.
-        agent: The client's own words about itself.
-        access_key: Who signed.
+    `agent` is the client's own words about itself.
     """
 
     service: str
     region: str
     name: str
     params: Mapping[str, Any]
-    agent: str = ""
-    access_key: str = ""
+    agent: str
+    access_key: str
 
 
 def parse_call(request: Request, scope: Scope) -> ApiCall | None:
@@ -117,19 +112,11 @@ def parse_call(request: Request, scope: Scope) -> ApiCall | None:
             name = model.name
     except (AwsError, UnknownServiceError, UnicodeDecodeError):
         return None
-    if not name:
-        return None
-    if name in _DATA_EVENTS.get(scope.service, ()):
+    if not name or name in _DATA_EVENTS.get(scope.service, ()):
         return None
     key = _KEY.search(request.headers.get("authorization", ""))
-    return ApiCall(
-        service=scope.service,
-        region=scope.region,
-        name=name,
-        params=params,
-        agent=request.headers.get("user-agent", ""),
-        access_key=key[1] if key else "",
-    )
+    agent = request.headers.get("user-agent", "")
+    return ApiCall(scope.service, scope.region, name, params, agent, key[1] if key else "")
 
 
 def _parse_bucket_call(request: Request) -> tuple[str, dict[str, Any]]:
@@ -144,13 +131,11 @@ def _parse_bucket_call(request: Request) -> tuple[str, dict[str, Any]]:
 
 
 def _parse_function_call(request: Request) -> tuple[str, dict[str, Any]]:
-    """Return name and parameters of a call that manages functions; "" for one that calls them.
-
-    CloudTrail adds the date of the API's version to the name, as in CreateFunction20150331.
-    """
+    """Return name and parameters of a call that manages functions; "" for one that calls them."""
     model, params = rest.parse_request("lambda", request)
     if model.name in _INVOKE_OPERATIONS:
         return "", {}
+    # CloudTrail adds the date of the API's version to the name, as in CreateFunction20150331
     date = model.http["requestUri"].split("/")[1].replace("-", "")
     return f"{model.name}{date}{'v2' if model.name in _V2_OPERATIONS else ''}", params
 
@@ -158,9 +143,7 @@ def _parse_function_call(request: Request) -> tuple[str, dict[str, Any]]:
 class CloudTrail:
     """Keeps what was called, and answers LookupEvents.
 
-    Args:
-        store: Where events are kept.
-        clock: Tells the time, in seconds since 1970.
+    `clock` tells the time, in seconds since 1970.
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], float] = now) -> None:
@@ -182,7 +165,7 @@ class CloudTrail:
                 "accessKeyId": call.access_key,
                 "userName": "local",
             },
-            "eventTime": datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "eventTime": format_time(at),
             "eventSource": f"{call.service}.amazonaws.com",
             "eventName": call.name,
             "awsRegion": call.region,
@@ -232,39 +215,31 @@ class CloudTrail:
         last = _PAGER.start(params, MAX_POSITION)
         conditions, values = ["at >= ?", "at <= ?", "number < ?"], [begin, end, last]
         for each in params.get("LookupAttributes", []):
-            condition, value = _condition(each["AttributeKey"], each["AttributeValue"])
-            conditions.append(condition)
-            values.append(value)
-        query = f"SELECT * FROM trail WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?"  # noqa: S608 - ours
+            conditions.append(_condition(each["AttributeKey"]))
+            values.append(each["AttributeValue"])
+        query = (
+            f"SELECT number, resources, at, content, {', '.join(_COLUMNS.values())} FROM trail "  # noqa: S608 - ours
+            f"WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?"
+        )
         rows = self._store.db.execute(query, (*values, _PAGER.limit(params) + 1)).fetchall()
         page, more = _PAGER.cut(rows, params, lambda row: row[0])
-        return {"Events": [_format_event(row) for row in page], **more}
+        events = [
+            {
+                "EventTime": at,
+                "Resources": json.loads(resources),
+                "CloudTrailEvent": content,
+                **dict(zip(_COLUMNS, others, strict=True)),
+            }
+            for _, resources, at, content, *others in page
+        ]
+        return {"Events": events, **more}
 
 
-def _condition(key: str, value: str) -> tuple[str, str]:
+def _condition(key: str) -> str:
     if key in ("ResourceName", "ResourceType"):
-        return (
-            "EXISTS (SELECT 1 FROM json_each(resources) WHERE json_each.value ->> ? = ?)".replace(
-                "->> ?", f"->> '{key}'"
-            ),
-            value,
-        )
-    return f"{_COLUMNS[key]} = ?", value
-
-
-def _format_event(row: tuple[Any, ...]) -> dict[str, Any]:
-    _, number, at, name, source, read_only, user, access_key, resources, content = row
-    return {
-        "EventId": number,
-        "EventName": name,
-        "ReadOnly": read_only,
-        "AccessKeyId": access_key,
-        "EventTime": at,
-        "EventSource": source,
-        "Username": user,
-        "Resources": json.loads(resources),
-        "CloudTrailEvent": content,
-    }
+        one = f"SELECT 1 FROM json_each(resources) WHERE json_each.value ->> '{key}' = ?"  # noqa: S608 - one of two
+        return f"EXISTS ({one})"
+    return f"{_COLUMNS[key]} = ?"
 
 
 def _resources(call: ApiCall) -> list[dict[str, str]]:

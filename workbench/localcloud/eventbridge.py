@@ -6,20 +6,17 @@ developer guide, "Automating Amazon SageMaker with Amazon EventBridge"): statuse
 case with underscores, unlike the API's.
 """
 
-import asyncio
 import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, cast
 
-from workbench.localcloud.core.protocol import ACCOUNT, REGION
+from workbench.localcloud.core.protocol import ACCOUNT, REGION, format_time
 from workbench.localcloud.core.store import Store
 
-_MAX_BATCH_EVENTS = 10  # events (API reference, PutEvents)
 _WORD_BOUNDARY = re.compile("(?<=[a-z])(?=[A-Z])")
 _log = logging.getLogger("workbench.localcloud")
 
@@ -48,64 +45,39 @@ class EventPublisher:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._events: list[ServiceEvent] = []
-        self._messages: list[tuple[str, str, str]] = []
-        self._sending: asyncio.Task[None] | None = None
 
     def put(self, event: ServiceEvent) -> None:
         """Send an event soon."""
-        self._events.append(event)
-        self._begin()
+        self._store.run_later(_put_event, event)
 
     def notify(self, topic: str, subject: str, message: str) -> None:
         """Send a message to a topic of SNS soon."""
-        self._messages.append((topic, subject, message))
-        self._begin()
+        self._store.run_later(publish, topic, message, subject)
 
     async def close(self) -> None:
         """Send what is due."""
-        if self._sending is not None:
-            await self._sending
-
-    def _begin(self) -> None:
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.get_running_loop().create_task(self._send())
-
-    async def _send(self) -> None:
-        while self._events or self._messages:
-            due, self._events = self._events, []
-            messages, self._messages = self._messages, []
-            try:
-                await self._store.run_in_thread(_send, due, messages)
-            except Exception:  # noqa: BLE001 - the next ones are due, whatever it was
-                _log.exception("Events could not be sent.")
+        await self._store.run_in_thread(lambda: None)  # behind all of it
 
 
-def _send(events: Iterable[ServiceEvent], messages: Iterable[tuple[str, str, str]]) -> None:
-    if "moto.events.models" in sys.modules:  # else nobody has asked for a rule yet
-        _put_events(events)
-    for topic, subject, message in messages:
-        publish(topic, message, subject=subject)
-
-
-def _put_events(events: Iterable[ServiceEvent]) -> None:
+def _put_event(event: ServiceEvent) -> None:
+    if "moto.events.models" not in sys.modules:  # nobody has asked for a rule yet
+        return
     from moto.events.models import events_backends
 
     patch_moto_targets()
-    entries = [
-        {
-            "Source": event.source,
-            "DetailType": event.kind,
-            "Detail": json.dumps(event.detail),
-            "Resources": list(event.resources),
-        }
-        for event in events
-    ]
-    for begin in range(0, len(entries), _MAX_BATCH_EVENTS):
-        events_backends[ACCOUNT][REGION].put_events(entries[begin : begin + _MAX_BATCH_EVENTS])
+    entry = {
+        "Source": event.source,
+        "DetailType": event.kind,
+        "Detail": json.dumps(event.detail),
+        "Resources": list(event.resources),
+    }
+    try:
+        events_backends[ACCOUNT][REGION].put_events([entry])
+    except Exception:  # noqa: BLE001 - nobody waits for it, whatever it was
+        _log.exception("The event %s could not be sent.", event.kind)
 
 
-def publish(topic: str, message: str, *, subject: str | None = None) -> None:
+def publish(topic: str, message: str, subject: str | None = None) -> None:
     """Send a message to a topic; a failure is logged, because no client waits for it.
 
     In the thread beside the loop, where all that moto does is done.
@@ -177,5 +149,5 @@ def _format_event(target: Mapping[str, Any], event: Mapping[str, Any]) -> Any:  
     if shaped := target.get("InputTransformer"):
         paths: dict[str, str] = shaped.get("InputPathsMap", {})
         return EventTemplateParser.parse(shaped["InputTemplate"], paths, cast("Any", event))
-    at = datetime.fromtimestamp(event["time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {name: value for name, value in event.items() if name != "ingestion-time"} | {"time": at}
+    given = {name: value for name, value in event.items() if name != "ingestion-time"}
+    return given | {"time": format_time(event["time"])}

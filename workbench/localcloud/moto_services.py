@@ -5,12 +5,10 @@ runs in a thread of its own and never on the way of a model's answers.
 """
 
 import asyncio
-import io
 import json
 import logging
 import re
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
@@ -19,7 +17,7 @@ from urllib.parse import urlencode
 from botocore.model import OperationModel
 
 from workbench.localcloud.core import query, validation
-from workbench.localcloud.core.dispatch import Call, not_offered_error, read_call
+from workbench.localcloud.core.dispatch import not_offered_error, read_call
 from workbench.localcloud.core.protocol import (
     REGION,
     AwsError,
@@ -38,11 +36,9 @@ _MATCHING = frozenset({"FilterLogEvents", "PutSubscriptionFilter"})
 _PATTERN = re.compile(r'|"[^"]*"|[A-Za-z]\w*( \w+)*', re.ASCII)
 """Patterns of log lines that moto reads as AWS does (user guide, "Filter pattern syntax")."""
 
-_POLL_SECONDS = 0.05  # seconds between two looks for messages
-_MAX_WAIT_SECONDS = 20.0  # seconds (SQS API reference, ReceiveMessage)
+_POLL_SECONDS = 0.05  # between two looks for messages
+_MAX_WAIT_SECONDS = 20.0  # SQS API reference, ReceiveMessage
 _log = logging.getLogger("workbench.localcloud")
-
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class MotoServices:
@@ -50,7 +46,7 @@ class MotoServices:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._application: Application | None = None
+        self._clients: dict[str, Any] = {}
 
     async def answer(self, request: Request, service: str) -> Response:
         """Return moto's answer.
@@ -59,14 +55,16 @@ class MotoServices:
             AwsError: The request does not keep to botocore's model of the service, or moto has not
                 what it asks for.
         """
-        call = _read_call(request, service)
+        if request.method != "POST":
+            raise AwsError("MethodNotAllowed", f"{service} takes POST, got {request.method}.", 405)
+        call = read_call(service, request)
         await self._store.run_in_thread(_check, service, request, *call)
         if service == "iam" and call[0].name in SIMULATIONS:
             return query.response(call[0], simulate_policy(call[1]))
         now = asyncio.get_running_loop().time
         deadline = now() + _extract_wait(request)
         while True:
-            response = await self._store.run_in_thread(self._call_moto, request, call[0])
+            response = await self._store.run_in_thread(self._call_moto, service, request, call[0])
             if now() >= deadline or _has_messages(response):
                 return response
             await asyncio.sleep(_POLL_SECONDS)
@@ -80,14 +78,14 @@ class MotoServices:
         call = {"Action": "Publish", "Version": "2010-03-31", "TopicArn": topic, "Message": message}
         request = _build_request("sns", topic.split(":")[3], call)
         model = validation.operation("sns", "Publish")
-        answer = await self._store.run_in_thread(self._call_moto, request, model)
+        answer = await self._store.run_in_thread(self._call_moto, "sns", request, model)
         if answer.status >= 300:
             said = cast("bytes", answer.body).decode("utf-8", "replace")
             raise AwsError("NotFound", f"SNS took no message for {topic}: {said[:500]}")
 
-    def _call_moto(self, request: Request, model: OperationModel) -> Response:
+    def _call_moto(self, service: str, request: Request, model: OperationModel) -> Response:
         try:
-            status, headers, body = self._run_application(request)
+            answer = self._ask(service, request)
         except NotImplementedError as error:
             _log.warning("moto has not what %s asks for: %s", model.name, error)
             raise not_offered_error(model) from error
@@ -99,21 +97,20 @@ class MotoServices:
                 f"over ({fault})"
             ) from error
         ours = ("content-length", "connection", "date", "server")
-        kept = [(name, value) for name, value in headers if name.lower() not in ours]
-        return Response(int(status.split()[0]), body, headers=kept)
+        kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in ours]
+        return Response(answer.status_code, answer.data, headers=kept)
 
-    def _run_application(self, request: Request) -> tuple[str, list[tuple[str, str]], bytes]:
-        """Return status, headers and body of moto's answer; its errors are raised."""
-        if self._application is None:
-            self._application = _create_application()
-            self._run_application(_build_request("iam", REGION, CREATE_ROLE))
-        started: list[tuple[str, list[tuple[str, str]]]] = []
-        parts = self._application(_environment(request), lambda *given: started.append(given[:2]))
-        try:
-            body = b"".join(parts)
-        finally:
-            getattr(parts, "close", lambda: None)()
-        return *started[-1], body
+    def _ask(self, service: str, request: Request) -> Any:  # noqa: ANN401 - Flask's
+        """Return moto's answer; its errors are raised."""
+        if service not in self._clients:
+            first = not self._clients
+            self._clients[service] = _create_client(service)
+            if first:
+                self._ask("iam", _build_request("iam", REGION, CREATE_ROLE))
+        given = request.headers.items()  # without the length, as `_extract_wait` changes bodies
+        headers = {name: value for name, value in given if name != "content-length"}
+        client = self._clients[service]
+        return client.post("/", query_string=request.query, headers=headers, data=request.body)
 
 
 def _build_request(service: str, region: str, call: Mapping[str, str]) -> Request:
@@ -131,10 +128,8 @@ def _build_request(service: str, region: str, call: Mapping[str, str]) -> Reques
 
 
 def _extract_wait(request: Request) -> float:
-    """Return the seconds that a request waits for messages, and have moto itself wait for none.
-
-    moto would wait in the one thread that everything beside the loop shares.
-    """
+    """Return the seconds that a request waits for messages, and have moto itself wait for none."""
+    # moto would wait in the one thread that everything beside the loop shares
     if request.headers.get("x-amz-target") != "AmazonSQS.ReceiveMessage":
         return 0.0
     params = json_parameters(request.body)
@@ -149,12 +144,6 @@ def _has_messages(response: Response) -> bool:
     """Whether there are messages, or an error."""
     assert isinstance(response.body, bytes)  # noqa: S101 - moto's are
     return response.status != 200 or bool(json.loads(response.body).get("Messages"))
-
-
-def _read_call(request: Request, service: str) -> Call:
-    if request.method != "POST":
-        raise AwsError("MethodNotAllowed", f"{service} takes POST, got {request.method}.", 405)
-    return read_call(service, request)
 
 
 def _check(service: str, request: Request, model: OperationModel, given: dict[str, Any]) -> None:
@@ -190,37 +179,8 @@ def _operations(service: str) -> frozenset[str]:
     return frozenset(name for name in names if camelcase_to_underscores(name) in methods)
 
 
-def _create_application() -> Application:
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+def _create_client(service: str) -> Any:  # noqa: ANN401 - Flask's, whose import is moto's
+    from moto.moto_server.werkzeug_app import create_backend_app
 
     patch_moto_targets()
-    application: Application = DomainDispatcherApplication(create_backend_app)
-    return application
-
-
-def _environment(request: Request) -> dict[str, Any]:
-    """Return the WSGI environment of a request (PEP 3333)."""
-    host, _, port = request.headers.get("host", "127.0.0.1").partition(":")
-    environment = {
-        "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": request.path.encode().decode("latin-1"),
-        "QUERY_STRING": request.query,
-        "CONTENT_TYPE": request.headers.get("content-type", ""),
-        "CONTENT_LENGTH": str(len(request.body)),
-        "SERVER_NAME": host,
-        "SERVER_PORT": port or "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": "127.0.0.1",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(request.body),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": False,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-    }
-    for name, value in request.headers.items():
-        if name not in ("content-type", "content-length"):
-            environment[f"HTTP_{name.upper().replace('-', '_')}"] = value
-    return environment
+    return create_backend_app(cast("Any", service)).test_client(use_cookies=False)

@@ -3,9 +3,11 @@
 import asyncio
 import itertools
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint
 from workbench.localcloud.sagemaker.metering import Metering
 from workbench.localcloud.sagemaker.transform_runner import DATA_LOG
-from workbench.modelserver.http import Request, Response
+from workbench.modelserver.http import Response
 
 ENDPOINT_LOG_GROUP = "/aws/sagemaker/Endpoints"
 """What the log groups of endpoints begin with."""
@@ -35,6 +37,7 @@ _TICK = 1.0  # seconds between two looks at logs and alarms
 _TICKS_TO_FLUSH = 10  # which is what a cloud that is killed may lose of its metrics
 _MAX_READ_BYTES = 1024 * 1024  # bytes of a log in one look
 _CODE = re.compile(rb'"__type"\s*:\s*"([^"]*)"|<Code>([^<]*)</Code>')
+_log = logging.getLogger("workbench.localcloud")
 
 
 class Monitoring:
@@ -44,6 +47,7 @@ class Monitoring:
         metrics: Every metric; whoever measures something puts it there.
         alarms: On metrics; `alarms.on_action` takes who carries out other actions than telling a
             topic, such as scaling.
+        cloudwatch: Answers what is asked about both.
         events: Puts events that rules send on.
         trail: The calls that came.
         metering: Takes each invocation: `metering.record`.
@@ -55,7 +59,7 @@ class Monitoring:
         self.alarms = Alarms(store, self.metrics, on_change=self._publish_alarm_event)
         self.alarms.on_action("arn:aws:sns:", self._notify_topic)
         self.metering = Metering(self.metrics)
-        self._cloudwatch = CloudWatch(store, self.metrics, self.alarms)
+        self.cloudwatch = CloudWatch(store, self.metrics, self.alarms)
         self.trail = CloudTrail(store)
         self._hosting = hosting
         self._log_writer = log_writer
@@ -76,13 +80,14 @@ class Monitoring:
         await self.events.close()
         self._flush()
 
-    async def cloudwatch(self, request: Request) -> Response:
-        """Return CloudWatch's answer."""
-        return await self._cloudwatch.answer(request)
-
     def publish_job_event(self, described: Mapping[str, Any]) -> None:
-        """Tell that a transform job has another status."""
-        self.events.put(_build_job_event(described))
+        """Tell that a transform job has another status: what describes it, in milliseconds."""
+        detail = {
+            name: round(value * 1000) if name.endswith("Time") else value
+            for name, value in described.items()
+        }
+        kind = "SageMaker Transform Job State Change"
+        self.events.put(ServiceEvent(kind, detail, (detail["TransformJobArn"],)))
 
     async def fetch_logs(self) -> None:
         """Bring what containers wrote until now to Logs."""
@@ -99,7 +104,8 @@ class Monitoring:
             error = (
                 (found[1] or found[2]).decode("utf-8", "replace") if found else "InternalFailure"
             )
-            said = _parse_message(response.body)
+            with suppress(ValueError, AttributeError):  # it is not JSON
+                said = str(json.loads(response.body).get("message", ""))
         self.trail.record(call, error=error.rpartition("#")[2], message=said)
 
     def wrap_operations(self, operations: Mapping[str, Operation]) -> dict[str, Operation]:
@@ -126,11 +132,14 @@ class Monitoring:
     async def _tick(self) -> None:
         for number in itertools.count(1):
             await asyncio.sleep(_TICK)
-            self._write_logs()
-            self.alarms.evaluate()
-            if number % _TICKS_TO_FLUSH == 0:
-                self.metering.sample(self._hosting.endpoints)
-                self._flush()
+            try:
+                self._write_logs()
+                self.alarms.evaluate()
+                if number % _TICKS_TO_FLUSH == 0:
+                    self.metering.sample(self._hosting.endpoints)
+                    self._flush()
+            except Exception:  # noqa: BLE001 - the next second is due, whatever it was
+                _log.exception("Logs, alarms or metrics failed.")
 
     def _flush(self) -> None:
         self.metrics.flush(now=time.time())
@@ -215,14 +224,6 @@ def _read_lines(path: Path, begin: int) -> tuple[list[str], int]:
     return [line for line in text.splitlines() if line], begin + len(whole) + len(newline)
 
 
-def _parse_message(body: bytes) -> str:
-    """Return the message of an error, where it is JSON."""
-    try:
-        return str(json.loads(body).get("message", ""))
-    except (ValueError, AttributeError):
-        return ""
-
-
 def _build_endpoint_event(endpoint: Endpoint) -> ServiceEvent:
     detail = {
         "EndpointName": endpoint.name,
@@ -237,17 +238,6 @@ def _build_endpoint_event(endpoint: Endpoint) -> ServiceEvent:
     }
     facts = {name: value for name, value in detail.items() if value or name == "Tags"}
     return ServiceEvent("SageMaker Endpoint State Change", facts, (endpoint.arn,))
-
-
-def _build_job_event(described: Mapping[str, Any]) -> ServiceEvent:
-    """Return AWS's event of a transform job: what describes it, with times in milliseconds."""
-    detail = {
-        name: round(value * 1000) if name.endswith("Time") else value
-        for name, value in described.items()
-    }
-    return ServiceEvent(
-        "SageMaker Transform Job State Change", detail, (detail["TransformJobArn"],)
-    )
 
 
 def _build_package_event(described: Mapping[str, Any]) -> ServiceEvent:

@@ -28,21 +28,16 @@ async def get_products(params: Mapping[str, Any]) -> dict[str, Any]:
         if each["Type"] != "TERM_MATCH":
             raise not_implemented_error(f"A filter of type {each['Type']}")
         wanted[each["Field"]] = each["Value"]
-    found = [
-        product
-        for region in REGIONS
-        for product in _products(region, params["ServiceCode"])
-        if wanted.items() <= product["product"]["attributes"].items()
-    ]
+    products = (
+        _product(sheet, item)
+        for sheet in map(PriceSheet.load_bundled, REGIONS)
+        for item in dict.fromkeys(row.item for row in sheet.rows)
+        if service_of(item) == params["ServiceCode"]
+    )
+    found = [each for each in products if wanted.items() <= each["product"]["attributes"].items()]
     page, more = _PAGER.page(found, params)
     listed = [json.dumps(product) for product in page]
     return {"FormatVersion": params.get("FormatVersion", "aws_v1"), "PriceList": listed, **more}
-
-
-def _products(region: str, service: str) -> list[dict[str, Any]]:
-    sheet = PriceSheet.load_bundled(region)
-    items = dict.fromkeys(row.item for row in sheet.rows)
-    return [_product(sheet, item) for item in items if service_of(item) == service]
 
 
 def _product(sheet: PriceSheet, item: str) -> dict[str, Any]:
@@ -60,10 +55,7 @@ def _product(sheet: PriceSheet, item: str) -> dict[str, Any]:
         for number, (tier, end) in enumerate(zip(tiers, ends, strict=True))
     }
     return {
-        "product": {
-            "sku": "LOCAL",
-            "attributes": attributes_of(item, sheet.region),
-        },
+        "product": {"sku": "LOCAL", "attributes": attributes_of(item, sheet.region)},
         "serviceCode": service_of(item),
         "terms": {"OnDemand": {"LOCAL": {"priceDimensions": dimensions}}},
         "version": f"{max(tier.date for tier in tiers if tier.date)}",

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import uvloop
 
@@ -56,7 +56,6 @@ from workbench.localcloud.observability import Monitoring
 from workbench.localcloud.price_list import get_products
 from workbench.localcloud.s3.api import S3
 from workbench.localcloud.sagemaker.async_endpoints import AsyncInvoker
-from workbench.localcloud.sagemaker.async_metrics import AsyncMetrics
 from workbench.localcloud.sagemaker.async_queue import AsyncQueue
 from workbench.localcloud.sagemaker.data_capture import DataCapture
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
@@ -92,7 +91,7 @@ class Dispatcher:
         self._monitoring = Monitoring(store, self._hosting, self._log_writer)
         self._capture = DataCapture(store, self._s3.objects)
         self._invoking = EndpointInvoker(
-            self._hosting, record=self._monitoring.metering.record, capture=self._capture
+            self._hosting, self._monitoring.metering.record, self._capture
         )
         self._jobs = TransformJobApi(
             store,
@@ -105,16 +104,14 @@ class Dispatcher:
             store, tags, self._s3, store.path / "lambda", settings=settings, key=access.key
         )
         record = FunctionMetrics(self._monitoring.metrics).record
-        self._calling = FunctionInvoker(self._functions.table, self._log_writer, record=record)
+        self._calling = FunctionInvoker(self._functions.table, self._log_writer, record)
         self._moto_services = MotoServices(store)
-        async_metrics = AsyncMetrics(self._monitoring.metrics)
         self._asynchronous = AsyncInvoker(
             self._hosting,
             AsyncQueue(store),
             self._s3.objects,
             self._moto_services.publish,
-            record=async_metrics.record,
-            observe=async_metrics.observe,
+            self._monitoring.metrics,
         )
         self._autoscaling = Autoscaling(
             store,
@@ -140,7 +137,8 @@ class Dispatcher:
         ]
         self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
             **{service.name: service.answer for service in services},
-            "monitoring": self._monitoring.cloudwatch,  # CloudWatch, as requests are signed for it
+            # CloudWatch, as requests are signed for it
+            "monitoring": self._monitoring.cloudwatch.answer,
             "s3": self._s3.answer,
         }
         self._later = make_handler(self._answer)
@@ -206,7 +204,8 @@ class Dispatcher:
 
     async def _dispatch(self, request: Request, scope: Scope) -> Response:
         if request.path == HEALTH:
-            return json_response(self._health())
+            health = {"version": version("inference-workbench"), "path": str(self._store.path)}
+            return json_response(health | {"account": ACCOUNT, "region": REGION})
         if request.path == STATE:
             state = {
                 "jobs": self._jobs.state(),
@@ -220,23 +219,12 @@ class Dispatcher:
         if scope.service in self._services:
             return await self._services[scope.service](request)
         if scope.service in SERVICES:
-            return await self._answer_with_moto(request, scope.service)
+            if scope.service == "logs":
+                await self._monitoring.fetch_logs()
+            return await self._moto_services.answer(request, scope.service)
         if not _NAME.fullmatch(scope.service):
             raise AwsError("IncompleteSignature", f"{scope.service!r} names no service of AWS.")
         raise not_implemented_error(f"The service {scope.service!r}")
-
-    async def _answer_with_moto(self, request: Request, service: str) -> Response:
-        if service == "logs":
-            await self._monitoring.fetch_logs()
-        return await self._moto_services.answer(request, service)
-
-    def _health(self) -> dict[str, Any]:
-        return {
-            "version": version("inference-workbench"),
-            "path": str(self._store.path),
-            "account": ACCOUNT,
-            "region": REGION,
-        }
 
 
 def _find_scope(request: Request) -> Scope:
@@ -251,10 +239,10 @@ def _error_response(status: int, reason: str) -> Response:
 
 def _refuse_body(status: int, reason: str, request: Request) -> Response:
     """Return the answer to a body that cannot be taken, as clients of its service read it."""
-    service = _find_scope(request).service
+    service, error = _find_scope(request).service, AwsError("BadRequest", reason, status)
     if service == "s3" and status in _S3_BODIES:
-        return refuse(AwsError(_S3_BODIES[status], reason, 400), request, service)
-    return refuse(AwsError("BadRequest", reason, status), request, service)
+        error = AwsError(_S3_BODIES[status], reason, 400)
+    return refuse(error, request, service)
 
 
 # --- the process
@@ -281,45 +269,39 @@ def serve(
         NotAvailable: The port is taken, or another local cloud has the folder.
         StorageError: The folder cannot be written.
     """
-    with (
-        closing(Store(path)) as store,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        runner.run(_serve(store, port, ready, parent_death_pipe, settings))
 
+    async def run(store: Store) -> None:
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ended.set)
+        loop.add_reader(parent_death_pipe, ended.set)
+        access = AccessControl(make_access_key(), open_paths=[HEALTH])
+        front = Dispatcher(store, settings, access)
+        handle, spool = access.guard(front.handle), access.guard_spool(front.spool)
+        server = Server(
+            http.ServerSettings(
+                handle, _error_response, _MAX_BODY, spool, refuse_request=_refuse_body
+            )
+        )
+        access.port = await _listen(server, port)
+        url = f"http://127.0.0.1:{access.port}"
+        try:
+            await front.start(url)
+            store.announce(url)
+            gc.collect()
+            gc.freeze()  # every module would be looked through again and again, while calls wait
+            ready(url, access.key)
+            await ended.wait()
+        finally:
+            loop.remove_reader(parent_death_pipe)
+            signal.alarm(_MAX_SHUTDOWN)  # the system ends what cannot end by itself
+            await server.close(_GRACE)
+            await front.close()
 
-async def _serve(
-    store: Store,
-    port: int,
-    ready: Callable[[str, AccessKey], object],
-    parent_death_pipe: int,
-    settings: LocalCloudSettings,
-) -> None:
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
-    loop.add_reader(parent_death_pipe, ended.set)
-    access = AccessControl(make_access_key(), open_paths=[HEALTH])
-    front = Dispatcher(store, settings, access)
-    handle, spool = access.guard(front.handle), access.guard_spool(front.spool)
-    server = Server(
-        http.ServerSettings(handle, _error_response, _MAX_BODY, spool, refuse_request=_refuse_body)
-    )
-    access.port = await _listen(server, port)
-    url = f"http://127.0.0.1:{access.port}"
-    try:
-        await front.start(url)
-        store.announce(url)
-        gc.collect()
-        gc.freeze()  # every module would be looked through again and again, while calls wait
-        ready(url, access.key)
-        await ended.wait()
-    finally:
-        loop.remove_reader(parent_death_pipe)
-        signal.alarm(_MAX_SHUTDOWN)  # the system ends what cannot end by itself
-        await server.close(_GRACE)
-        await front.close()
+    loop_factory = uvloop.new_event_loop
+    with closing(Store(path)) as store, asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(run(store))
 
 
 async def _listen(server: Server, port: int) -> int:

@@ -51,9 +51,14 @@ def is_due(expression: str, *, zone: str, begin: float, before: float, now: floa
             every = _parse_rate(inner)
             return (now - begin) // every > max(0, (before - begin) // every)
         case "cron":
-            fields = _parse_cron(inner)
-            opened = now // 60 * 60
-            return before < opened and _matches(fields, datetime.fromtimestamp(now, place))
+            parts = inner.upper().split()
+            if len(parts) != len(_FIELDS):
+                raise validation_error(f"cron(...) takes six fields, got {inner!r}.")
+            at = datetime.fromtimestamp(now, place)
+            values = (at.minute, at.hour, at.day, at.month, at.isoweekday() % 7 + 1, at.year)
+            fields = zip(parts, _FIELDS, values, strict=True)
+            allowed = [value in _parse_field(part, *limits) for part, limits, value in fields]
+            return all(allowed) and before < now // 60 * 60
     raise validation_error(f"Schedule must be at(...), rate(...) or cron(...), got {expression!r}.")
 
 
@@ -82,15 +87,8 @@ def _parse_rate(text: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
-def _parse_cron(text: str) -> list[set[int]]:
-    """Return the numbers that each of the six fields allows."""
-    parts = text.upper().split()
-    if len(parts) != len(_FIELDS):
-        raise validation_error(f"cron(...) takes six fields, got {text!r}.")
-    return [_parse_field(part, *limits) for part, limits in zip(parts, _FIELDS, strict=True)]
-
-
 def _parse_field(text: str, low: int, high: int, names: Sequence[str]) -> set[int]:
+    """Return the numbers that a field of cron's allows."""
     allowed: set[int] = set()
     for name in names:
         text = text.replace(name, str(names.index(name) + 1))
@@ -105,8 +103,3 @@ def _parse_field(text: str, low: int, high: int, names: Sequence[str]) -> set[in
             raise validation_error(f"A field of cron(...) lies in {low}-{high}, got {text!r}.")
         allowed.update(range(first, last + 1, int(found[3] or 1)))
     return allowed
-
-
-def _matches(fields: Sequence[set[int]], at: datetime) -> bool:
-    values = (at.minute, at.hour, at.day, at.month, at.isoweekday() % 7 + 1, at.year)
-    return all(value in allowed for value, allowed in zip(values, fields, strict=True))

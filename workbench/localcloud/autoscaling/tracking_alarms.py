@@ -8,23 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.localcloud.cloudwatch.alarms import Alarms
+from workbench.localcloud.cloudwatch.metrics import Key
 from workbench.localcloud.core.protocol import arn
 from workbench.localcloud.sagemaker.metering import CONCURRENCY, INVOCATIONS
 from workbench.scaling.reactive import HIGH_RESOLUTION, TargetTracking
 
 _PERIOD = 60
-_PER_INSTANCE_METRICS = {
-    "Invocations": ("InvocationsPerInstance", "Sum")
-}  # by what one instance gets
+_PER_INSTANCE_METRICS = {"Invocations": ("InvocationsPerInstance", "Sum")}  # what one of them gets
 
 
 def put_alarms(
-    alarms: Alarms,
-    resource: str,
-    policy: Mapping[str, Any],
-    metric: tuple[str, str, Mapping[str, str]],
-    *,
-    minute: float,
+    alarms: Alarms, resource: str, policy: Mapping[str, Any], metric: Key, *, minute: float
 ) -> list[dict[str, str]]:
     """Make a policy's two alarms, or set those it has, and return their names and ARNs.
 
@@ -32,7 +26,7 @@ def put_alarms(
         alarms: Where they are kept.
         resource: What is scaled: `endpoint/<name>/variant/<name>`.
         policy: As DescribeScalingPolicies tells of it.
-        metric: Namespace, name and dimensions of what it tracks.
+        metric: What it tracks.
         minute: Seconds that autoscaling takes for a minute; alarms look at whole ones.
     """
     config = policy["TargetTrackingScalingPolicyConfiguration"]
@@ -60,7 +54,7 @@ def put_alarms(
                 "AlarmActions": [policy["PolicyARN"]],
                 "Namespace": space,
                 "MetricName": name,
-                "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
+                "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions],
                 "Statistic": statistic,
                 "Period": int(period),
                 "EvaluationPeriods": periods,

@@ -10,8 +10,8 @@ import logging
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from workbench.localcloud.cloudwatch.metrics import Metrics
 from workbench.localcloud.cloudwatch.statistics import (
@@ -29,6 +29,7 @@ from workbench.localcloud.core.protocol import (
     AwsError,
     Operation,
     arn,
+    format_time,
     not_implemented_error,
     now,
 )
@@ -45,17 +46,11 @@ _SCALING_ACTION_INTERVAL = 60.0
 _HISTORY_RETENTION_SECONDS = 14 * 86_400.0
 _ALARM_PAGER = Pager(50, most=100, size="MaxRecords")  # API reference, DescribeAlarms
 _HISTORY_PAGER = Pager(100, size="MaxRecords")  # API reference, DescribeAlarmHistory
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "GreaterThanOrEqualToThreshold": operator.ge,
-    "GreaterThanThreshold": operator.gt,
-    "LessThanThreshold": operator.lt,
-    "LessThanOrEqualToThreshold": operator.le,
-}
-_COMPARISON_WORDS = {
-    "GreaterThanOrEqualToThreshold": "greater than or equal to",
-    "GreaterThanThreshold": "greater than",
-    "LessThanThreshold": "less than",
-    "LessThanOrEqualToThreshold": "less than or equal to",
+_COMPARISONS: dict[str, tuple[Callable[[float, float], bool], str]] = {
+    "GreaterThanOrEqualToThreshold": (operator.ge, "greater than or equal to"),
+    "GreaterThanThreshold": (operator.gt, "greater than"),
+    "LessThanThreshold": (operator.lt, "less than"),
+    "LessThanOrEqualToThreshold": (operator.le, "less than or equal to"),
 }
 _TREATMENTS = ("missing", "ignore", "breaching", "notBreaching")
 _ACTIONS = {
@@ -94,18 +89,11 @@ class AlarmAction:
     at: float
 
 
-ActionHandler = Callable[[AlarmAction], None]
-"""Carries out an action."""
-
-
 class Alarms:
     """The alarms of a local cloud.
 
-    Args:
-        store: Where they are kept.
-        metrics: What they watch.
-        changed: Called at each change of a state: the alarm, and the state that it was in.
-        clock: Gives the time, in seconds since 1970.
+    `on_change` is called at each change of a state, with the alarm and the state that it was in;
+    `clock` gives the time, in seconds since 1970.
     """
 
     def __init__(
@@ -113,7 +101,7 @@ class Alarms:
         store: Store,
         metrics: Metrics,
         *,
-        on_change: Callable[[Alarm, str], None] | None = None,
+        on_change: Callable[[Alarm, str], None] = lambda *_: None,
         clock: Callable[[], float] = now,
     ) -> None:
         self._store = store
@@ -121,7 +109,7 @@ class Alarms:
         self._on_change = on_change
         self._clock = clock
         self._tags = Tags(store)
-        self._handlers: dict[str, ActionHandler] = {}
+        self._handlers: dict[str, Callable[[AlarmAction], None]] = {}
         self._last_actions: dict[str, float] = {}
         columns = "name TEXT PRIMARY KEY, content TEXT NOT NULL"
         self._alarms = StoreTable(store, "alarms", columns, json=["content"])
@@ -129,7 +117,7 @@ class Alarms:
             store, "alarm_history", _HISTORY_COLUMNS, json=["content"], options="STRICT"
         )
 
-    def on_action(self, prefix: str, act: ActionHandler) -> None:
+    def on_action(self, prefix: str, act: Callable[[AlarmAction], None]) -> None:
         """Have actions whose ARN begins so carried out: `arn:aws:sns:`, `arn:aws:autoscaling:`.
 
         Those of scaling are due each minute for as long as the state lasts, all others once.
@@ -145,8 +133,8 @@ class Alarms:
             "DeleteAlarms": self._delete,
             "SetAlarmState": self._set,
             "DescribeAlarmHistory": self._history,
-            "EnableAlarmActions": lambda params: self._enable(params, enabled=True),
-            "DisableAlarmActions": lambda params: self._enable(params, enabled=False),
+            "EnableAlarmActions": partial(self._enable, enabled=True),
+            "DisableAlarmActions": partial(self._enable, enabled=False),
         }
 
     def put(self, alarm: Mapping[str, Any]) -> str:
@@ -179,10 +167,7 @@ class Alarms:
             if not former:  # of one that exists, AWS takes no notice of them
                 self._tags.begin(str(content["AlarmArn"]), alarm.get("Tags", []))
             self._save(content)
-        done = "updated" if former else "created"
-        self._add_history(
-            name, "ConfigurationUpdate", f'Alarm "{name}" {done}', {"type": done.title()}
-        )
+        self._note_configuration(name, "updated" if former else "created")
         return str(content["AlarmArn"])
 
     def delete(self, name: str) -> None:
@@ -191,9 +176,7 @@ class Alarms:
             self._tags.end(alarm["AlarmArn"])
         self._alarms.remove(name=name)
         self._last_actions.pop(name, None)
-        self._add_history(
-            name, "ConfigurationUpdate", f'Alarm "{name}" deleted', {"type": "Delete"}
-        )
+        self._note_configuration(name, "deleted")
 
     def all(self) -> list[Alarm]:
         """Return every alarm, by name."""
@@ -208,7 +191,7 @@ class Alarms:
                 _log.warning("The alarm %s cannot be evaluated: %s", alarm["AlarmName"], error)
                 continue
             if judged.state != alarm["StateValue"]:
-                self._set_state(alarm, judged.state, judged.reason, judged.value)
+                self._set_state(alarm, *judged)
             else:
                 self._scale_again(alarm, judged.value)
 
@@ -227,7 +210,7 @@ class Alarms:
         if "MetricAlarm" not in params.get("AlarmTypes", ["MetricAlarm"]):
             return {"MetricAlarms": [], "CompositeAlarms": []}
         prefix, action = params.get("AlarmNamePrefix", ""), params.get("ActionPrefix", "")
-        last = _ALARM_PAGER.start(params, "")
+        last, kinds = _ALARM_PAGER.start(params, ""), _ACTIONS.values()
         found = [
             alarm
             for alarm in self.all()
@@ -235,21 +218,14 @@ class Alarms:
             and alarm["AlarmName"].startswith(prefix)
             and alarm["AlarmName"] > last
             and params.get("StateValue", alarm["StateValue"]) == alarm["StateValue"]
-            and (not action or any(each.startswith(action) for each in _actions(alarm)))
+            and (not action or any(a.startswith(action) for kind in kinds for a in alarm[kind]))
         ]
         page, more = _ALARM_PAGER.cut(found, params, lambda alarm: alarm["AlarmName"])
         return {"MetricAlarms": page, "CompositeAlarms": [], **more}
 
     async def _describe_for_metric(self, params: dict[str, Any]) -> dict[str, Any]:
-        members = ("Namespace", "MetricName", "Dimensions")
-        optional = ("Statistic", "ExtendedStatistic", "Period", "Unit")
         wanted = {"Dimensions": [], **params}
-        names = [*members, *(name for name in optional if name in params)]
-        found = [
-            alarm
-            for alarm in self.all()
-            if all(alarm.get(name) == wanted.get(name) for name in names)
-        ]
+        found = [each for each in self.all() if wanted.items() <= each.items()]
         return {"MetricAlarms": found}
 
     async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -259,7 +235,9 @@ class Alarms:
         return {}
 
     async def _set(self, params: dict[str, Any]) -> dict[str, Any]:
-        alarm = self._get(params["AlarmName"])
+        alarm = self._find(params["AlarmName"])
+        if alarm is None:
+            raise AwsError("ResourceNotFound", f"There is no alarm {params['AlarmName']}.", 404)
         if "StateReasonData" in params:
             alarm["StateReasonData"] = params["StateReasonData"]
         if params["StateValue"] != alarm["StateValue"]:
@@ -312,8 +290,7 @@ class Alarms:
         self._add_history(
             alarm["AlarmName"], "StateUpdate", f"Alarm updated from {former} to {state}", data
         )
-        if self._on_change is not None:
-            self._on_change(alarm, former)
+        self._on_change(alarm, former)
         if alarm["ActionsEnabled"]:
             self._last_actions[alarm["AlarmName"]] = at
             for action in alarm[_ACTIONS[state]]:
@@ -333,31 +310,23 @@ class Alarms:
                 self._act(AlarmAction(action, alarm, state, value, at))
 
     def _act(self, alarm_action: AlarmAction) -> None:
-        name = alarm_action.alarm["AlarmName"]
-        for prefix, act in self._handlers.items():
-            if alarm_action.action.startswith(prefix):
-                try:
-                    act(alarm_action)
-                except Exception:  # noqa: BLE001 - whatever it was, the next alarm is due
-                    _log.exception(
-                        "The action %s of the alarm %s failed", alarm_action.action, name
-                    )
-                    done = f"Failed to execute action {alarm_action.action}"
-                else:
-                    done = f"Successfully executed action {alarm_action.action}"
-                break
-        else:
-            action = alarm_action.action
+        name, action = alarm_action.alarm["AlarmName"], alarm_action.action
+        act = next(
+            (act for prefix, act in self._handlers.items() if action.startswith(prefix)), None
+        )
+        if act is None:
             done = f"Failed to execute action {action}: the local cloud has no such service"
+        else:
+            try:
+                act(alarm_action)
+            except Exception:  # noqa: BLE001 - whatever it was, the next alarm is due
+                _log.exception("The action %s of the alarm %s failed", action, name)
+                done = f"Failed to execute action {action}"
+            else:
+                done = f"Successfully executed action {action}"
         self._add_history(name, "Action", done, {"actionState": done.split()[0]})
 
     # --- what is kept
-
-    def _get(self, name: str) -> Alarm:
-        found = self._find(name)
-        if found is None:
-            raise AwsError("ResourceNotFound", f"There is no alarm {name}.", 404)
-        return found
 
     def _find(self, name: str) -> Alarm | None:
         row = self._alarms.find(name=name)
@@ -365,6 +334,10 @@ class Alarms:
 
     def _save(self, alarm: Alarm) -> None:
         self._alarms.put(name=alarm["AlarmName"], content=alarm)
+
+    def _note_configuration(self, name: str, done: str) -> None:
+        kind = "Delete" if done == "deleted" else done.title()
+        self._add_history(name, "ConfigurationUpdate", f'Alarm "{name}" {done}', {"type": kind})
 
     def _add_history(self, name: str, kind: str, summary: str, data: Mapping[str, Any]) -> None:
         at = self._clock()
@@ -417,11 +390,7 @@ def build_message(alarm_action: AlarmAction) -> str:
 
 
 def _format_time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:", "+00")
-
-
-def _actions(alarm: Alarm) -> list[str]:
-    return [action for actions in _ACTIONS.values() for action in alarm[actions]]
+    return format_time(at, "milliseconds").replace("Z", "+0000")
 
 
 def _check(alarm: Mapping[str, Any]) -> None:
@@ -473,8 +442,7 @@ def _period(alarm: Mapping[str, Any]) -> int:
     return int(alarm.get("Period") or max(periods, default=60))
 
 
-@dataclass(frozen=True, slots=True)
-class _Evaluation:
+class _Evaluation(NamedTuple):
     """The state that an alarm should have, and why."""
 
     state: str
@@ -486,14 +454,13 @@ def _evaluate(metrics: Metrics, alarm: Alarm, present: float) -> _Evaluation:
     period = _period(alarm)
     count: int = alarm["EvaluationPeriods"]
     end = int(present) // period * period
-    values = _read_values(metrics, alarm, period, end - period * (count + _EXTRA_PERIODS), end)[
-        -count:
-    ]
+    start = end - period * (count + _EXTRA_PERIODS)
+    values = _read_values(metrics, alarm, period, start, end)[-count:]
     needed: int = alarm.get("DatapointsToAlarm", count)
     missing = count - len(values)
     treatment = alarm["TreatMissingData"]
     newest = values[-1] if values else None
-    compare, threshold = _COMPARISONS[alarm["ComparisonOperator"]], alarm["Threshold"]
+    (compare, words), threshold = _COMPARISONS[alarm["ComparisonOperator"]], alarm["Threshold"]
     breaching = sum(compare(value, threshold) for value in values)
     if not values and treatment == "missing":
         return _Evaluation("INSUFFICIENT_DATA", "Insufficient Data: no datapoints were received.")
@@ -505,10 +472,9 @@ def _evaluate(metrics: Metrics, alarm: Alarm, present: float) -> _Evaluation:
         needed = min(needed, len(values))
     alarming = breaching >= needed
     points = ", ".join(f"{value:g}" for value in values) or "none"
-    words = f"{'' if alarming else 'not '}{_COMPARISON_WORDS[alarm['ComparisonOperator']]}"
     reason = (
-        f"Threshold Crossed: {breaching} of the last {count} datapoints [{points}] "
-        f"crossed the threshold ({threshold:g}); {needed} needed: {words} it."
+        f"Threshold Crossed: {breaching} of the last {count} datapoints [{points}] crossed the "
+        f"threshold ({threshold:g}); {needed} needed: {'' if alarming else 'not '}{words} it."
     )
     return _Evaluation("ALARM" if alarming else "OK", reason, newest)
 

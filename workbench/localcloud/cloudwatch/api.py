@@ -7,12 +7,12 @@ that one in a header.
 
 import math
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from workbench.localcloud.cloudwatch.alarms import Alarms
 from workbench.localcloud.cloudwatch.dashboards import Dashboards
-from workbench.localcloud.cloudwatch.metrics import RETENTION_SECONDS, Metrics, Summary
+from workbench.localcloud.cloudwatch.metrics import RETENTION_SECONDS, Metrics, Summary, metric_key
 from workbench.localcloud.cloudwatch.statistics import (
     dimensions,
     evaluate_queries,
@@ -51,20 +51,11 @@ _RECENT_SECONDS = 3 * 3600  # seconds: PT3H
 class CloudWatch:
     """Answers CloudWatch's operations.
 
-    Args:
-        store: Where dashboards are kept.
-        metrics: What is read and put.
-        alarms: All there are.
-        clock: Tells the time, in seconds since 1970.
+    `clock` tells the time, in seconds since 1970.
     """
 
     def __init__(
-        self,
-        store: Store,
-        metrics: Metrics,
-        alarms: Alarms,
-        *,
-        clock: Callable[[], float] = now,
+        self, store: Store, metrics: Metrics, alarms: Alarms, *, clock: Callable[[], float] = now
     ) -> None:
         self._metrics = metrics
         self._clock = clock
@@ -110,13 +101,8 @@ class CloudWatch:
         ]
         for datum, at, summary in summaries:
             width = 1 if datum.get("StorageResolution", 60) < 60 else 60
-            series = self._metrics.series(
-                namespace,
-                datum["MetricName"],
-                dimensions(datum),
-                unit=datum.get("Unit", "None"),
-                width=width,
-            )
+            key = metric_key(namespace, datum["MetricName"], dimensions(datum))
+            series = self._metrics.series(key, unit=datum.get("Unit", "None"), width=width)
             series.bucket(at).merge(summary)
         return {}
 
@@ -128,11 +114,12 @@ class CloudWatch:
             )
         start, end = params["StartTime"], params["EndTime"]
         backwards = params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
-        found = [
-            (query, _sort_points(by_unit, backwards=backwards))
-            for query, by_unit in evaluate_queries(self._metrics, queries, start=start, end=end)
-        ]
-        most = min(params.get("MaxDatapoints", MAX_DATA_POINTS), MAX_DATA_POINTS)
+        found = []
+        for query, by_unit in evaluate_queries(self._metrics, queries, start=start, end=end):
+            points = [point for values in by_unit.values() for point in values.items()]
+            points.sort(key=lambda point: point[0], reverse=backwards)  # those of one time by unit
+            found.append((query, points))
+        most = max(1, min(params.get("MaxDatapoints", MAX_DATA_POINTS), MAX_DATA_POINTS))
         begin = _PAGER.start(params, 0)
         results, left = _take_points(found, begin, most)
         more = _PAGER.continuation(begin + most) if left else {}
@@ -163,10 +150,13 @@ class CloudWatch:
             )
         datapoints = []
         for unit, at, summary in points:
-            values = {name: compute(summary) for name, compute in computed.items()}
-            point = {"Timestamp": at, "Unit": unit} | {name: values[name] for name in named}
-            more = {name: values[name] for name in extended if values[name] is not None}
-            datapoints.append(point | ({"ExtendedStatistics": more} if extended else {}))
+            point = {"Timestamp": at, "Unit": unit}
+            point |= {name: computed[name](summary) for name in named}
+            if extended:
+                values = {name: computed[name](summary) for name in extended}
+                known = {name: value for name, value in values.items() if value is not None}
+                point["ExtendedStatistics"] = known
+            datapoints.append(point)
         return {"Label": params["MetricName"], "Datapoints": datapoints}
 
     async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -181,7 +171,15 @@ class CloudWatch:
             and metric.last >= recent
         ]
         page, more = _PAGER.page(list(dict.fromkeys(keys)), params)  # once, whatever its units
-        return {"Metrics": [_format_metric(*key) for key in page], **more}
+        listed = [
+            {
+                "Namespace": namespace,
+                "MetricName": name,
+                "Dimensions": [{"Name": each, "Value": value} for each, value in pairs],
+            }
+            for namespace, name, pairs in page
+        ]
+        return {"Metrics": listed, **more}
 
 
 def _take_in_tags(store: Store) -> None:
@@ -237,18 +235,13 @@ def _check_time(datum: Mapping[str, Any], present: float) -> float:
     if not present - RETENTION_SECONDS <= at <= present + _MAX_FUTURE_SECONDS:
         raise _value_error(
             f"The time of {datum['MetricName']} must be within the last "
-            f"{RETENTION_SECONDS / 86_400:g} days "
-            "and at most two hours ahead."
+            f"{RETENTION_SECONDS / 86_400:g} days and at most two hours ahead."
         )
     return at
 
 
 def _parse_datum(datum: Mapping[str, Any], place: str) -> Summary:
-    """Return what a datum says of its metric; errors name it by its place, as AWS does.
-
-    Raises:
-        AwsError: It says it in several ways, in none, or with what is no number.
-    """
+    """Return what a datum says of its metric; errors name it by its place, as AWS does."""
     name = datum["MetricName"]
     summary = Summary()
     if _find_way(datum, place) == "StatisticValues":
@@ -312,21 +305,6 @@ def _take_points(
             results.append(_format_result(query, shown, whole=after <= end))
         passed = after
     return results, passed > end
-
-
-def _sort_points(
-    by_unit: Mapping[str, Mapping[int, float]], *, backwards: bool
-) -> list[tuple[int, float]]:
-    """Return the points of all units by time, those of one time by unit."""
-    points = [point for values in by_unit.values() for point in values.items()]
-    return sorted(points, key=lambda point: point[0], reverse=backwards)
-
-
-def _format_metric(
-    namespace: str, name: str, dimensions: Iterable[tuple[str, str]]
-) -> dict[str, Any]:
-    listed = [{"Name": each, "Value": value} for each, value in dimensions]
-    return {"Namespace": namespace, "MetricName": name, "Dimensions": listed}
 
 
 def _format_result(

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from workbench.localcloud.core.protocol import AwsError, Operation, arn, now
+from workbench.localcloud.core.protocol import ACCOUNT, AwsError, Operation, now
 from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tags import Tags
 
@@ -17,10 +17,6 @@ class Dashboards:
         self._store = store
         self._dashboards = StoreTable(store, "dashboards", _COLUMNS)
         self._tags = Tags(store)
-
-    def exists(self, arn: str) -> bool:
-        """Whether there is a dashboard of this ARN."""
-        return self._dashboards.find(arn=arn) is not None
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers the operations, by name."""
@@ -42,11 +38,11 @@ class Dashboards:
                 "DashboardInvalidInputError",
                 "The dashboard body is invalid: it must be a JSON object with the list widgets.",
             )
-        arn = _dashboard(name)
+        its_arn = _make_arn(name)
         with self._store.write():
-            if not self.exists(arn):
-                self._tags.begin(arn, params.get("Tags", []))
-            self._dashboards.put(name=name, arn=arn, body=body, modified=now())
+            if self._dashboards.find(name=name) is None:
+                self._tags.begin(its_arn, params.get("Tags", []))
+            self._dashboards.put(name=name, arn=its_arn, body=body, modified=now())
         return {"DashboardValidationMessages": []}
 
     async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +74,7 @@ class Dashboards:
             self._get_dashboard(name)
         with self._store.write():
             for name in params["DashboardNames"]:
-                self._tags.end(_dashboard(name))
+                self._tags.end(_make_arn(name))
                 self._dashboards.remove(name=name)
         return {}
 
@@ -89,6 +85,5 @@ class Dashboards:
         return found
 
 
-def _dashboard(name: str) -> str:
-    first, _, last = arn("cloudwatch", f"dashboard/{name}").partition(":cloudwatch:")
-    return f"{first}:cloudwatch::{last.partition(':')[2]}"  # dashboards belong to no region
+def _make_arn(name: str) -> str:
+    return f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{name}"  # dashboards belong to no region

@@ -16,9 +16,9 @@ from workbench.localcloud.core.protocol import ACCOUNT, REGION
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tasks import TaskSet
 
-_FLUSH_SECONDS = 0.5  # seconds
-_MAX_STREAM_EVENTS = 50_000  # events of a stream: moto keeps them in memory
-_MAX_EVENT_BYTES = 256 * 1024  # bytes of an event (PutLogEvents)
+_FLUSH_SECONDS = 0.5
+_MAX_STREAM_EVENTS = 50_000  # moto keeps them in memory
+_MAX_EVENT_BYTES = 256 * 1024  # PutLogEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,8 @@ class LogWriter:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._begin)
 
-    async def flush(self) -> None:
-        """Write all that was noted, for somebody who asks for logs."""
-        await self._gather(asked=True)
-
-    async def _gather(self, *, asked: bool) -> None:
+    async def flush(self, *, asked: bool = True) -> None:
+        """Write all that was noted; moto's logs are only begun if somebody `asked` for logs."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -61,7 +58,7 @@ class LogWriter:
 
     def _begin(self) -> None:
         self._timer = None
-        self._tasks.start(self._gather(asked=False))
+        self._tasks.start(self.flush(asked=False))
 
     def _write(self, notes: Iterable[LogBatch], *, asked: bool) -> None:
         for note in notes:
@@ -69,9 +66,8 @@ class LogWriter:
                 (note.group, note.stream), deque(maxlen=_MAX_STREAM_EVENTS)
             )
             at = int(1000 * note.at)
-            kept.extend(
-                {"timestamp": at, "message": line[:_MAX_EVENT_BYTES]} for line in note.lines()
-            )
+            lines = (line[:_MAX_EVENT_BYTES] for line in note.lines())
+            kept.extend({"timestamp": at, "message": line} for line in lines)
         if self._streams and (asked or "moto.logs.models" in sys.modules):
             streams, self._streams = self._streams, {}
             for (group, name), events in streams.items():

@@ -116,23 +116,21 @@ def _round_value(value: float) -> float:
     return math.ldexp(round(mantissa * 512), exponent - 9)
 
 
+@dataclass(slots=True)
 class Series:
     """One metric with its dimensions in one unit: takes values; `Metrics` tells of them.
 
     `width` is the seconds of a bucket: 60, or 1 for a metric of high resolution.
     """
 
-    __slots__ = ("fresh", "key", "unit", "width")
+    key: Key
+    unit: str
+    width: int
+    fresh: dict[int, Summary] = field(default_factory=dict)
 
-    def __init__(self, key: Key, unit: str, width: int) -> None:
-        self.key = key
-        self.unit = unit
-        self.width = width
-        self.fresh: dict[int, Summary] = {}
-
-    def put(self, value: float, *, at: float, count: float = 1.0) -> None:
+    def put(self, value: float, *, at: float) -> None:
         """Add a value of some instant, in seconds since 1970."""
-        self.bucket(at).add(value, count)
+        self.bucket(at).add(value)
 
     def bucket(self, at: float) -> Summary:
         """Return what takes the values of an instant."""
@@ -172,72 +170,35 @@ class Metrics:
         store.db.executescript(_SCHEMA)
         _keep_units_apart(store)
 
-    def put(
-        self,
-        namespace: str,
-        name: str,
-        value: float,
-        *,
-        at: float,
-        unit: str,
-        dimensions: Mapping[str, str],
-        count: float = 1,
-    ) -> None:
-        """Add a value that came `count` times at an instant, in seconds since 1970."""
-        self.series(namespace, name, dimensions, unit=unit).put(value, at=at, count=count)
+    def put(self, key: Key, value: float, *, at: float, unit: str) -> None:
+        """Add a value of an instant, in seconds since 1970."""
+        self.series(key, unit=unit).put(value, at=at)
 
-    def series(
-        self,
-        namespace: str,
-        name: str,
-        dimensions: Mapping[str, str],
-        *,
-        unit: str,
-        width: int = MINUTE,
-    ) -> Series:
+    def series(self, key: Key, *, unit: str, width: int = MINUTE) -> Series:
         """Return what takes values of one metric in a unit; who puts many keeps it."""
-        key = (namespace, name, sort_dimensions(dimensions))
         units = self._series.setdefault(key, {})
         if unit not in units:
             units[unit] = Series(key, unit, width)
         return units[unit]
 
-    def statistics(
-        self,
-        namespace: str,
-        name: str,
-        dimensions: Mapping[str, str],
-        *,
-        start: float,
-        end: float,
-        unit: str = "",
-    ) -> Summary:
+    def statistics(self, key: Key, *, start: float, end: float, unit: str = "") -> Summary:
         """Return what is known of the values of the minutes that begin in [start, end).
 
         In the unit that is asked for; else, of a metric that came in several, in the newest's.
         """
-        found = self.points(namespace, name, dimensions, start=start, end=end)
+        found = self.points(key, start=start, end=end)
         chosen = unit or choose_unit({each: dict(points) for each, points in found.items()})
         whole = Summary()
         for _, summary in found.get(chosen, ()):
             whole.merge(summary)
         return whole
 
-    def points(
-        self,
-        namespace: str,
-        name: str,
-        dimensions: Mapping[str, str],
-        *,
-        start: float,
-        end: float,
-    ) -> dict[str, list[tuple[int, Summary]]]:
+    def points(self, key: Key, *, start: float, end: float) -> dict[str, list[tuple[int, Summary]]]:
         """Return, by unit, the minutes that begin in [start, end) and have values, by time.
 
         Minutes are seconds since 1970; a unit without values is left out.
         """
         self.late()
-        key = (namespace, name, sort_dimensions(dimensions))
         found: dict[str, dict[int, Summary]] = {}
         for unit, at, summary in self._read_points(key, start, end):
             found.setdefault(unit, {})[at] = summary
@@ -291,17 +252,11 @@ class Metrics:
             for _, *row in db.execute(f"{_POINTS} ? AND at = ?", (number, at)):
                 whole = _decode_summary(*row)
             whole.merge(summary)
+            known = (whole.count, whole.sum, whole.least, whole.most)
+            counts = json.dumps([list(whole.counts), list(whole.counts.values())])
             db.execute(
                 "INSERT OR REPLACE INTO metric_points VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    number,
-                    at,
-                    whole.count,
-                    whole.sum,
-                    whole.least,
-                    whole.most,
-                    _encode_counts(whole),
-                ),
+                (number, at, *known, counts),
             )
 
     def _read_points(
@@ -338,18 +293,14 @@ def _keep_units_apart(store: Store) -> None:
         db.execute("ALTER TABLE metrics_by_unit RENAME TO metrics")
 
 
-def sort_dimensions(dimensions: Mapping[str, str]) -> Dimensions:
-    """Return dimensions as they are compared: by name."""
-    return tuple(sorted(dimensions.items()))
+def metric_key(namespace: str, name: str, dimensions: Mapping[str, str]) -> Key:
+    """Return what a metric is known by."""
+    return namespace, name, tuple(sorted(dimensions.items()))
 
 
 def _encode_key(key: Key) -> tuple[str, str, str]:
     namespace, name, dimensions = key
     return namespace, name, json.dumps(dimensions)
-
-
-def _encode_counts(summary: Summary) -> str:
-    return json.dumps([list(summary.counts), list(summary.counts.values())])
 
 
 def _decode_summary(count: float, total: float, least: float, most: float, text: str) -> Summary:

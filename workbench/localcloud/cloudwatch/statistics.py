@@ -11,7 +11,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics, Summary, choose_unit
+from workbench.localcloud.cloudwatch.metrics import (
+    MINUTE,
+    Metrics,
+    Summary,
+    choose_unit,
+    metric_key,
+)
 from workbench.localcloud.core.protocol import AwsError, not_implemented_error
 
 Values = dict[int, float]
@@ -87,34 +93,23 @@ def summarize_by_period(
         raise metrics_validation_error(
             f"Period must be 1, 5, 10, 20, 30 or a multiple of 60, got {period}."
         )
-    _check_window(start, end)
-    width = min(period, MINUTE)
-    origin = int(start) // width * width
-    points = metrics.points(
-        metric["Namespace"], metric["MetricName"], dimensions(metric), start=origin, end=end
-    )
-    return {
-        each: _merge_periods(found, origin, period)
-        for each, found in points.items()
-        if unit in (None, each)
-    }
-
-
-def _check_window(start: float, end: float) -> None:
-    """Check that a window is not empty, in whole seconds, since CloudWatch drops the rest."""
-    if int(start) == int(end):
+    if int(start) == int(end):  # in whole seconds, since CloudWatch drops the rest
         raise metrics_validation_error("The parameter StartTime must not equal parameter EndTime.")
     if start > end:
         raise metrics_validation_error("The parameter EndTime must be greater than StartTime.")
-
-
-def _merge_periods(
-    points: Iterable[tuple[int, Summary]], origin: int, period: int
-) -> list[tuple[int, Summary]]:
-    found: dict[int, Summary] = {}
-    for at, summary in points:
-        found.setdefault(origin + (at - origin) // period * period, Summary()).merge(summary)
-    return sorted(found.items())
+    width = min(period, MINUTE)
+    origin = int(start) // width * width
+    key = metric_key(metric["Namespace"], metric["MetricName"], dimensions(metric))
+    points = metrics.points(key, start=origin, end=end)
+    by_unit: Points = {}
+    for each, found in points.items():
+        if unit in (None, each):
+            periods: dict[int, Summary] = {}
+            for at, summary in found:
+                begin = origin + (at - origin) // period * period
+                periods.setdefault(begin, Summary()).merge(summary)
+            by_unit[each] = sorted(periods.items())
+    return by_unit
 
 
 def dimensions(metric: Mapping[str, Any]) -> dict[str, str]:
@@ -133,60 +128,52 @@ def evaluate_queries(
         AwsError: A query is not sound, or asks for what is not offered.
     """
     asked = {query["Id"]: query for query in queries}
-    for name in asked:
-        if not _ID.fullmatch(name):
-            raise metrics_validation_error(
-                f'Id must begin with a lower-case letter, and "{name}" does not.'
-            )
+    for query in asked.values():
+        _check_query(query)
     found: dict[str, dict[str, Values]] = {}
 
-    def values(name: str, above: tuple[str, ...] = ()) -> dict[str, Values]:
+    def find(name: str, above: tuple[str, ...] = ()) -> dict[str, Values]:
         if name not in asked:
             raise metrics_validation_error(f'There is no query with the Id "{name}".')
         if name in above:
             raise metrics_validation_error(f'The expression "{name}" depends on itself.')
         if name not in found:
-            found[name] = _values(
-                metrics,
-                asked[name],
-                lambda each: choose_values(values(each, (*above, name))),
-                start,
-                end,
-            )
+            query = asked[name]
+            if "Expression" in query:
+                values = _evaluate_expression(
+                    query["Expression"], lambda each: choose_values(find(each, (*above, name)))
+                )
+                found[name] = {"": values} if values else {}
+            else:
+                wanted, unit = query["MetricStat"], query["MetricStat"].get("Unit")
+                period, compute = wanted["Period"], parse_statistic(wanted["Stat"])
+                metric = wanted["Metric"]
+                points = summarize_by_period(
+                    metrics, metric, period=period, start=start, end=end, unit=unit
+                )
+                found[name] = compute_values(points, compute)
         return found[name]
 
-    return [(query, values(name)) for name, query in asked.items() if query.get("ReturnData", True)]
+    return [(query, find(name)) for name, query in asked.items() if query.get("ReturnData", True)]
+
+
+def _check_query(query: Mapping[str, Any]) -> None:
+    name, metric = query["Id"], query.get("MetricStat", {}).get("Metric")
+    if not _ID.fullmatch(name):
+        raise metrics_validation_error(
+            f'Id must begin with a lower-case letter, and "{name}" does not.'
+        )
+    if ("MetricStat" in query) == ("Expression" in query):
+        raise metrics_validation_error(f'The query "{name}" needs a MetricStat or an Expression.')
+    if metric is not None and not (metric.get("Namespace") and metric.get("MetricName")):
+        raise metrics_validation_error(
+            f'The metric of "{name}" needs a Namespace and a MetricName.'
+        )
 
 
 def choose_values(by_unit: Mapping[str, Values]) -> Values:
     """Return the values in one unit: the newest's."""
     return by_unit.get(choose_unit(by_unit), {})
-
-
-def _values(
-    metrics: Metrics,
-    query: Mapping[str, Any],
-    others: Callable[[str], Values],
-    start: float,
-    end: float,
-) -> dict[str, Values]:
-    if ("MetricStat" in query) == ("Expression" in query):
-        raise metrics_validation_error(
-            f'The query "{query["Id"]}" needs a MetricStat or an Expression.'
-        )
-    if "Expression" in query:
-        computed = _evaluate_expression(query["Expression"], others)
-        return {"": computed} if computed else {}
-    wanted = query["MetricStat"]
-    metric = wanted["Metric"]
-    if not metric.get("Namespace") or not metric.get("MetricName"):
-        raise metrics_validation_error(
-            f'The metric of "{query["Id"]}" needs a Namespace and a MetricName.'
-        )
-    compute = parse_statistic(wanted["Stat"])
-    period, unit = wanted["Period"], wanted.get("Unit")
-    points = summarize_by_period(metrics, metric, period=period, start=start, end=end, unit=unit)
-    return compute_values(points, compute)
 
 
 def compute_values(points: Points, compute: Callable[[Summary], float | None]) -> dict[str, Values]:
@@ -231,11 +218,9 @@ def _combine(
 ) -> Values | float:
     if isinstance(left, float) and isinstance(right, float):
         return compute(left, right)
-    times = set(left) if isinstance(left, dict) else set(right) if isinstance(right, dict) else ()
-    if isinstance(left, dict) and isinstance(right, dict):
-        times = set(left) & set(right)
+    series = [each for each in (left, right) if isinstance(each, dict)]
     found: Values = {}
-    for at in times:
+    for at in series[0].keys() & series[-1].keys():
         one = left[at] if isinstance(left, dict) else left
         other = right[at] if isinstance(right, dict) else right
         if math.isfinite(value := compute(one, other)):  # nothing comes of a division by zero

@@ -129,7 +129,7 @@ class AccessControl:
             if file is None:
                 return None
             try:
-                self.check(request, body=None)
+                self.check(request, spooled=True)
             except AwsError as error:
                 file.close()
                 return cast("BinaryIO", _Discard(error))
@@ -139,19 +139,19 @@ class AccessControl:
 
     # --- checks
 
-    def check(self, request: Request, *, body: bytes | None = b"") -> None:
+    def check(self, request: Request, *, spooled: bool = False) -> None:
         """Check where a request comes from and how it is signed.
 
         Args:
             request: Its headers are complete, and so is its body.
-            body: None where the body is still to come, and hashed on its way.
+            spooled: The body is still to come, and is hashed on its way.
 
         Raises:
             AwsError: It must not be answered.
         """
         check_address(request, self.port)
         if request.path not in self._open_paths:
-            self.check_signature(request, request.body if body is not None else None)
+            self.check_signature(request, None if spooled else request.body)
 
     def check_signature(self, request: Request, body: bytes | None) -> None:
         """Check the signature of a request; None for a body that is still to come.
@@ -185,9 +185,8 @@ class AccessControl:
 
     def chunk_signatures(self, request: Request) -> ChunkSignatures | None:
         """Return what checks the chunks of an admitted upload; None where they are not signed."""
-        if not request.headers.get("x-amz-content-sha256", "").startswith(SIGNED_CHUNKS):
-            return None
-        signature = read_signature(request)
+        signed = request.headers.get("x-amz-content-sha256", "").startswith(SIGNED_CHUNKS)
+        signature = read_signature(request) if signed else None
         if signature is None:
             return None
         signer = self._signer(signature.date, signature.region, signature.service)
@@ -227,8 +226,7 @@ class AccessControl:
 
     def _check_form(self, form: UploadForm, bucket: str) -> None:
         """Check an upload by a form: the signature of its policy, of either version, and that."""
-        fields = form.fields
-        policy = fields.get("policy", "")
+        fields, policy = form.fields, form.fields.get("policy", "")
         found = CREDENTIAL.fullmatch(fields.get("x-amz-credential", ""))
         key_id = found[1] if found else fields.get("awsaccesskeyid", "")
         if not (policy and policy.isascii() and key_id):
@@ -273,5 +271,4 @@ class _Discard(io.RawIOBase):
         self.error = error
 
     def write(self, data: object, /) -> int:  # noqa: ARG002 - a file's
-        """Take no notice."""
         return 0

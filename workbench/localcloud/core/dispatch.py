@@ -127,6 +127,4 @@ class RestService(JsonService):
         # botocore's model has 200 and a body for DeleteFunction; Lambda answers 204 without one
         if model.name == "DeleteFunction" or model.output_shape is None:
             return Response(204, headers=[("x-amzn-requestid", new_id())])
-        response = json_response(content)
-        response.status = model.http["responseCode"]
-        return response
+        return json_response(content, model.http["responseCode"])

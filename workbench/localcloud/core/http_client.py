@@ -7,9 +7,11 @@ import asyncio
 import enum
 import math
 import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, cast
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, cast
 
 import httptools
 
@@ -22,6 +24,14 @@ Address = str | tuple[str, int]
 _CONNECT_SECONDS = 20.0  # that a worker on this machine has to take a connection
 _MAX_COPIED_BYTES = 64 * 1024  # bodies up to here leave in one piece with their headers
 _CHUNK = 256 * 1024  # what is read at once of a body that lies in a file
+
+
+def build_head(length: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Return the head of a request to a model, whose body has so many bytes."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    return (
+        f"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{lines}\r\n"
+    ).encode("latin-1")
 
 
 class Failure(enum.Enum):
@@ -46,11 +56,13 @@ class Answer(NamedTuple):
 Outcome = Answer | Failure
 
 
+@dataclass(eq=False, slots=True)
 class Exchange:
     """A request and, once `done` is called with it, its outcome.
 
-    A body may lie in a file, which stays open; where there is a `sink`, the body of a good answer
-    is written to it, and the answer's own is empty: so neither is ever whole in memory.
+    A body may lie in a file, which stays open; where there is a `sink`, it is called with each
+    piece of a good answer's body, and the answer's own is empty: so neither is ever whole in
+    memory.
 
     `sent` and `finished` are the instants (seconds of `time.perf_counter`) of the request's first
     byte out and of its outcome. `time_limit` counts from `sent`; `max_answer` is in bytes. What
@@ -59,35 +71,20 @@ class Exchange:
     waits for the outcome of one that is `abandoned`.
     """
 
-    __slots__ = (
-        *("abandoned", "body", "connection", "done", "finished", "head", "max_answer", "owner"),
-        *("reason", "sent", "setup", "sink", "time_limit", "worker"),
-    )
-
-    def __init__(
-        self,
-        head: bytes,
-        body: bytes | FilePart,
-        done: "Callable[[Exchange, Outcome], None]",
-        *,
-        time_limit: float = 60.0,
-        max_answer: int = 6 * 1024 * 1024,
-        sink: "Sink | None" = None,
-    ) -> None:
-        self.head = head
-        self.body = body
-        self.done = done
-        self.time_limit = time_limit
-        self.max_answer = max_answer
-        self.sink = sink
-        self.owner: Owner | None = None
-        self.abandoned = False
-        self.connection: _WorkerConnection | None = None
-        self.worker = 0
-        self.setup: float | None = None
-        self.reason = ""
-        self.sent = 0.0
-        self.finished = 0.0
+    head: bytes
+    body: bytes | FilePart
+    done: "Callable[[Exchange, Outcome], None]"
+    time_limit: float = 60.0
+    max_answer: int = 6 * 1024 * 1024
+    sink: Callable[[bytes], object] | None = None
+    owner: "Owner | None" = None
+    abandoned: bool = False
+    connection: "_WorkerConnection | None" = None
+    worker: int = 0
+    setup: float | None = None
+    reason: str = ""
+    sent: float = 0.0
+    finished: float = 0.0
 
     def abandon(self) -> None:
         """Hang up on the worker, which drops what it has not begun; unsent, it is never sent."""
@@ -103,14 +100,6 @@ class Exchange:
         self.done(self, outcome)
 
 
-class Sink(Protocol):
-    """What takes in the body of an answer."""
-
-    def write(self, data: bytes, /) -> Any:  # noqa: ANN401 - whatever files give back
-        """Take in more of it."""
-        ...
-
-
 class Owner(Protocol):
     """What routes exchanges to workers."""
 
@@ -123,28 +112,75 @@ class Owner(Protocol):
         ...
 
 
-class WorkerClient:
-    """The way to one worker: at most `most` requests under way, the others first come first served.
+class InstanceClient(ABC):
+    """The way to one instance.
 
-    `lost` is called once, when the worker proves dead or hung: a connection breaks that should not,
-    or a request times out and nothing else was answered since it was sent. `in_flight` counts the
-    requests without an outcome; `closed` says that no more are sent.
+    `lost` is called once, when the instance proves dead or hung. `in_flight` counts the requests
+    without an outcome; `closed` says that no more are sent. `exit_status` is that of the instance's
+    process, once it has ended.
+    """
+
+    def __init__(self, lost: Callable[[], None] = lambda: None) -> None:
+        self.lost = lost
+        self.exit_status: int | None = None
+        self.in_flight = 0
+        self.closed = False
+        self._drained: asyncio.Future[None] | None = None
+
+    @abstractmethod
+    def send(self, exchange: Exchange) -> None:
+        """Send the request now, or when one before it is answered."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Send no more: what is under way is `GONE`, the rest goes back to its owner."""
+
+    async def release(self) -> None:  # noqa: B027 - most hold nothing
+        """Give back what it holds, once the instance has ended."""
+
+    def mark_broken(self) -> None:
+        """Note that the instance is lost."""
+        if not self.closed:
+            self.closed = True
+            self.lost()
+            self.close()
+
+    async def wait_until_idle(self) -> None:
+        """Wait until no request is under way."""
+        if self.in_flight:
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)
+
+    def _count_finished(self) -> None:
+        self.in_flight -= 1
+        if not self.in_flight and self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
+
+
+class WorkerClient(InstanceClient):
+    """The way to a worker: `max_in_flight` requests at once, the others first come first served.
+
+    It is lost when a connection breaks that should not, or a request times out and nothing else was
+    answered since it was sent.
     """
 
     def __init__(
-        self, address: Address, *, lost: Callable[[], None], max_in_flight: int = 64
+        self,
+        address: Address,
+        *,
+        lost: Callable[[], None] = lambda: None,
+        max_in_flight: int = 64,
     ) -> None:
-        self.in_flight = 0
+        super().__init__(lost)
         self._address = address
-        self._on_lost = lost
         self._max_in_flight = max_in_flight
         self._last_answer = 0.0
         self._idle: list[_WorkerConnection] = []
         self._open: set[_WorkerConnection] = set()
         self._opening = TaskSet()
         self._waiting: deque[Exchange] = deque()
-        self.closed = False
-        self._drained: asyncio.Future[None] | None = None
 
     def send(self, exchange: Exchange) -> None:
         """Send the request now, or when one before it is answered."""
@@ -162,22 +198,8 @@ class WorkerClient:
         """End every connection: what is under way is `GONE`, the rest goes back to its owner."""
         self.closed = True
         for connection in list(self._open):
-            connection.abort()
+            connection.end(Failure.GONE)
         self._return_waiting()
-
-    async def wait_until_idle(self) -> None:
-        """Wait until no request is under way."""
-        if self.in_flight:
-            if self._drained is None:
-                self._drained = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._drained)
-
-    def mark_broken(self) -> None:
-        """Note that the worker is lost."""
-        if not self.closed:
-            self.closed = True
-            self._on_lost()
-            self.close()
 
     def _open_more(self) -> None:
         if len(self._open) + len(self._opening) < self._max_in_flight:
@@ -204,19 +226,13 @@ class WorkerClient:
             else:
                 exchange.owner.resend(exchange)
 
-    def _count_finished(self) -> None:
-        self.in_flight -= 1
-        if not self.in_flight and self._drained is not None:
-            self._drained.set_result(None)
-            self._drained = None
-
     # --- the connections' calls
 
     def add_connection(self, connection: "_WorkerConnection") -> None:
         """Use a new connection."""
         self._open.add(connection)
         if self.closed:
-            connection.abort()
+            connection.end(Failure.GONE)
         else:
             self.free(connection)
 
@@ -273,7 +289,6 @@ class _WorkerConnection(asyncio.Protocol):
     # --- asyncio's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Be of use."""
         self._transport = cast("asyncio.Transport", transport)
         self._upstream.add_connection(self)
 
@@ -282,11 +297,9 @@ class _WorkerConnection(asyncio.Protocol):
         self._room.clear()
 
     def resume_writing(self) -> None:
-        """Go on."""
         self._room.set()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's words
-        """Fail the request under way."""
         exchange = self._detach_exchange()
         self._cancel_timer()
         self._upstream.forget(self, wanted=self._wanted)
@@ -339,17 +352,15 @@ class _WorkerConnection(asyncio.Protocol):
     # --- the parser's calls
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header."""
         self._headers[header_name(name)] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece of the body."""
         self._size += len(body)
         sink = self._exchange.sink if self._exchange is not None else None
         if sink is None or self._parser.get_status_code() >= 300:
             self._parts.append(body)
         else:
-            sink.write(body)
+            sink(body)
 
     def on_message_complete(self) -> None:
         """Note that the answer is whole, and whether the worker keeps the connection."""
@@ -359,7 +370,6 @@ class _WorkerConnection(asyncio.Protocol):
     # --- one request
 
     def start(self, exchange: Exchange) -> None:
-        """Send a request."""
         self._exchange = exchange
         exchange.connection = self
         self._headers: dict[str, str] = {}
@@ -413,10 +423,6 @@ class _WorkerConnection(asyncio.Protocol):
             left -= len(chunk)
             self._transport.write(chunk)
             await asyncio.sleep(0)  # others have requests, too
-
-    def abort(self) -> None:
-        """End the connection and fail what is under way."""
-        self.end(Failure.GONE)
 
     def _answer(self, answer: Answer) -> None:
         unheard = self._sending is not None and not self._sending.done()

@@ -64,8 +64,9 @@ class Pager:
         return list(rest[:end]), self.continuation(key(rest[end - 1])) if rest[end:] else {}
 
     def limit(self, parameters: Mapping[str, Any]) -> int:
-        """Return how many items a page has at most."""
-        return min(int(parameters.get(self.size, self.default)), self.most or self.default)
+        """Return how many items a page has at most; of pages of none there would be no end."""
+        asked = int(parameters.get(self.size, self.default))
+        return max(1, min(asked, self.most or self.default))
 
     def start(self, parameters: Mapping[str, Any], default: _T) -> _T:
         """Return what the request's token says, a value of the default's type; else the default.

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -47,11 +48,7 @@ class AwsError(WorkbenchError):
     """
 
     def __init__(
-        self,
-        code: str,
-        message: str,
-        status: int = 400,
-        extra: Mapping[str, Any] | None = None,
+        self, code: str, message: str, status: int = 400, extra: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -106,6 +103,15 @@ def now() -> float:
     return round(time.time(), 3)
 
 
+def format_time(seconds: float, timespec: str = "seconds") -> str:
+    """Return an instant, in seconds since 1970, in ISO 8601.
+
+    >>> format_time(0.5), format_time(0.5, "milliseconds")
+    ('1970-01-01T00:00:00Z', '1970-01-01T00:00:00.500Z')
+    """
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
 def new_id() -> str:
     """Return the id of a request."""
     return str(uuid.uuid4())
@@ -114,15 +120,18 @@ def new_id() -> str:
 # --- JSON
 
 
-def json_response(content: Mapping[str, Any]) -> Response:
+def json_response(content: Mapping[str, Any], status: int = 200) -> Response:
     """Return what an operation gives back, as SageMaker's JSON."""
-    return _json(200, content)
+    headers = [("x-amzn-requestid", new_id())]
+    return Response(status, json.dumps(content).encode(), _JSON, headers)
 
 
 def json_error(error: AwsError) -> Response:
     """Return an error so that botocore's JSON and REST-JSON parsers know it by name."""
     content = {"__type": error.code, "message": error.message, "Message": error.message}
-    return _json(error.status, content | error.extra, [("x-amzn-errortype", error.code)])
+    response = json_response(content | error.extra, error.status)
+    response.headers = [("x-amzn-errortype", error.code), *response.headers]
+    return response
 
 
 def json_parameters(body: bytes) -> dict[str, Any]:
@@ -156,13 +165,6 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _json(
-    status: int, content: Mapping[str, Any], headers: Iterable[tuple[str, str]] = ()
-) -> Response:
-    body = json.dumps(content).encode()
-    return Response(status, body, _JSON, [*headers, ("x-amzn-requestid", new_id())])
-
-
 # --- XML
 
 
@@ -187,9 +189,7 @@ def escape_text(text: str) -> str:
 
 
 def xml_response(
-    name: str,
-    content: Mapping[str, Any],
-    headers: Iterable[tuple[str, str]] = (),
+    name: str, content: Mapping[str, Any], headers: Iterable[tuple[str, str]] = ()
 ) -> Response:
     """Return a document as S3 writes it."""
     body = xml(name, dict(content)).replace(f"<{name}>", f'<{name} xmlns="{_NAMESPACE}">', 1)

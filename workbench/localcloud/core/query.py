@@ -7,14 +7,20 @@ shapes and names come from botocore's models.
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 
 from workbench.localcloud.core import validation
-from workbench.localcloud.core.protocol import AwsError, escape_text, new_id, xml, xml_document
+from workbench.localcloud.core.protocol import (
+    AwsError,
+    escape_text,
+    format_time,
+    new_id,
+    xml,
+    xml_document,
+)
 from workbench.modelserver.http import Response
 
 Form = dict[str, Any]
@@ -92,10 +98,12 @@ def _read(shape: Shape, node: Any) -> Any:  # noqa: ANN401 - what the shape says
         found = [(name, each, node.get(_name(each, name))) for name, each in shape.members.items()]
         return {name: _read(member, inner) for name, member, inner in found if inner is not None}
     if isinstance(shape, ListShape):
-        return [] if node == "" else [_read(shape.member, each) for each in _items(shape, node)]
+        items = [] if node == "" else _items(shape, node, _name(shape.member, "member"))
+        return [_read(shape.member, each) for each in items]
     if isinstance(shape, MapShape) and isinstance(node, dict):
         key, value = _name(shape.key, "key"), _name(shape.value, "value")
-        pairs = [each for each in _entries(shape, node) if isinstance(each, dict) and key in each]
+        entries = _items(shape, node, "entry")
+        pairs = [each for each in entries if isinstance(each, dict) and key in each]
         return {str(each[key]): _read(shape.value, each.get(value, "")) for each in pairs}
     return validation.convert_text(shape, node) if isinstance(node, str) else node
 
@@ -104,21 +112,10 @@ def _name(shape: Shape, default: str) -> str:
     return str(shape.serialization.get("name", default))
 
 
-def _items(shape: ListShape, node: Any) -> list[Any]:  # noqa: ANN401 - of a form
-    flat = shape.serialization.get("flattened")
-    return _sort_items(node if flat else _inner(node, _name(shape.member, "member")))
-
-
-def _entries(shape: MapShape, node: Form) -> list[Any]:
-    return _sort_items(node if shape.serialization.get("flattened") else _inner(node, "entry"))
-
-
-def _inner(node: Any, name: str) -> Any:  # noqa: ANN401 - of a form
-    return node.get(name) if isinstance(node, dict) else node
-
-
-def _sort_items(node: Any) -> list[Any]:  # noqa: ANN401 - of a form
-    """Return the values of a form whose names are numbers, by number."""
+def _items(shape: Shape, node: Any, name: str) -> list[Any]:  # noqa: ANN401 - of a form
+    """Return the values of a form whose names are numbers, by number; they may be below a name."""
+    if isinstance(node, dict) and not shape.serialization.get("flattened"):
+        node = node.get(name)
     if not isinstance(node, dict) or not all(name.isdecimal() for name in node):
         raise AwsError("MalformedQueryString", "Items of a list must be numbered from 1.")
     return [node[name] for name in sorted(node, key=lambda name: (len(name), name))]
@@ -150,8 +147,7 @@ def _content(shape: Shape, value: Any) -> str:  # noqa: ANN401 - what the shape 
 
 def _text(shape: Shape, value: Any) -> str:  # noqa: ANN401 - what the shape says
     if shape.type_name == "timestamp":
-        stamp = datetime.fromtimestamp(value, UTC).isoformat(timespec="milliseconds")
-        return stamp.replace("+00:00", "Z")
+        return format_time(value, "milliseconds")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and not math.isfinite(value):

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
 
-from botocore.model import OperationModel, Shape
+from botocore.model import OperationModel
 
 from workbench.localcloud.core import validation
 from workbench.localcloud.core.protocol import AwsError, json_parameters
@@ -45,16 +45,13 @@ def _parameters(
         if place == "uri":
             parameters[name] = path[called]
         elif place == "querystring" and called in query:
-            parameters[name] = _convert(member, query[called])
+            several = member.type_name == "list"
+            parameters[name] = (
+                query[called] if several else validation.convert_text(member, query[called][0])
+            )
         elif place == "header" and called.lower() in request.headers:
-            parameters[name] = _convert(member, [request.headers[called.lower()]])
+            parameters[name] = validation.convert_text(member, request.headers[called.lower()])
     return parameters
-
-
-def _convert(shape: Shape, values: list[str]) -> Any:  # noqa: ANN401 - what the shape says
-    if shape.type_name == "list":
-        return values
-    return validation.convert_text(shape, values[0])
 
 
 _Route = tuple[str, re.Pattern[str], dict[str, str], OperationModel]

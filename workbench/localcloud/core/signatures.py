@@ -153,7 +153,12 @@ def canonical_request(request: Request, signature: RequestSignature, payload: st
     if "  " in lines:  # the parser has trimmed the ends of values
         lines = re.sub(" +", " ", lines)
     path = _canonical_path(request.raw_path, for_s3=signature.for_s3)
-    query = _canonical_query(request.query) if request.query else ""
+    pairs = sorted(
+        (quote(name, "~", "latin-1"), quote(value, "~", "latin-1"))
+        for name, value in read_parameters(request.query)
+        if name != "X-Amz-Signature"
+    )
+    query = "&".join([f"{name}={value}" for name, value in pairs])
     return f"{request.method}\n{path}\n{query}\n{lines}\n{';'.join(names)}\n{payload}"
 
 
@@ -175,15 +180,6 @@ def _canonical_path(path: str, *, for_s3: bool) -> str:
                 kept.append(part)
         path = f"/{'/'.join(kept)}{'/' if kept and path.endswith('/') else ''}"
     return quote(path, "/~", "latin-1")
-
-
-def _canonical_query(query: str) -> str:
-    pairs = sorted(
-        (quote(name, "~", "latin-1"), quote(value, "~", "latin-1"))
-        for name, value in read_parameters(query)
-        if name != "X-Amz-Signature"
-    )
-    return "&".join(f"{name}={value}" for name, value in pairs)
 
 
 def list_texts_of_version_2(request: Request, query: dict[str, str]) -> list[bytes]:

@@ -217,22 +217,16 @@ def _acquire_lock(path: Path) -> IO[str]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        lock_text = file.read()
-        file.close()
-        raise NotAvailable(_describe_holder(path.parent, lock_text)) from None
+        where = ""
+        with file, suppress(ValueError, KeyError):
+            file.seek(0)
+            facts = json.load(file)
+            where = f", process {facts['pid']} at {facts['url']}"
+        raise NotAvailable(
+            f"Another local cloud{where} has the folder {path.parent}. Use that one, end it, or "
+            "choose another folder."
+        ) from None
     return file
-
-
-def _describe_holder(path: Path, lock_text: str) -> str:
-    where = ""
-    with suppress(ValueError, KeyError):
-        facts = json.loads(lock_text)
-        where = f", process {facts['pid']} at {facts['url']}"
-    return (
-        f"Another local cloud{where} has the folder {path}. Use that one, end it, or choose "
-        "another folder."
-    )
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -176,10 +176,7 @@ def check(shape: Shape | None, value: dict[str, Any]) -> None:
     Raises:
         AwsError: SerializationException for wrong types, ValidationException for the rest.
     """
-    if shape is None:
-        return
-    faults = list(_faults(shape, value, ""))
-    if faults:
+    if shape is not None and (faults := list(_faults(shape, value, ""))):
         plural = "s" if len(faults) > 1 else ""
         raise validation_error(
             f"{len(faults)} validation error{plural} detected: {'; '.join(faults)}"
@@ -191,18 +188,18 @@ def _faults(shape: Shape, value: Any, path: str) -> Iterator[str]:  # noqa: ANN4
     if isinstance(shape, StructureShape):
         yield from _structure_faults(shape, value, path)
     elif isinstance(shape, ListShape):
-        yield from _size_faults(shape, value, len(value), path)
+        yield from _range_faults(shape, value, len(value), path, "length")
         for i, each in enumerate(value, start=1):
             yield from _faults(shape.member, each, f"{path}.{i}.member")
     elif isinstance(shape, MapShape):
-        yield from _size_faults(shape, value, len(value), path)
+        yield from _range_faults(shape, value, len(value), path, "length")
         for key, each in value.items():
             yield from _faults(shape.key, key, f"{path}.key")
             yield from _faults(shape.value, each, f"{path}.{key}")
     elif isinstance(value, str):
         yield from _text_faults(shape, value, path)
     elif not isinstance(value, bool):
-        yield from _number_faults(shape, value, path)
+        yield from _range_faults(shape, value, value, path, "value")
 
 
 def _check_type(shape: Shape, value: Any, path: str) -> None:  # noqa: ANN401 - JSON
@@ -231,30 +228,22 @@ def _structure_faults(shape: StructureShape, value: dict[str, Any], path: str) -
             yield _fault(None, inner, "Member must not be null")
 
 
-def _size_faults(shape: Shape, value: Any, size: int, path: str) -> Iterator[str]:  # noqa: ANN401 - JSON
+def _range_faults(shape: Shape, value: Any, size: float, path: str, word: str) -> Iterator[str]:  # noqa: ANN401 - JSON
     least, most = shape.metadata.get("min"), shape.metadata.get("max")
     if least is not None and size < least:
-        yield _fault(value, path, f"Member must have length greater than or equal to {least}")
+        yield _fault(value, path, f"Member must have {word} greater than or equal to {least}")
     if most is not None and size > most:
-        yield _fault(value, path, f"Member must have length less than or equal to {most}")
+        yield _fault(value, path, f"Member must have {word} less than or equal to {most}")
 
 
 def _text_faults(shape: Shape, value: str, path: str) -> Iterator[str]:
-    yield from _size_faults(shape, value, len(value), path)
+    yield from _range_faults(shape, value, len(value), path, "length")
     pattern = shape.metadata.get("pattern")
     if pattern is not None and not _compile_pattern(pattern).fullmatch(value):
         yield _fault(value, path, f"Member must satisfy regular expression pattern: {pattern}")
     enum = shape.metadata.get("enum")
     if enum and value not in enum:
         yield _fault(value, path, f"Member must satisfy enum value set: [{', '.join(enum)}]")
-
-
-def _number_faults(shape: Shape, value: float, path: str) -> Iterator[str]:
-    least, most = shape.metadata.get("min"), shape.metadata.get("max")
-    if least is not None and value < least:
-        yield _fault(value, path, f"Member must have value greater than or equal to {least}")
-    if most is not None and value > most:
-        yield _fault(value, path, f"Member must have value less than or equal to {most}")
 
 
 def _fault(value: Any, path: str, wanted: str) -> str:  # noqa: ANN401 - JSON

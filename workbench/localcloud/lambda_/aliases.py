@@ -27,13 +27,7 @@ if TYPE_CHECKING:
 
 
 class AliasApi:
-    """Lambda's operations on aliases.
-
-    Args:
-        store: Where they are kept.
-        table: The functions.
-        concurrency: Follows an alias to another version.
-    """
+    """Lambda's operations on aliases; concurrency follows an alias to another version."""
 
     def __init__(self, store: Store, table: FunctionTable, concurrency: "ConcurrencyApi") -> None:
         self._store = store
@@ -51,14 +45,11 @@ class AliasApi:
         }
 
     async def _create(self, params: dict[str, Any]) -> dict[str, Any]:
-        function, _, _ = self._table.find(params["FunctionName"])
-        name = params["Name"]
-        its_arn = f"{function.arn}:{name}"
+        function, name = self._table.find(params["FunctionName"]).function, params["Name"]
+        facts = {"AliasArn": f"{function.arn}:{name}", "Name": name, "Description": ""}
         if name in function.aliases:
-            raise conflict_error(f"Alias already exists: {its_arn}")
-        alias = self._build(
-            function, {"AliasArn": its_arn, "Name": name, "Description": ""}, params
-        )
+            raise conflict_error(f"Alias already exists: {facts['AliasArn']}")
+        alias = self._build(function, facts, params)
         self._table.save_alias(function, alias)
         return filter_public(alias.facts)
 
@@ -86,12 +77,10 @@ class AliasApi:
         return filter_public(alias.facts)
 
     async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
-        function, version, _ = self._table.find(params["FunctionName"])
-        name = params["Name"]
+        function, name = self._table.find(params["FunctionName"]).function, params["Name"]
         if alias := function.aliases.get(name):  # AWS takes one that is gone already as well
-            version = function.versions[alias.version]
             with self._store.write():
-                self._concurrency.end(Target(function, version, name))
+                self._concurrency.end(Target(function, function.versions[alias.version], name))
                 self._table.remove_alias(function, name)
         return {}
 
@@ -105,11 +94,7 @@ class AliasApi:
     def _build(
         self, function: Function, facts: Mapping[str, Any], params: Mapping[str, Any]
     ) -> Alias:
-        """Return an alias with what parameters change of its facts.
-
-        Raises:
-            AwsError: It leads to no version, or by weights that cannot be.
-        """
+        """Return an alias with what parameters change of its facts, or refuse it."""
         names = ("FunctionVersion", "Description", "RoutingConfig")
         changed = {name: params[name] for name in names if name in params}
         alias = Alias({**facts, **changed, **create_revision()})
@@ -124,11 +109,7 @@ class AliasApi:
 
 
 def _check_weights(alias: Alias) -> None:
-    """Check what botocore's model does not say of weights.
-
-    Raises:
-        AwsError: They cannot be.
-    """
+    """Check what botocore's model does not say of weights."""
     if len(alias.weights) > 1:
         raise invalid_parameter_error(
             "Number of items in AdditionalVersionWeights cannot be greater than 1"

@@ -31,13 +31,7 @@ _LOCATION_EXPIRES = 600  # seconds (Lambda API Reference, GetFunction: 10 minute
 
 
 class CodePackages:
-    """Zips, and folders with what is in them, each named by the zip's sha256.
-
-    Args:
-        store: Lends its thread.
-        objects: Where zips may lie: S3.
-        folder: For the folders.
-    """
+    """Zips, and folders with what is in them, each named by the zip's sha256."""
 
     def __init__(self, store: Store, objects: ModelStore, folder: Path) -> None:
         self._store = store
@@ -108,7 +102,11 @@ class CodePackages:
 
     def _content(self, code: Mapping[str, Any]) -> bytes:
         if "ZipFile" in code:
-            return _decode_zip(code["ZipFile"])
+            try:
+                return base64.b64decode(code["ZipFile"], validate=True)
+            except ValueError as error:
+                said = f"ZipFile is not base64: {error}."
+                raise AwsError("SerializationException", said) from error
         if "S3Bucket" not in code or "S3Key" not in code:
             raise invalid_parameter_error("Please provide a source for function code.")
         try:
@@ -131,7 +129,11 @@ class CodePackages:
         try:
             unzip(io.BytesIO(content), draft)
         except WorkbenchError as error:
-            raise invalid_parameter_error(_describe_zip_error(error)) from error
+            said = f"Unzipped size must be smaller than {MAX_UNZIPPED} bytes"
+            if "more than" not in str(error):
+                advice = "Please check your file, then try to upload again."
+                said = f"Could not unzip uploaded file. {advice}"
+            raise invalid_parameter_error(said) from error
         if self.folder(sha256).exists():  # from before zips were kept
             shutil.rmtree(draft)
         else:
@@ -141,33 +143,21 @@ class CodePackages:
         passing.rename(self._zip(sha256))
 
 
+def user_error(code: str, message: str, status: int = 400) -> AwsError:
+    """Return an error of Lambda's that its client has made."""
+    return AwsError(code, message, status, {"Type": "User"})
+
+
 def invalid_parameter_error(message: str) -> AwsError:
     """Return what Lambda answers to a parameter that cannot be."""
-    return AwsError("InvalidParameterValueException", message, 400, {"Type": "User"})
-
-
-def _describe_zip_error(error: WorkbenchError) -> str:
-    if "more than" in str(error):
-        return f"Unzipped size must be smaller than {MAX_UNZIPPED} bytes"
-    return "Could not unzip uploaded file. Please check your file, then try to upload again."
+    return user_error("InvalidParameterValueException", message)
 
 
 def _describe_image(uri: str) -> dict[str, Any]:
-    """Return the facts of our own image, which is the workbench that runs here.
-
-    Raises:
-        AwsError: It is another.
-    """
+    """Return the facts of our own image, which is the workbench that runs here; refuse others."""
     if not is_own_image(uri):
         raise invalid_parameter_error(
             f"Source image {uri} does not exist. Provide a valid source image."
         )
     digest = hashlib.sha256(uri.encode()).hexdigest()
     return {"PackageType": "Image", "CodeSize": 0, "CodeSha256": digest, "_Image": uri}
-
-
-def _decode_zip(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise AwsError("SerializationException", f"ZipFile is not base64: {error}.") from error

@@ -6,10 +6,10 @@ Source: Lambda API Reference, and developer guide, "Configuring provisioned conc
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.localcloud.core.protocol import AwsError, Operation
+from workbench.localcloud.core.protocol import Operation
 from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tasks import TaskSet
-from workbench.localcloud.lambda_.code_packages import invalid_parameter_error
+from workbench.localcloud.lambda_.code_packages import invalid_parameter_error, user_error
 from workbench.localcloud.lambda_.configuration import LATEST, format_now
 from workbench.localcloud.lambda_.versions import (
     ACCOUNT_LIMIT,
@@ -35,10 +35,7 @@ PRIMARY KEY (name, version)
 class ConcurrencyApi:
     """Lambda's operations on reserved and provisioned concurrency.
 
-    Args:
-        store: Where it is kept.
-        table: The functions.
-        tasks: Starts environments beside what is answered.
+    `tasks` starts environments beside what is answered.
     """
 
     def __init__(self, store: Store, table: FunctionTable, tasks: TaskSet) -> None:
@@ -124,7 +121,7 @@ class ConcurrencyApi:
         self._table.save_limits(function)
         for each, version in self._table:
             if version.fleet is not None:
-                version.fleet.limit(self._table.limit(each))
+                version.fleet.pool.max_concurrency = self._table.limit(each)
 
     # --- provisioned
 
@@ -164,21 +161,16 @@ class ConcurrencyApi:
     def _find_provisioned(self, params: Mapping[str, Any]) -> Target:
         target = self._table.find(params["FunctionName"], params["Qualifier"])
         if target.qualifier != target.version.provisioned_by or not target.qualifier:
-            raise AwsError(
+            raise user_error(
                 "ProvisionedConcurrencyConfigNotFoundException",
                 "No Provisioned Concurrency Config found for this function",
                 404,
-                {"Type": "User"},
             )
         return target
 
     @staticmethod
     def _check_qualifier(target: Target, alias: Alias | None) -> None:
-        """Check that one qualifier alone provisions a version.
-
-        Raises:
-            AwsError: Another one does already, or there are two versions or none.
-        """
+        """Check that one qualifier alone provisions a version."""
         version = target.version
         if version.name == LATEST:
             raise invalid_parameter_error(

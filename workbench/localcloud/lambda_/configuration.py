@@ -37,20 +37,11 @@ _HARMLESS: dict[str, Any] = {  # what asks for nothing of the members above
 _RESERVED_VARIABLES = frozenset(  # Lambda developer guide, "Defined runtime environment variables"
     f"AWS_{name}"
     for name in (
-        "ACCESS_KEY",
-        "ACCESS_KEY_ID",
-        "DEFAULT_REGION",
-        "EXECUTION_ENV",
-        "LAMBDA_FUNCTION_MEMORY_SIZE",
-        "LAMBDA_FUNCTION_NAME",
-        "LAMBDA_FUNCTION_VERSION",
-        "LAMBDA_INITIALIZATION_TYPE",
-        "LAMBDA_LOG_GROUP_NAME",
-        "LAMBDA_LOG_STREAM_NAME",
+        *("ACCESS_KEY", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"),
+        *("DEFAULT_REGION", "REGION", "EXECUTION_ENV"),
+        *("LAMBDA_FUNCTION_MEMORY_SIZE", "LAMBDA_FUNCTION_NAME", "LAMBDA_FUNCTION_VERSION"),
+        *("LAMBDA_INITIALIZATION_TYPE", "LAMBDA_LOG_GROUP_NAME", "LAMBDA_LOG_STREAM_NAME"),
         "LAMBDA_RUNTIME_API",
-        "REGION",
-        "SECRET_ACCESS_KEY",
-        "SESSION_TOKEN",
     )
 ) | {"LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "_HANDLER", "_X_AMZN_TRACE_ID"}
 _MAX_VARIABLES_BYTES = 4096  # bytes (the guide, "Lambda quotas")

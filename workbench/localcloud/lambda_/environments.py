@@ -18,7 +18,7 @@ from typing import Any
 from workbench.deployment.lambda_ import Lambda
 from workbench.localcloud.core.http_client import Answer
 from workbench.localcloud.core.settings import limit_resources
-from workbench.localcloud.lambda_.runtime import InitFailed, Runtime, encode_failure
+from workbench.localcloud.lambda_.runtime import InitFailed, Runtime, describe_exit, encode_failure
 from workbench.localcloud.sandbox.cgroups import create_group
 from workbench.localcloud.sandbox.fleets import ServerlessFleet, finish_start
 from workbench.localcloud.sandbox.instances import Instance
@@ -66,34 +66,11 @@ class Program:
         return f"/aws/lambda/{self.function}"
 
 
-class Environment(Instance):
-    """An execution environment whose INIT is over."""
-
-    def __init__(self, number: int, box: Sandbox, runtime: Runtime, setup: float) -> None:
-        super().__init__(number, box, None, setup)
-        self.runtime = runtime
-
-    def attend(self, lost: Callable[[Instance], None]) -> None:
-        """Call `lost` once the program has ended, or has to."""
-        self.upstream = self.runtime
-        self.runtime.lost = lambda: lost(self)
-        self._watch = asyncio.get_running_loop().create_task(self._await_end())
-
-    async def stop(self) -> None:
-        """End it; being called twice does no harm."""
-        await super().stop()
-        await self.runtime.release()
-
-    async def _await_end(self) -> None:
-        status = await self.box.wait_exit()
-        self.runtime.exit = _describe_exit(status)
-        self.runtime.mark_broken()
-
-
+@dataclass(frozen=True)
 class Environments:
     """Starts the environments of one version of a function.
 
-    Args:
+    Attributes:
         program: What they run.
         account: The variables for the function's own calls: where the local cloud answers, its
             access key and region.
@@ -101,17 +78,10 @@ class Environments:
         next_number: Gives each a number.
     """
 
-    def __init__(
-        self,
-        program: Program,
-        account: Mapping[str, str],
-        folder: Path,
-        next_number: Callable[[], int],
-    ) -> None:
-        self._program = program
-        self._account = account
-        self._folder = folder
-        self._next_number = next_number
+    program: Program
+    account: Mapping[str, str]
+    folder: Path
+    next_number: Callable[[], int]
 
     async def __call__(self, on_lost: Callable[[Instance], None]) -> Instance:
         """Return a new environment, on demand."""
@@ -124,10 +94,10 @@ class Environments:
             InitFailed: INIT failed; nothing of it is left.
             OSError: The machine has no process, memory or file descriptor left for it.
         """
-        program, number = self._program, self._next_number()
+        program, number = self.program, self.next_number()
         stream = f"{datetime.now(UTC):%Y/%m/%d}/[{program.version}]{secrets.token_hex(16)}"
-        log = self._folder / "logs" / program.function / f"{number}.log"
-        scratch = self._folder / "scratch" / str(number)
+        log = self.folder / "logs" / program.function / f"{number}.log"
+        scratch = self.folder / "scratch" / str(number)
         async with AsyncExitStack() as undo:
             for folder in (log.parent, scratch):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -146,8 +116,8 @@ class Environments:
         host, _, port = variables["AWS_LAMBDA_RUNTIME_API"].partition(":")
         address = (host, int(port))
         box = Sandbox(worker.pid, address, "fresh", seconds, worker.limited, log, scratch, worker)
-        environment = Environment(number, box, runtime, seconds)
-        environment.attend(lost)
+        environment = Instance(number, box, runtime, seconds)
+        environment.watch(lost)
         return environment
 
     async def close(self) -> None:
@@ -155,11 +125,11 @@ class Environments:
 
     def _environment(self, address: str, stream: str, kind: str, scratch: Path) -> dict[str, str]:
         """Return the variables of a function ("Using Lambda environment variables")."""
-        program = self._program
+        program = self.program
         return build_environment(
             {
                 **_DEFAULT_VARIABLES,
-                **self._account,
+                **self.account,
                 **program.environment,
                 "AWS_LAMBDA_RUNTIME_API": address,
                 "_HANDLER": program.handler,
@@ -196,21 +166,13 @@ class FunctionFleet(ServerlessFleet):
         """How many events are."""
         return self._under_way
 
-    def limit(self, max_concurrency: int) -> None:
-        """Let so many events be under way at most."""
-        self._pool.max_concurrency = max_concurrency
-
     async def _start_one(self) -> Instance:
         starting = self._environments.start(self._handle_lost, "provisioned-concurrency")
         return await finish_start(starting)
 
 
 async def _wait_for_init(runtime: Runtime, worker: Worker, limit: float) -> None:
-    """Return once INIT is over.
-
-    Raises:
-        InitFailed: The program ended, said that it cannot, or took too long.
-    """
+    """Return once INIT is over, unless the program ended, said that it cannot, or took too long."""
     loop = asyncio.get_running_loop()
     ready = loop.create_task(runtime.ready())
     ended: asyncio.Future[Any] = worker.ended
@@ -220,13 +182,7 @@ async def _wait_for_init(runtime: Runtime, worker: Worker, limit: float) -> None
         return
     ready.cancel()
     if worker.ended in done:
-        kind, why = "Runtime.ExitError", f"Error: {_describe_exit(worker.ended.result())}"
+        kind, why = "Runtime.ExitError", f"Error: {describe_exit(worker.ended.result())}"
     else:
         kind, why = "Sandbox.Timedout", f"Error: Task timed out after {limit:.2f} seconds"
     raise InitFailed(Answer(200, {"error": kind}, encode_failure(kind, why)))
-
-
-def _describe_exit(status: int) -> str:
-    """Return how AWS says that a program has ended."""
-    how = "signal: killed" if status == -9 else f"exit status {status}"
-    return f"Runtime exited with error: {how}"

@@ -56,8 +56,7 @@ class Functions:
         packages: Their code.
 
     Args:
-        store: Where they are kept.
-        tags: Their tags.
+        store, tags: Where they are kept.
         objects: Where zips may lie: S3.
         folder: For code, logs and what functions write.
         settings: How long an idle environment is kept.
@@ -245,7 +244,7 @@ class Functions:
                 self.table.remove(function)
                 self._tags.end(function.arn)
         await asyncio.gather(*(each.fleet.close() for each in gone if each.fleet))
-        self.packages.keep(self.table.list_used_code(), {each.code for each in gone})
+        self._drop_code({each.code for each in gone})
         return {}
 
     async def _publish(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -260,11 +259,7 @@ class Functions:
     # --- versions that run
 
     def _find_changeable(self, params: Mapping[str, Any]) -> tuple[Function, Version]:
-        """Return a function that is not on its way, and its $LATEST.
-
-        Raises:
-            AwsError: It is, or is not what the client thinks.
-        """
+        """Return a function that is not on its way, and what the client thinks, and its $LATEST."""
         function, version, _ = self.table.find(params["FunctionName"])
         if not version.active:
             raise not_active_error(version)
@@ -325,7 +320,11 @@ class Functions:
             await fleet.drain()
         finally:
             await fleet.close()
-        self.packages.keep(self.table.list_used_code(), {code})
+        self._drop_code({code})
+
+    def _drop_code(self, gone: set[str]) -> None:
+        """Remove code that no version has any more."""
+        self.packages.keep((version.code for _, version in self.table), gone)
 
     def _publish_version(self, function: Function, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return a new version like $LATEST, or the last one if nothing has changed since."""
@@ -346,8 +345,7 @@ class Functions:
         version = Version(facts, latest.code)
         function.versions[number] = version
         function.next += 1
-        with self._store.write():
-            self.table.save(function, version)
+        self.table.save(function, version)
         if version.active:
             self._open(function, version)
         return filter_public(version.facts)
@@ -357,11 +355,7 @@ class Functions:
 
 
 def _check_deletion(function: Function, qualifier: str) -> None:
-    """Check that a qualifier is a version that can be deleted by itself.
-
-    Raises:
-        AwsError: It is not, or an alias leads to it.
-    """
+    """Check that a qualifier is a version that can be deleted by itself."""
     if qualifier == LATEST:
         raise invalid_parameter_error(
             "$LATEST version cannot be deleted without deleting the function."

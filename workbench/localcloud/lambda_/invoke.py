@@ -13,14 +13,14 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 import orjson
 
 from workbench.localcloud.cloudwatch.log_writer import LogBatch, LogWriter
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
-from workbench.localcloud.core.protocol import AwsError, json_error
+from workbench.localcloud.core.protocol import AwsError, format_time, json_error
+from workbench.localcloud.lambda_.code_packages import user_error
 from workbench.localcloud.lambda_.metrics import FunctionInvocation
 from workbench.localcloud.lambda_.runtime import MAX_ANSWER, FunctionEvent, encode_failure
 from workbench.localcloud.lambda_.versions import (
@@ -62,8 +62,8 @@ class FunctionInvoker:
         self,
         functions: FunctionTable,
         log_writer: LogWriter,
+        record: Callable[[FunctionInvocation], None],
         *,
-        record: Callable[[FunctionInvocation], None] | None = None,
         generator: random.Random | None = None,
     ) -> None:
         self.log_writer = log_writer
@@ -93,6 +93,7 @@ class FunctionInvoker:
         version = target.version
         call = _PendingFunctionCall(self, request, reply, target, received, kind == "Event")
         event = FunctionEvent(
+            b"",  # the Runtime API writes a head of its own
             request.body or b"{}",
             call.done,
             id=str(uuid.uuid4()),
@@ -124,11 +125,7 @@ class FunctionInvoker:
         self.handle(request, log_failure)
 
     def _find_target(self, request: Request, kind: str) -> Target:
-        """Return whom a request is for; of an alias with weights the version that was drawn.
-
-        Raises:
-            AwsError: There is no such function, it is not Active, or it cannot take the event.
-        """
+        """Return whom a request is for; of an alias with weights the version that was drawn."""
         name = request.path[len(PATH) : -len(_ACTION)]
         qualifier = parse_qs(request.query).get("Qualifier", [None])[0] if request.query else None
         target = self._functions.find(name, qualifier)
@@ -139,13 +136,15 @@ class FunctionInvoker:
             raise AwsError("ValidationException", f"There is no invocation type {kind!r}.")
         limit = MAX_EVENT if kind == "Event" else MAX_PAYLOAD
         if len(request.body) > limit:
-            raise AwsError(
+            raise user_error(
                 "RequestTooLargeException",
                 f"Request must be smaller than {limit} bytes for the InvokeFunction operation",
                 413,
-                {"Type": "User"},
             )
-        _check_json(request.body)
+        try:
+            orjson.loads(request.body or b"{}")
+        except orjson.JSONDecodeError as error:
+            raise _content_error(f"Could not parse request body into json: {error}") from error
         if not target.version.active:
             raise not_active_error(target.version)
         return target
@@ -167,20 +166,21 @@ class _PendingFunctionCall:
         assert isinstance(exchange, FunctionEvent)  # noqa: S101 - this is where it was made
         function, version, qualifier = self.target
         under_way = function.under_way + 1
-        failure = _make_error(outcome, exchange, function)
-        error, body = ("", b"") if failure else _parse_result(outcome, exchange)
-        tail = self.request.headers.get("x-amz-log-type") == "Tail"
         report = None
-        if failure is None:
-            report = _Report(exchange, version, error, time.time(), at_once=tail)
-        if failure is not None:
-            error = failure.code
+        if failure := _make_error(outcome, exchange, function):
+            error, response = failure.code, json_error(failure)
+        else:
+            error, body = _parse_result(outcome, exchange)
+            report = _Report(exchange, version, error, time.time())
+            if self.request.headers.get("x-amz-log-type") == "Tail":
+                report.kept = report.lines()
+            response = self._respond(report, body)
         if not self.discard_response:
-            self.reply(json_error(failure) if failure else self._response(report, body, error))
+            self.reply(response)
         if report is not None:
             report.note(self.invoker.log_writer)
-        if self.invoker.record is not None:
-            called = FunctionInvocation(
+        self.invoker.record(
+            FunctionInvocation(
                 function=function.name,
                 version=version.name,
                 qualifier=qualifier or version.name,
@@ -191,17 +191,16 @@ class _PendingFunctionCall:
                 init=exchange.setup,
                 under_way=under_way,
             )
-            self.invoker.record(called)
+        )
 
-    def _response(self, report: "_Report | None", body: bytes, error: str) -> Response:
-        assert report is not None  # noqa: S101 - there is one of every answer
+    def _respond(self, report: "_Report", body: bytes) -> Response:
         event = report.event
         headers = [
             ("x-amzn-requestid", event.id),
             ("X-Amz-Executed-Version", self.target.version.name),
             ("x-workbench-instance", str(event.worker)),
         ]
-        if error:
+        if report.error:
             headers.append(("X-Amz-Function-Error", "Unhandled"))
         if report.kept is not None:
             headers.append(("X-Amz-Log-Result", report.tail()))
@@ -210,21 +209,15 @@ class _PendingFunctionCall:
         return Response(200, body, "application/json", headers)
 
 
+@dataclass(slots=True)
 class _Report:
-    """What Logs say of a call; written when somebody reads it, or at once."""
+    """What Logs say of a call; written when somebody reads it, unless it is `kept`."""
 
-    __slots__ = ("at", "error", "event", "kept", "version")
-
-    def __init__(
-        self, event: FunctionEvent, version: Version, error: str, at: float, *, at_once: bool
-    ) -> None:
-        self.event = event
-        self.version = version
-        self.error = error
-        self.at = at
-        self.kept: list[str] | None = None
-        if at_once:
-            self.kept = self.lines()
+    event: FunctionEvent
+    version: Version
+    error: str
+    at: float
+    kept: list[str] | None = None
 
     @property
     def duration(self) -> float:
@@ -259,9 +252,8 @@ class _Report:
     def _timeout_lines(self) -> list[str]:
         if self.error != _TIMEOUT_ERROR:
             return []
-        at = datetime.fromtimestamp(self.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
-        limit = self.event.time_limit
-        return [f"{at}Z {self.event.id} Task timed out after {limit:.2f} seconds\n"]
+        at, limit = format_time(self.at, "milliseconds"), self.event.time_limit
+        return [f"{at} {self.event.id} Task timed out after {limit:.2f} seconds\n"]
 
     def _report(self) -> str:
         duration, init = self.duration, self.event.setup or 0.0
@@ -281,40 +273,19 @@ class _Report:
         return f"{line}\n"
 
 
-def _check_json(body: bytes) -> None:
-    """Check that an event is JSON.
-
-    Raises:
-        AwsError: It is not.
-    """
-    if not body:
-        return
-    try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise AwsError(
-            "InvalidRequestContentException",
-            f"Could not parse request body into json: {error}",
-            400,
-            {"Type": "User"},
-        ) from error
+def _content_error(message: str) -> AwsError:
+    return user_error("InvalidRequestContentException", message)
 
 
 def _parse_context(request: Request) -> str:
-    """Return the client's context as the function gets it: JSON in one line.
-
-    Raises:
-        AwsError: It is not JSON in base64.
-    """
+    """Return the client's context as the function gets it: JSON in one line."""
     text = request.headers.get("x-amz-client-context")
     if not text:
         return ""
     try:
         return json.dumps(orjson.loads(base64.b64decode(text, validate=True)))
     except ValueError as error:
-        raise AwsError(
-            "InvalidRequestContentException", f"Client context must be JSON in base64: {error}."
-        ) from error
+        raise _content_error(f"Client context must be JSON in base64: {error}.") from error
 
 
 def _make_error(outcome: Outcome, event: FunctionEvent, function: Function) -> AwsError | None:

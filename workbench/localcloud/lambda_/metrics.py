@@ -4,14 +4,13 @@ Names, units and dimensions are Lambda's (developer guide, "Types of metrics for
 As there, what is throttled counts in Throttles alone.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workbench.localcloud.cloudwatch.metrics import Metrics, Series
+from workbench.localcloud.cloudwatch.metrics import Metrics, Series, metric_key
 
 NAMESPACE = "AWS/Lambda"
-_UNITS = {"Duration": "Milliseconds"}
-_NAMES = ("Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions")
+_COUNTS = ("Invocations", "Errors", "Throttles", "ConcurrentExecutions")
+_UNITS = {**dict.fromkeys(_COUNTS, "Count"), "Duration": "Milliseconds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +54,26 @@ class FunctionMetrics:
         """Put what is measured of a call."""
         key = (invocation.function, invocation.version, invocation.qualifier)
         if key not in self._series:
-            self._series[key] = [self._of(each) for each in _dimensions(*key)]
-        for series in self._series[key]:
-            series["Throttles"].put(float(invocation.throttled), at=invocation.at)
-            if invocation.throttled:
-                continue
-            series["Invocations"].put(1.0, at=invocation.at)
-            series["Errors"].put(float(bool(invocation.error)), at=invocation.at)
-            series["ConcurrentExecutions"].put(float(invocation.under_way), at=invocation.at)
+            self._series[key] = self._find_series(*key)
+        values = {"Throttles": float(invocation.throttled)}
+        if not invocation.throttled:
+            values["Invocations"] = 1.0
+            values["Errors"] = float(bool(invocation.error))
+            values["ConcurrentExecutions"] = float(invocation.under_way)
             if invocation.duration is not None:
-                series["Duration"].put(1000 * invocation.duration, at=invocation.at)
+                values["Duration"] = 1000 * invocation.duration
+        for series in self._series[key]:
+            for name, value in values.items():
+                series[name].put(value, at=invocation.at)
 
-    def _of(self, dimensions: Mapping[str, str]) -> dict[str, Series]:
-        return {
-            name: self._metrics.series(NAMESPACE, name, dimensions, unit=_UNITS.get(name, "Count"))
-            for name in _NAMES
-        }
-
-
-def _dimensions(function: str, version: str, qualifier: str) -> list[dict[str, str]]:
-    whole = {"FunctionName": function}
-    called = {**whole, "Resource": f"{function}:{qualifier}"}
-    answered = [] if qualifier == version else [{**called, "ExecutedVersion": version}]
-    return [whole, called, *answered]
+    def _find_series(self, function: str, version: str, qualifier: str) -> list[dict[str, Series]]:
+        whole = {"FunctionName": function}
+        called = {**whole, "Resource": f"{function}:{qualifier}"}
+        answered = [] if qualifier == version else [{**called, "ExecutedVersion": version}]
+        return [
+            {
+                name: self._metrics.series(metric_key(NAMESPACE, name, each), unit=unit)
+                for name, unit in _UNITS.items()
+            }
+            for each in (whole, called, *answered)
+        ]

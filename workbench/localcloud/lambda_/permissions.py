@@ -74,11 +74,7 @@ class PermissionApi:
         return target, dict(target.policy_holder.facts.get("_Policy", {}))
 
     def _find_changeable(self, params: Mapping[str, Any]) -> tuple[Target, dict[str, Any]]:
-        """Return what has a policy that is still what the client thinks, and its statements.
-
-        Raises:
-            AwsError: It was changed since.
-        """
+        """Return what has a policy that is still what the client thinks, and its statements."""
         target, statements = self._find(params)
         check_revision(params, target.policy_holder.facts)
         return target, statements

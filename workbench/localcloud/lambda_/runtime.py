@@ -11,12 +11,17 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from workbench.localcloud.core.access import check_address
-from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
+from workbench.localcloud.core.http_client import (
+    Answer,
+    Exchange,
+    Failure,
+    InstanceClient,
+    Outcome,
+)
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.sandbox.instances import LaunchFailed
 from workbench.modelserver import http
@@ -44,6 +49,7 @@ class InitFailed(LaunchFailed):
         self.outcome = outcome
 
 
+@dataclass(eq=False, slots=True, kw_only=True)
 class FunctionEvent(Exchange):
     """A request to a function: it sees `id` and `arn`, `context` is the client's.
 
@@ -51,43 +57,26 @@ class FunctionEvent(Exchange):
     wrote, and `environment` is where it was answered.
     """
 
-    __slots__ = ("arn", "context", "environment", "id", "written")
-
-    def __init__(
-        self,
-        body: bytes,
-        done: Callable[[Exchange, Outcome], None],
-        *,
-        id: str,  # noqa: A002 - as AWS calls it
-        arn: str,
-        time_limit: float,
-        context: str = "",
-    ) -> None:
-        super().__init__(b"", body, done, time_limit=time_limit, max_answer=MAX_ANSWER)
-        self.id = id
-        self.arn = arn
-        self.context = context
-        self.written = (0, 0)
-        self.environment: Runtime | None = None
+    id: str
+    arn: str
+    context: str = ""
+    written: tuple[int, int] = (0, 0)
+    environment: "Runtime | None" = None
 
 
-class Runtime:
+class Runtime(InstanceClient):
     """The way to one execution environment, one event at a time.
 
     Attributes:
         stream: The log stream that AWS would give it.
         log: What it writes to.
-        in_flight, closed: As of `Upstream`.
     """
 
     def __init__(self, stream: str, log: Path) -> None:
+        super().__init__()
         self.stream = stream
         self.log = log
-        self.in_flight = 0
-        self.closed = False
-        self.peak = 0
-        self.exit = ""
-        self.lost: Callable[[], None] = lambda: None
+        self._peak = 0
         self._port = 0
         self._log = os.open(log, os.O_RDONLY | os.O_CREAT, 0o600)
         self._status = -1
@@ -103,7 +92,6 @@ class Runtime:
         self._event_sent = False
         self._timer: asyncio.TimerHandle | None = None
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._drained: asyncio.Future[None] | None = None
 
     async def listen(self) -> str:
         """Return the address, for AWS_LAMBDA_RUNTIME_API."""
@@ -140,28 +128,14 @@ class Runtime:
     def close(self) -> None:
         """Fail what is under way; what the program never got goes back to its owner."""
         self.closed = True
-        event, given = self._event, self._event_sent
+        event = self._event
         if event is None:
             return
-        if given or event.owner is None:
+        if self._event_sent or event.owner is None:
             self._finish_event(Failure.GONE)
         else:
             self._take_event()
             event.owner.resend(event)
-
-    def mark_broken(self) -> None:
-        """Note that the program has ended, or has to."""
-        if not self.closed:
-            self.closed = True
-            self.lost()
-            self.close()
-
-    async def wait_until_idle(self) -> None:
-        """Wait until no event is under way."""
-        if self.in_flight:
-            if self._drained is None:
-                self._drained = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._drained)
 
     async def release(self) -> None:
         """Give back the address and the log."""
@@ -186,8 +160,8 @@ class Runtime:
         """Return the most memory that the program had so far, in bytes (man 5 proc, status)."""
         with contextlib.suppress(OSError):  # it has ended: what was measured last stays
             if found := _PEAK.search(os.pread(self._status, _PAGE, 0)):
-                self.peak = 1024 * int(found[1])
-        return self.peak
+                self._peak = 1024 * int(found[1])
+        return self._peak
 
     # --- the program's calls
 
@@ -206,7 +180,9 @@ class Runtime:
         elif (event := self._event) is not None and path.startswith(
             f"{_ROOT}invocation/{event.id}/"
         ):
-            self._handle_result(path.rpartition("/")[2], request)
+            failed = path.endswith("/error")
+            headers = {"error": request.headers.get(_ERROR_TYPE, "Unhandled")} if failed else {}
+            self._finish_event(Answer(200, headers, request.body))
             reply(_ACCEPTED)
         else:
             content = {"errorType": "InvalidRequestID", "errorMessage": "Invalid request ID"}
@@ -239,11 +215,6 @@ class Runtime:
             headers.append(("Lambda-Runtime-Client-Context", event.context))
         reply(Response(200, event.body, "application/json", headers))
 
-    def _handle_result(self, kind: str, request: Request) -> None:
-        failed = kind == "error"
-        headers = {"error": request.headers.get(_ERROR_TYPE, "Unhandled")} if failed else {}
-        self._finish_event(Answer(200, headers, request.body))
-
     def _handle_init_error(self, request: Request) -> None:
         if not self._ready.done():
             error = request.headers.get(_ERROR_TYPE, "Unhandled")
@@ -262,7 +233,7 @@ class Runtime:
         event = self._take_event()
         end = os.fstat(self._log).st_size if self._log >= 0 else self._log_end
         event.written, self._log_end = (self._log_end, end), end
-        event.reason = self.exit
+        event.reason = "" if self.exit_status is None else describe_exit(self.exit_status)
         event.finish(outcome)
 
     def _take_event(self) -> FunctionEvent:
@@ -270,14 +241,17 @@ class Runtime:
         assert event is not None  # noqa: S101 - whoever calls this has seen it
         if self._timer is not None:
             self._timer.cancel()
-        self.in_flight -= 1
-        if not self.in_flight and self._drained is not None:
-            self._drained.set_result(None)
-            self._drained = None
+        self._count_finished()
         return event
+
+
+def describe_exit(status: int) -> str:
+    """Return how AWS says that a program has ended."""
+    how = "signal: killed" if status == -9 else f"exit status {status}"
+    return f"Runtime exited with error: {how}"
 
 
 def encode_failure(error_type: str, message: str) -> bytes:
     """Return the payload of a function's error, as AWS words one that the program did not."""
-    content: dict[str, Any] = {"errorType": error_type, "errorMessage": message}
+    content = {"errorType": error_type, "errorMessage": message}
     return json.dumps(content, separators=(",", ":")).encode()

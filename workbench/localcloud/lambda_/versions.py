@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import ACCOUNT, AwsError, arn
 from workbench.localcloud.core.store import Store, StoreTable
-from workbench.localcloud.lambda_.code_packages import invalid_parameter_error
+from workbench.localcloud.lambda_.code_packages import invalid_parameter_error, user_error
 from workbench.localcloud.lambda_.configuration import LATEST, filter_public
 
 if TYPE_CHECKING:
@@ -75,10 +75,8 @@ class Alias:
     @property
     def weights(self) -> Mapping[str, float]:
         """The shares of events that other versions answer, by version."""
-        weights: Mapping[str, float] = self.facts.get("RoutingConfig", {}).get(
-            "AdditionalVersionWeights", {}
-        )
-        return weights
+        routing: Mapping[str, Mapping[str, float]] = self.facts.get("RoutingConfig", {})
+        return routing.get("AdditionalVersionWeights", {})
 
     def draw_version(self, generator: random.Random) -> str:
         """Return the version that answers the next event."""
@@ -186,7 +184,13 @@ class FunctionTable:
         parts = _NAME.fullmatch(named)
         own = parts[6] if parts else None
         function = self.functions.get(parts[4]) if parts else None
-        if parts is None or function is None or not _is_ours(parts, function):
+        # what is before a name, of region and account, must be that of the function
+        ours = parts is not None and parts[2] in (None, f"{ACCOUNT}:")
+        if (
+            parts is None
+            or function is None
+            or not (ours and function.arn.startswith(parts[1] or ""))
+        ):
             other = arn("lambda", f"function:{named.rpartition('function:')[2]}")
             wanted = named if named.startswith("arn:") else other
             tail = f":{qualifier}" if qualifier and not own else ""
@@ -215,10 +219,6 @@ class FunctionTable:
             return function.under_way >= function.reserved
         others = (each for each in self.functions.values() if each.reserved is None)
         return sum(each.under_way for each in others) >= self.limit(function)
-
-    def list_used_code(self) -> set[str]:
-        """Return the code that some version has."""
-        return {version.code for _, version in self}
 
     # --- on the disk
 
@@ -262,11 +262,6 @@ class FunctionTable:
         del self.functions[function.name]
 
 
-def _is_ours(parts: re.Match[str], function: Function) -> bool:
-    """Whether what is before a name, of region and account, is that of the function."""
-    return function.arn.startswith(parts[1] or "") and parts[2] in (None, f"{ACCOUNT}:")
-
-
 def parse_function_name(named: str) -> str:
     """Return the name in a name or ARN.
 
@@ -286,17 +281,13 @@ def check_revision(params: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         AwsError: It was changed since.
     """
     if params.get("RevisionId", facts["RevisionId"]) != facts["RevisionId"]:
-        raise AwsError(
-            "PreconditionFailedException",
-            "The RevisionId provided does not match the latest RevisionId.",
-            412,
-            {"Type": "User"},
-        )
+        said = "The RevisionId provided does not match the latest RevisionId."
+        raise user_error("PreconditionFailedException", said, 412)
 
 
 def conflict_error(message: str) -> AwsError:
     """Return the error for what other things stand against."""
-    return AwsError("ResourceConflictException", message, 409, {"Type": "User"})
+    return user_error("ResourceConflictException", message, 409)
 
 
 def not_active_error(version: Version) -> AwsError:
@@ -309,4 +300,4 @@ def not_active_error(version: Version) -> AwsError:
 
 def not_found_error(message: str) -> AwsError:
     """Return the error for what is not there."""
-    return AwsError("ResourceNotFoundException", message, 404, {"Type": "User"})
+    return user_error("ResourceNotFoundException", message, 404)

@@ -15,18 +15,26 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
+from workbench.localcloud.cloudwatch.metrics import Metrics, metric_key
 from workbench.localcloud.core import validation
-from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
-from workbench.localcloud.core.protocol import ACCOUNT, AwsError, json_error, json_response
+from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome, build_head
+from workbench.localcloud.core.protocol import (
+    ACCOUNT,
+    AwsError,
+    format_time,
+    json_error,
+    json_response,
+)
 from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.s3.objects import ObjectStore
 from workbench.localcloud.s3.uploads import BodyWriter, StoredBody
 from workbench.localcloud.sagemaker.async_queue import AsyncQueue, AsyncRequest, Notice
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
-from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
+from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant, draw_variant
+from workbench.localcloud.sagemaker.invoke import runtime_error, size_error
+from workbench.localcloud.sagemaker.metering import INVOCATIONS
 from workbench.localcloud.sagemaker.models import split_s3
 from workbench.localcloud.sandbox.fleets import LocalFleet
 from workbench.modelserver.http import FilePart, Reply, Request, Response
@@ -45,38 +53,35 @@ ATTEMPTS = 3
 
 _TICK = 0.1  # seconds between two looks at what waits for an instance or gets too old
 _MAX_ERROR_CHARACTERS = 2000  # characters of a model's own error
+_UNITS = {  # of metrics (developer guide, "Monitor asynchronous endpoint", read 2026-11-23)
+    "ApproximateAgeOfOldestRequest": "Seconds",
+    "ModelLatency": "Microseconds",
+    "RequestDownloadLatency": "Microseconds",
+    "ResponseUploadLatency": "Microseconds",
+    "TimeInBacklog": "Milliseconds",
+    "TotalProcessingTime": "Milliseconds",
+}  # all others are counts; the backlog is an endpoint's, everything else a variant's
 _log = logging.getLogger("workbench.localcloud")
 
 Publish = Callable[[str, str], Awaitable[None]]
 """Sends a message to a topic, or raises AwsError."""
 
 
-@dataclass(frozen=True, slots=True)
-class AsyncMeasurement:
-    """The measurements of requests for CloudWatch: values by metric, with AWS's names and units.
-
-    Counts; TimeInBacklog and TotalProcessingTime in milliseconds; ModelLatency,
-    RequestDownloadLatency and ResponseUploadLatency in microseconds.
-    """
-
-    endpoint: str
-    variant: str
-    at: float
-    values: Mapping[str, float]
-
-
 @dataclass(slots=True)
 class _PendingAsyncRequest:
-    """A request that waits or is under way; `deadline` and `since` by the steady clock."""
+    """A request that waits or is under way, since an instant of the steady clock."""
 
     number: int
     asked: AsyncRequest
     received: float
     since: float
-    deadline: float
     attempts: int = 0
     variant: str = ""
-    values: dict[str, float] = field(default_factory=dict)
+    values: dict[str, float] = field(default_factory=dict)  # by metric, in its unit
+
+    @property
+    def deadline(self) -> float:
+        return self.since + self.asked.ttl
 
 
 @dataclass(slots=True)
@@ -107,14 +112,12 @@ class _EndpointQueue:
 class AsyncInvoker:
     """Answers `POST /endpoints/<name>/async-invocations`, and works on what was asked.
 
+    Metrics get those of requests and, ten times a second, of backlogs.
+
     Args:
-        hosting: Knows the endpoints.
-        backlog: Keeps the requests.
+        hosting, backlog: Know the endpoints, and keep the requests.
         objects: S3, for bodies and results.
         publish: Sends notifications.
-        record: Called with the measurements of a request for CloudWatch.
-        observe: Called ten times a second with an endpoint's name, the metrics of its backlog by
-            AWS's names, and the time.
         clock: Gives seconds since 1970, for what is written; it may jump.
         steady: Gives seconds that pass evenly, for what is waited for.
         generator: Draws variants by weight.
@@ -126,9 +129,8 @@ class AsyncInvoker:
         backlog: AsyncQueue,
         objects: ObjectStore,
         publish: Publish,
+        metrics: Metrics,
         *,
-        record: Callable[[AsyncMeasurement], None] | None = None,
-        observe: Callable[[str, Mapping[str, float], float], None] | None = None,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
         generator: random.Random | None = None,
@@ -137,8 +139,7 @@ class AsyncInvoker:
         self._backlog = backlog
         self._objects = objects
         self._publish = publish
-        self._record = record
-        self._observe = observe
+        self._metrics = metrics
         self._clock = clock
         self._steady = steady
         self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
@@ -149,16 +150,10 @@ class AsyncInvoker:
 
     def start(self) -> None:
         """Take up the requests that were there when the local cloud ended."""
-        now, wall = self._steady(), self._clock()
-        for number, received, async_request in self._backlog.list_unanswered():
-            age = min(
-                max(0.0, wall - received), float(async_request.ttl)
-            )  # clocks may have been set
-            self._queue(
-                _PendingAsyncRequest(
-                    number, async_request, received, now - age, now - age + async_request.ttl
-                )
-            )
+        for number, received, asked in self._backlog.list_unanswered():
+            # clocks may have been set
+            age = min(max(0.0, self._clock() - received), float(asked.ttl))
+            self._queue(number, asked, received, self._steady() - age)
         for number, notice in self._backlog.list_unsent():
             self._tasks.start(self._notify(number, notice, None))
         self._tick()
@@ -205,39 +200,39 @@ class AsyncInvoker:
         name = request.path.removeprefix("/endpoints/").partition("/")[0]
         endpoint = self._hosting.find_in_service(name)
         if endpoint is None:
-            raise _validation_error(f"Endpoint {name} of account {ACCOUNT} not found.")
+            raise runtime_error(f"Endpoint {name} of account {ACCOUNT} not found.")
         if endpoint.async_config is None:
-            raise _validation_error(f"Endpoint {name} of account {ACCOUNT} is not asynchronous.")
-        async_request = _parse_request(request, endpoint)
-        body = None if async_request.input else request.body
-        received, now = self._clock(), self._steady()
-        number = self._backlog.add(async_request, received, body)
-        self._queue(
-            _PendingAsyncRequest(number, async_request, received, now, now + async_request.ttl)
-        )
+            raise runtime_error(f"Endpoint {name} of account {ACCOUNT} is not asynchronous.")
+        asked = _parse_request(request, endpoint)
+        received = self._clock()
+        number = self._backlog.add(asked, received, None if asked.input else request.body)
+        self._queue(number, asked, received, self._steady())
         self._dispatch(name)
-        headers = [("X-Amzn-SageMaker-OutputLocation", async_request.output)]
-        if async_request.failure:
-            headers.append(("X-Amzn-SageMaker-FailureLocation", async_request.failure))
-        response = json_response({"InferenceId": async_request.id})
-        response.status = 202
+        headers = [("X-Amzn-SageMaker-OutputLocation", asked.output)]
+        if asked.failure:
+            headers.append(("X-Amzn-SageMaker-FailureLocation", asked.failure))
+        response = json_response({"InferenceId": asked.id}, 202)
         response.headers = [*response.headers, *headers]
         return response
 
-    def _queue(self, waiting: _PendingAsyncRequest) -> None:
-        self._lines.setdefault(waiting.asked.endpoint, _EndpointQueue()).add(waiting)
+    def _queue(self, number: int, asked: AsyncRequest, received: float, since: float) -> None:
+        queue = self._lines.setdefault(asked.endpoint, _EndpointQueue())
+        queue.add(_PendingAsyncRequest(number, asked, received, since))
 
     # --- sending them to instances
 
     def _tick(self) -> None:
         """Look after what no event announces: instances that came up, and requests grown old."""
+        self._ticking = asyncio.get_running_loop().call_later(_TICK, self._tick)
         for name in list(self._lines):
             self._dispatch(name)
-        if self._observe is not None:
-            for name, gauges in self._gauges():
-                self._observe(name, gauges, self._clock())
-        if not self._closed:
-            self._ticking = asyncio.get_running_loop().call_later(_TICK, self._tick)
+        for name, gauges in self._gauges():
+            self._measure(gauges, EndpointName=name)
+
+    def _measure(self, values: Mapping[str, float], **dimensions: str) -> None:
+        for name, value in values.items():
+            key, unit = metric_key(INVOCATIONS, name, dimensions), _UNITS.get(name, "Count")
+            self._metrics.put(key, value, at=self._clock(), unit=unit)
 
     def _dispatch(self, name: str) -> None:
         """Send what can be sent, and fail what cannot be answered any more."""
@@ -266,10 +261,7 @@ class AsyncInvoker:
             if queue.running[variant.fleet]
             < len(variant.fleet.instances) * _max_in_flight(endpoint, variant)
         ]
-        if len(free) < 2:
-            return free[0] if free else None
-        weights = [variant.weight for variant in free]
-        return self._generator.choices(free, weights if any(weights) else None)[0]
+        return draw_variant(free, self._generator) if free else None
 
     def _send(self, queue: _EndpointQueue, waiting: _PendingAsyncRequest, variant: Variant) -> None:
         began = time.perf_counter()
@@ -277,13 +269,17 @@ class AsyncInvoker:
         waiting.values = {"TimeInBacklog": (self._steady() - waiting.since) * 1e3}
         try:
             body, content_type = self._load_body(waiting)
-        except AwsError as error:
-            self._fail(waiting, f"ClientError: {error.message}", "RequestDownloadFailures")
+        except (AwsError, OSError) as error:
+            side = "ClientError" if isinstance(error, AwsError) else "InternalError"
+            self._fail(waiting, f"{side}: {error}", "RequestDownloadFailures")
             return
         waiting.values["RequestDownloadLatency"] = (time.perf_counter() - began) * 1e6
         queue.running[variant.fleet] += 1
         sink = BodyWriter(self._objects.new_path(), {})
         length = body.length if isinstance(body, FilePart) else len(body)
+        # its own content type goes before that of its object in S3
+        headers = {"Content-Type": content_type, **waiting.asked.headers}
+        head = build_head(length, [(title, value) for title, value in headers.items() if value])
 
         def done(exchange: Exchange, outcome: Outcome) -> None:
             if isinstance(body, FilePart):
@@ -293,36 +289,22 @@ class AsyncInvoker:
                 del queue.running[variant.fleet]
             self._handle_outcome(queue, waiting, exchange, outcome, sink)
 
+        limit = waiting.asked.timeout
         variant.fleet.serve(
-            Exchange(
-                _head(waiting.asked, length, content_type),
-                body,
-                done,
-                time_limit=waiting.asked.timeout,
-                max_answer=MAX_BODY,
-                sink=sink,
-            )
+            Exchange(head, body, done, time_limit=limit, max_answer=MAX_BODY, sink=sink.write)
         )
 
     def _load_body(self, waiting: _PendingAsyncRequest) -> tuple[bytes | FilePart, str]:
-        """Return the body of a request, and the content type of the object that it is in S3.
-
-        Raises:
-            AwsError: It is not there, or too large.
-        """
+        """Return the body of a request, and the content type of the object that it is in S3."""
         where = waiting.asked.input
         if not where:
             return self._backlog.body(waiting.number) or b"", ""
         try:
             found = self._objects.get(*split_s3("InputLocation", where))
         except AwsError as error:
-            raise _validation_error(
-                f"Could not download S3 object {where}: {error.message}"
-            ) from error
+            raise runtime_error(f"Could not download S3 object {where}: {error.message}") from error
         if found.size > MAX_BODY:
-            raise _validation_error(
-                f"{where} has {found.size} bytes, at most {MAX_BODY} can be sent."
-            )
+            raise runtime_error(f"{where} has {found.size} bytes, at most {MAX_BODY} can be sent.")
         file = self._objects.path(found).open("rb")
         return FilePart(file, 0, found.size), found.headers.get("content-type", "")
 
@@ -348,10 +330,7 @@ class AsyncInvoker:
                 queue.add(waiting, first=True)
                 return  # the next tick sends it: what just broke is given a moment
             self._fail(waiting, _describe_failure(outcome, waiting.asked), "InvocationFailures")
-        self._dispatch_later(waiting.asked.endpoint)
-
-    def _dispatch_later(self, name: str) -> None:
-        asyncio.get_running_loop().call_soon(self._dispatch, name)
+        asyncio.get_running_loop().call_soon(self._dispatch, waiting.asked.endpoint)
 
     # --- what becomes of them
 
@@ -369,7 +348,11 @@ class AsyncInvoker:
         try:
             with self._backlog.store.write():  # both or none, whatever ends this process
                 self._put(waiting.asked.output, received, {"content-type": kind})
-                notice = self._record_result(waiting, "Completed", content_type=kind)
+                notice = self._record_result(
+                    waiting,
+                    "Completed",
+                    {"contentType": kind, "outputLocation": waiting.asked.output},
+                )
         except AwsError as error:
             received.path.unlink(missing_ok=True)
             where = f"Could not upload to {waiting.asked.output}"
@@ -394,19 +377,16 @@ class AsyncInvoker:
             except AwsError as error:
                 _log.warning("No failure could be written for %s: %s", waiting.asked.id, error)
         with store.write():
-            if received is not None and not self._try_put(where, received):
-                where = ""
-            notice = self._record_result(waiting, "Failed", reason=reason)
+            if received is not None:
+                try:
+                    self._put(where, received, {"content-type": "text/plain"})
+                except AwsError as error:
+                    received.path.unlink(missing_ok=True)
+                    _log.warning("No failure could be written to %s: %s", where, error.message)
+            notice = self._record_result(
+                waiting, "Failed", {"failureLocation": where} if where else {}, reason
+            )
         await self._notify(waiting.number, notice, waiting)
-
-    def _try_put(self, where: str, received: StoredBody) -> bool:
-        try:
-            self._put(where, received, {"content-type": "text/plain"})
-        except AwsError as error:
-            received.path.unlink(missing_ok=True)
-            _log.warning("No failure could be written to %s: %s", where, error.message)
-            return False
-        return True
 
     def _put(self, where: str, received: StoredBody, headers: Mapping[str, str]) -> None:
         self._objects.put(*split_s3("S3OutputPath", where), received, headers)
@@ -415,15 +395,33 @@ class AsyncInvoker:
         self,
         waiting: _PendingAsyncRequest,
         status: str,
-        *,
+        result: Mapping[str, str],
         reason: str = "",
-        content_type: str = "",
     ) -> Notice:
-        """Note that a request has its result; return its notification."""
-        topic = waiting.asked.topics.get(status, "")
-        message = _message(
-            waiting, status, topic, at=self._clock(), reason=reason, content_type=content_type
-        )
+        """Note that a request has its result; return its notification.
+
+        That is as in the developer guide, "Check prediction results".
+        """
+        asked, topic = waiting.asked, waiting.asked.topics.get(status, "")
+        request = {
+            "contentType": asked.headers.get("Content-Type", ""),
+            "endpointName": asked.endpoint,
+            "inputLocation": asked.input,
+        }
+        message = {
+            "awsRegion": topic.split(":")[3] if topic else "",
+            # the clock may have been set back
+            "eventTime": format_time(max(self._clock(), waiting.received), "milliseconds"),
+            "receivedTime": format_time(waiting.received, "milliseconds"),
+            "invocationStatus": status,
+            "requestParameters": {name: value for name, value in request.items() if value},
+            "inferenceId": asked.id,
+            "eventVersion": "1.0",
+            "eventSource": "aws:sagemaker",
+            "eventName": "InferenceResult",
+            "responseParameters": result,
+            **({"failureReason": reason} if reason else {}),
+        }
         notice = Notice(topic, json.dumps(message))
         self._backlog.set_notice(waiting.number, notice)
         return notice
@@ -440,54 +438,38 @@ class AsyncInvoker:
                 _log.warning("A notification failed: %s", error)
                 values["NotificationFailures"] = 1
         self._backlog.remove(number)
-        if waiting is not None and self._record is not None:
-            values["InvocationsProcessed"] = 1
-            values["TotalProcessingTime"] = (self._steady() - waiting.since) * 1e3
-            name = waiting.asked.endpoint
-            variant = waiting.variant or self._first_variant(name)
-            self._record(AsyncMeasurement(name, variant, self._clock(), values))
-
-    def _first_variant(self, name: str) -> str:
-        """Return the variant whose metrics count a request that was sent to no variant."""
+        if waiting is None:
+            return
+        values["InvocationsProcessed"] = 1
+        values["TotalProcessingTime"] = (self._steady() - waiting.since) * 1e3
+        name = waiting.asked.endpoint
         endpoint = self._hosting.find(name)
-        return endpoint.variants[0].name if endpoint and endpoint.variants else ""
-
-
-def _validation_error(message: str) -> AwsError:
-    return AwsError("ValidationError", message)
+        variants = [each.name for each in endpoint.variants] if endpoint else []
+        # one that was sent to no variant counts for the first, of a deleted endpoint for none
+        if variant := waiting.variant or next(iter(variants), ""):
+            self._measure(values, EndpointName=name, VariantName=variant)
 
 
 def _max_in_flight(endpoint: Endpoint, variant: Variant) -> int:
-    """Return how many requests an instance takes at once: by default one for each of its workers.
-
-    AWS says only that SageMaker chooses; this is what the simulator takes, too.
-    """
+    """Return how many requests an instance takes at once: by default one for each worker."""
+    # AWS says only that SageMaker chooses; this is what the simulator takes, too
     config = endpoint.async_config or {}
-    async_request = config.get("ClientConfig", {}).get("MaxConcurrentInvocationsPerInstance")
+    most = config.get("ClientConfig", {}).get("MaxConcurrentInvocationsPerInstance")
     workers = variant.container.get("Environment", {}).get("SAGEMAKER_MODEL_SERVER_WORKERS", "1")
-    return int(async_request or (workers if workers.isdigit() else 1))
+    return int(most or (workers if workers.isdecimal() else 1)) or 1
 
 
 def _parse_request(request: Request, endpoint: Endpoint) -> AsyncRequest:
-    """Return what a request asks for.
-
-    Raises:
-        AwsError: It does not keep botocore's model, or asks for what cannot be.
-    """
+    """Return what a request asks for, or refuse it."""
     given = _parse_headers(request)
     where = given.get("InputLocation", "")
     if bool(where) == bool(request.body):
-        raise _validation_error(
-            "A request has either an InputLocation or a Body, and one of the two."
-        )
+        raise runtime_error("A request has either an InputLocation or a Body, and one of the two.")
     if len(request.body) > MAX_INLINE:
-        raise _validation_error(
-            "1 validation error detected: Value at 'body' failed to satisfy constraint: Member "
-            f"must have length less than or equal to {MAX_INLINE}; it has {len(request.body)}. "
-            "Put it into S3 and name it as InputLocation."
-        )
+        advice = " Put it into S3 and name it as InputLocation."
+        raise size_error(len(request.body), MAX_INLINE, advice)
     if where and not split_s3("InputLocation", where)[1]:
-        raise _validation_error(f"InputLocation must name an object, got {where}.")
+        raise runtime_error(f"InputLocation must name an object, got {where}.")
     output = (endpoint.async_config or {})["OutputConfig"]
     topics = output.get("NotificationConfig", {})
     own = str(uuid.uuid4())  # an InferenceId may come twice; no result may replace another
@@ -520,31 +502,20 @@ def _parse_headers(request: Request) -> dict[str, Any]:
     assert shape is not None  # noqa: S101 - it has one
     given: dict[str, Any] = {"EndpointName": request.path.split("/")[2]}
     for name, member in shape.members.items():
-        if member.serialization.get("location") != "header":
-            continue
-        value = request.headers.get(member.serialization["name"].lower())
-        if value is not None:
-            whole = member.type_name == "integer" and value.lstrip("-").isdigit()
-            given[name] = int(value) if whole else value
+        if member.serialization.get("location") == "header":
+            value = request.headers.get(member.serialization["name"].lower())
+            if value is not None:
+                given[name] = validation.convert_text(member, value)
     try:
         validation.check(shape, given)
     except AwsError as error:
-        raise _validation_error(error.message) from error
+        raise runtime_error(error.message) from error
     return given
 
 
 def _join_path(*parts: str) -> str:
     first, *rest = (part.rstrip("/") for part in parts if part)
     return "/".join([first, *(part.lstrip("/") for part in rest)])
-
-
-def _head(async_request: AsyncRequest, length: int, content_type: str) -> bytes:
-    """Return the head of a request; its own content type goes before that of its object in S3."""
-    headers = {"Content-Type": content_type, **async_request.headers}
-    lines = "".join(f"{title}: {value}\r\n" for title, value in headers.items() if value)
-    return (
-        f"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{lines}\r\n"
-    ).encode("latin-1")
 
 
 def _describe_failure(outcome: Outcome, async_request: AsyncRequest) -> str:
@@ -558,42 +529,3 @@ def _describe_failure(outcome: Outcome, async_request: AsyncRequest) -> str:
     if outcome is Failure.TOO_LARGE:
         return f"The response is larger than {MAX_BODY} bytes."
     return f"The container ended {ATTEMPTS} times before it answered. Review its log."
-
-
-def _message(
-    waiting: _PendingAsyncRequest,
-    status: str,
-    topic: str,
-    *,
-    at: float,
-    reason: str,
-    content_type: str,
-) -> dict[str, Any]:
-    """Return a notification (developer guide, "Check prediction results")."""
-    async_request = waiting.asked
-    request = {
-        "contentType": async_request.headers.get("Content-Type", ""),
-        "endpointName": async_request.endpoint,
-        "inputLocation": async_request.input,
-    }
-    answer = {"contentType": content_type, "outputLocation": async_request.output}
-    message: dict[str, Any] = {
-        "awsRegion": topic.split(":")[3] if topic else "",
-        "eventTime": _iso(max(at, waiting.received)),  # the clock may have been set back
-        "receivedTime": _iso(waiting.received),
-        "invocationStatus": status,
-        "requestParameters": {name: value for name, value in request.items() if value},
-        "inferenceId": async_request.id,
-        "eventVersion": "1.0",
-        "eventSource": "aws:sagemaker",
-        "eventName": "InferenceResult",
-    }
-    if status == "Completed":
-        return message | {"responseParameters": answer}
-    failed = {"failureLocation": async_request.failure} if async_request.failure else {}
-    return message | {"failureReason": reason, "responseParameters": failed}
-
-
-def _iso(seconds: float) -> str:
-    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")

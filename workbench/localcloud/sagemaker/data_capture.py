@@ -12,13 +12,13 @@ import json
 import logging
 import random
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from workbench.localcloud.core.protocol import AwsError
+from workbench.localcloud.core.protocol import AwsError, format_time, new_id
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.s3.objects import ObjectStore
@@ -34,10 +34,7 @@ _log = logging.getLogger("workbench.localcloud")
 class DataCapture:
     """Writes what the endpoints of a local cloud capture, a file for what a moment brings.
 
-    Args:
-        store: Has the thread that waits for the disk.
-        objects: Where the files go.
-        generator: Draws which requests are captured.
+    `generator` draws which requests are captured.
     """
 
     def __init__(
@@ -77,8 +74,7 @@ class DataCapture:
             for side, content in sides
             if modes & {side, "InputAndOutput"}
         }
-        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        event = {"eventId": str(uuid.uuid4()), **attributes, "inferenceTime": at}
+        event = {"eventId": new_id(), **attributes, "inferenceTime": format_time(time.time())}
         record = {"captureData": data, "eventMetadata": event, "eventVersion": "0"}
         lines = self._waiting[config["DestinationS3Uri"], place]
         lines.append(json.dumps(record).encode())
@@ -91,17 +87,14 @@ class DataCapture:
         await self._tasks.finish()
 
     async def _flush_later(self, destination: str, place: str) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):
                 await self._closing.wait()
-        except TimeoutError:
-            pass
         lines = self._waiting.pop((destination, place))
         bucket, prefix = split_s3("DestinationS3Uri", destination)
-        now = time.time()
-        hour = datetime.fromtimestamp(now, UTC)
-        name = f"{hour:%M-%S}-{int(now % 1 * 1000):03}-{uuid.uuid4()}.jsonl"
-        key = "/".join([*filter(None, [prefix.strip("/")]), place, f"{hour:%Y/%m/%d/%H}", name])
+        at = datetime.now(UTC)
+        name = f"{at:%M-%S}-{at.microsecond // 1000:03}-{new_id()}.jsonl"
+        key = f"{prefix.strip('/')}/{place}/{at:%Y/%m/%d/%H}/{name}".removeprefix("/")
         sink = BodyWriter(self._objects.new_path(), {})
         try:
             sink.write(b"\n".join(lines) + b"\n")

@@ -1,8 +1,10 @@
 """The endpoints of a local cloud: made, changed, ended, and brought back after a restart."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from workbench.localcloud.core.settings import LocalCloudSettings, limit_resourc
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant, close_all, start_all
-from workbench.localcloud.sagemaker.models import ModelApi, PackageLookup, check_serverless
+from workbench.localcloud.sagemaker.model_packages import Packages
+from workbench.localcloud.sagemaker.models import ModelApi, check_serverless
 from workbench.localcloud.sagemaker.resources import Resources, not_found_error
 from workbench.localcloud.sandbox.fleets import LocalFleet, RealTimeFleet, ServerlessFleet
 from workbench.localcloud.sandbox.instances import (
@@ -20,11 +23,11 @@ from workbench.localcloud.sandbox.instances import (
     LaunchFailed,
     LaunchSettings,
     ModelStore,
+    VariantLauncher,
 )
 
-_STARTUP_TIMEOUT = (
-    480.0  # seconds for /ping on instances (AWS: "Custom Inference Code with Hosting")
-)
+# seconds for /ping on instances (AWS: "Custom Inference Code with Hosting")
+_STARTUP_TIMEOUT = 480.0
 _SERVERLESS_STARTUP_TIMEOUT = 180.0  # on serverless endpoints (AWS: serverless troubleshooting)
 _DESCRIBE_TIMEOUT = 10.0  # seconds that DescribeEndpoint waits for an endpoint to settle
 
@@ -32,25 +35,21 @@ _DESCRIBE_TIMEOUT = 10.0  # seconds that DescribeEndpoint waits for an endpoint 
 class EndpointApi:
     """SageMaker's hosting operations, and the endpoints that run.
 
-    Args:
-        store: Where models, configurations and endpoints are kept.
-        objects: Where models lie: S3.
-        versions: The Model Registry's versions.
-        folder: For logs and unpacked models.
-        settings: How endpoints behave.
+    `folder` is for logs and unpacked models.
     """
 
     def __init__(
         self,
         store: Store,
         objects: ModelStore,
-        versions: PackageLookup,
+        packages: Packages,
         folder: Path,
-        settings: LocalCloudSettings | None = None,
+        settings: LocalCloudSettings,
     ) -> None:
-        self.settings = settings or LocalCloudSettings()
+        self.settings = settings
+        self._store = store
         self._resources = Resources(store)
-        self._definitions = ModelApi(self._resources, objects, versions)
+        self._definitions = ModelApi(self._resources, objects, packages)
         self._launcher = Launcher(store, objects, folder)
         self._endpoints: dict[str, Endpoint] = {}
         self._tasks = TaskSet()
@@ -96,18 +95,12 @@ class EndpointApi:
         They are `SystemUpdating` until their instances are up; requests wait so long.
         """
         for kept in self._resources.all("endpoint"):
-            endpoint = Endpoint(
-                kept.name,
-                kept.arn,
-                kept.facts["EndpointConfigName"],
-                kept.created,
-                kept.facts["LastModifiedTime"],
-                deployment=kept.facts["LastDeploymentConfig"],
-                async_config=kept.facts.get("AsyncInferenceConfig"),
-                capture=kept.facts.get("DataCaptureConfig"),
-            )
+            facts, modified = kept.facts, kept.facts["LastModifiedTime"]
+            endpoint = Endpoint(kept.name, kept.arn, "", kept.created, modified)
+            endpoint.deployment = facts["LastDeploymentConfig"]
+            endpoint.take_config(facts)
             self._endpoints[kept.name] = endpoint
-            self._resume(endpoint, kept.facts)
+            self._resume(endpoint, facts)
 
     async def close(self) -> None:
         """End every instance; the endpoints stay known."""
@@ -123,41 +116,37 @@ class EndpointApi:
         elif status == "Deleting":
             endpoint.set_status("Deleting")
             self._tasks.start(self._delete_endpoint(endpoint))
-        elif status == "Creating":
-            self._tasks.start(
-                self._bring_up(endpoint, self._create_variants(endpoint, facts["Variants"]))
-            )
         else:
-            endpoint.variants = self._create_variants(endpoint, facts["Variants"])
-            endpoint.set_status("SystemUpdating")
-            self._tasks.start(self._bring_up(endpoint, endpoint.variants))
+            variants = self._create_variants(endpoint, facts["Variants"])
+            if status != "Creating":
+                endpoint.variants = variants
+                endpoint.set_status("SystemUpdating")
+            self._tasks.start(self._bring_up(endpoint, variants))
 
     # --- operations
 
     async def _create(self, params: dict[str, Any]) -> dict[str, Any]:
-        name, config = params["EndpointName"], params["EndpointConfigName"]
+        name = params["EndpointName"]
+        config = self._definitions.config(params["EndpointConfigName"])
         wanted = self._definitions.variants(config)
-        added = self._resources.add("endpoint", name, {}, params.get("Tags", []))
-        endpoint = Endpoint(name, added.arn, config, added.created, added.created)
-        endpoint.deployment = params.get("DeploymentConfig")
-        endpoint.async_config = self._definitions.async_config(config)
-        endpoint.capture = self._definitions.capture(config)
-        variants = self._create_variants(endpoint, wanted)
-        endpoint.pending = _describe_pending(config, variants)
+        with self._store.write():  # all of it or nothing, whatever ends this process
+            added = self._resources.add("endpoint", name, {}, params.get("Tags", []))
+            endpoint = Endpoint(name, added.arn, "", added.created, added.created)
+            endpoint.deployment = params.get("DeploymentConfig")
+            endpoint.take_config(config)
+            variants = self._create_variants(endpoint, wanted)
+            endpoint.pending = _describe_pending(config, variants)
+            self._save(endpoint, variants)
         self._endpoints[name] = endpoint
-        self._save(endpoint, variants)
         self.changed(endpoint)
         self._tasks.start(self._bring_up(endpoint, variants))
         return {"EndpointArn": added.arn}
 
     async def _describe(self, params: dict[str, Any]) -> dict[str, Any]:
         """Wait a while for an endpoint on its way, so that who polls knows at once."""
-        endpoint = self._get(params)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_DESCRIBE_TIMEOUT):
-                await endpoint.stable.wait()
-        except TimeoutError:
-            pass
+                await self._get(params).stable.wait()
         return self._get(params).description()
 
     async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -173,14 +162,13 @@ class EndpointApi:
         Traffic is shifted all at once, whatever the deployment configuration says.
         """
         endpoint = self._find_changeable(params)
-        config = params["EndpointConfigName"]
+        config = self._definitions.config(params["EndpointConfigName"])
         wanted = self._definitions.variants(config)
         if params.get("RetainAllVariantProperties"):
             excluded = params.get("ExcludeRetainedVariantProperties", [])
             leave = {each["VariantPropertyType"] for each in excluded}
             wanted = [_retain_capacity(variant, endpoint, leave) for variant in wanted]
-        asynchronous = self._definitions.async_config(config)
-        if (asynchronous is None) != (endpoint.async_config is None):
+        if ("AsyncInferenceConfig" in config) != (endpoint.async_config is not None):
             raise validation_error("An endpoint stays asynchronous or not; create another one.")
         variants = self._create_variants(endpoint, wanted)
         if not endpoint.serverless and any(variant.serverless for variant in variants):
@@ -191,15 +179,13 @@ class EndpointApi:
             endpoint.deployment = params.get("DeploymentConfig")
         endpoint.pending = _describe_pending(config, variants)
         self._set_status(endpoint, "Updating")
-        configs = asynchronous, self._definitions.capture(config)
-        self._tasks.start(self._swap_variants(endpoint, config, variants, configs))
+        self._tasks.start(self._swap_variants(endpoint, config, variants))
         return {"EndpointArn": endpoint.arn}
 
     async def _update_weights_and_capacities(self, params: dict[str, Any]) -> dict[str, Any]:
         endpoint = self._find_changeable(params)
-        changes = [
-            _VariantChange.of(endpoint, wanted) for wanted in params["DesiredWeightsAndCapacities"]
-        ]
+        wanted = params["DesiredWeightsAndCapacities"]
+        changes = [_plan_change(endpoint, each) for each in wanted]
         self._set_status(endpoint, "Updating")
         self._tasks.start(self._apply(endpoint, changes))
         return {"EndpointArn": endpoint.arn}
@@ -216,7 +202,7 @@ class EndpointApi:
 
     async def _bring_up(self, endpoint: Endpoint, variants: list[Variant]) -> None:
         try:
-            await start_all(variants)
+            await start_all([variant.fleet for variant in variants])
         except LaunchFailed as error:
             endpoint.variants = []
             self._set_status(endpoint, "Failed", str(error))
@@ -225,20 +211,15 @@ class EndpointApi:
             self._set_status(endpoint, "InService")
 
     async def _swap_variants(
-        self,
-        endpoint: Endpoint,
-        config: str,
-        variants: list[Variant],
-        configs: tuple[dict[str, Any] | None, dict[str, Any] | None],
+        self, endpoint: Endpoint, config: Mapping[str, Any], variants: list[Variant]
     ) -> None:
         try:
-            await start_all(variants)
+            await start_all([variant.fleet for variant in variants])
         except LaunchFailed as error:
             self._set_status(endpoint, "InService", f"The update was undone. {error}")
             return
         former, endpoint.variants = endpoint.variants, variants
-        endpoint.config = config
-        endpoint.async_config, endpoint.capture = configs
+        endpoint.take_config(config)
         self._set_status(endpoint, "InService")
         await close_all((variant.fleet for variant in former), drain=True)
 
@@ -250,7 +231,8 @@ class EndpointApi:
                 done.append(change)
         except LaunchFailed as error:
             for change in done:
-                await change.undo()
+                with suppress(LaunchFailed):  # instances that cannot be had again stay away
+                    await change.undo()
             self._set_status(endpoint, "InService", f"The update was undone. {error}")
             return
         for change in done:
@@ -301,9 +283,21 @@ class EndpointApi:
 
     def _create_variant(self, endpoint: Endpoint, facts: dict[str, Any]) -> Variant:
         container = facts.pop("Container")
-        weight = facts.get("InitialVariantWeight", 1.0)
-        launch = self._launcher.launch(self._build_launch_settings(endpoint.name, facts, container))
         serverless = facts.get("ServerlessConfig")
+        limit = _SERVERLESS_STARTUP_TIMEOUT if serverless else _STARTUP_TIMEOUT
+        launch = VariantLauncher(
+            self._launcher,
+            LaunchSettings(
+                endpoint=endpoint.name,
+                variant=facts["VariantName"],
+                bucket=container["Bucket"],
+                key=container["Key"],
+                environment=container.get("Environment", {}),
+                mode=self.settings.cold_start if serverless else "fresh",
+                limits=limit_resources(serverless["MemorySizeInMB"]) if serverless else None,
+                startup_limit=facts.get("ContainerStartupHealthCheckTimeoutInSeconds", limit),
+            ),
+        )
         if serverless:
             fleet: LocalFleet = ServerlessFleet(
                 launch,
@@ -316,100 +310,57 @@ class EndpointApi:
             if endpoint.async_config is not None:  # so that none gets more than its share
                 routing = "LEAST_OUTSTANDING_REQUESTS"
             fleet = RealTimeFleet(launch, count=facts["InitialInstanceCount"], routing=routing)
-        return Variant(facts, container, fleet, weight)
-
-    def _build_launch_settings(
-        self, endpoint: str, facts: Mapping[str, Any], container: Mapping[str, Any]
-    ) -> LaunchSettings:
-        serverless = facts.get("ServerlessConfig")
-        limit = _SERVERLESS_STARTUP_TIMEOUT if serverless else _STARTUP_TIMEOUT
-        asked = facts.get("ContainerStartupHealthCheckTimeoutInSeconds", limit)
-        return LaunchSettings(
-            endpoint=endpoint,
-            variant=facts["VariantName"],
-            bucket=container["Bucket"],
-            key=container["Key"],
-            environment=container.get("Environment", {}),
-            mode=self.settings.cold_start if serverless else "fresh",
-            limits=limit_resources(serverless["MemorySizeInMB"]) if serverless else None,
-            startup_limit=asked,
-        )
+        return Variant(facts, container, fleet, facts.get("InitialVariantWeight", 1.0))
 
 
 @dataclass(frozen=True, slots=True)
 class _VariantChange:
-    """What UpdateEndpointWeightsAndCapacities makes of one variant, and what it was."""
+    """What UpdateEndpointWeightsAndCapacities makes of one variant, and what makes it undone."""
 
     variant: Variant
     weight: float
-    size: tuple[int, ...]
-    former: tuple[int, ...]
-
-    @staticmethod
-    def of(endpoint: Endpoint, wanted: Mapping[str, Any]) -> "_VariantChange":
-        """Return a change that can be made.
-
-        Raises:
-            AwsError: There is no such variant, or it is not of the type that the change is for.
-        """
-        name = wanted["VariantName"]
-        variant = endpoint.variant(name)
-        if variant is None:
-            raise validation_error(f'Endpoint "{endpoint.arn}" has no variant {name}.')
-        weight = wanted.get("DesiredWeight", variant.weight)
-        fleet = variant.fleet
-        if isinstance(fleet, RealTimeFleet):
-            if "ServerlessUpdateConfig" in wanted:
-                raise validation_error(f"Variant {name} is on instances, not serverless.")
-            count = wanted.get("DesiredInstanceCount", fleet.count)
-            if count < 1 and endpoint.async_config is None:
-                raise validation_error(
-                    f"DesiredInstanceCount of variant {name} must be at least 1."
-                )
-            return _VariantChange(variant, weight, (count,), (fleet.count,))
-        assert isinstance(fleet, ServerlessFleet)  # noqa: S101 - the only other one
-        if "DesiredInstanceCount" in wanted:
-            raise validation_error(
-                f"Variant {name} is serverless: change its ServerlessUpdateConfig."
-            )
-        former = (fleet.max_concurrency, fleet.provisioned)
-        asked = wanted.get("ServerlessUpdateConfig", {})
-        most = asked.get("MaxConcurrency", former[0])
-        provisioned = asked.get("ProvisionedConcurrency", former[1])
-        memory = variant.facts["ServerlessConfig"]["MemorySizeInMB"]
-        limits = {"MaxConcurrency": most, "ProvisionedConcurrency": provisioned}
-        check_serverless(name, {"MemorySizeInMB": memory} | limits)
-        return _VariantChange(variant, weight, (most, provisioned), former)
-
-    async def resize(self) -> None:
-        """Give the variant its new size.
-
-        Raises:
-            LaunchFailed: An instance did not come up; the size is as before.
-        """
-        await _resize(self.variant.fleet, self.size)
-
-    async def undo(self) -> None:
-        """Give the variant its former size; instances that cannot be had again stay away."""
-        await _resize(self.variant.fleet, self.former)
+    resize: Callable[[], Awaitable[None]]
+    undo: Callable[[], Awaitable[None]]
 
 
-async def _resize(fleet: LocalFleet, size: tuple[int, ...]) -> None:
+def _plan_change(endpoint: Endpoint, wanted: Mapping[str, Any]) -> _VariantChange:
+    """Return a change that can be made, or refuse it."""
+    name = wanted["VariantName"]
+    variant = endpoint.variant(name)
+    if variant is None:
+        raise validation_error(f'Endpoint "{endpoint.arn}" has no variant {name}.')
+    weight = wanted.get("DesiredWeight", variant.weight)
+    fleet = variant.fleet
     if isinstance(fleet, RealTimeFleet):
-        await fleet.resize(*size)
-    elif isinstance(fleet, ServerlessFleet):
-        most, provisioned = size
-        await fleet.resize(max_concurrency=most, provisioned=provisioned)
+        if "ServerlessUpdateConfig" in wanted:
+            raise validation_error(f"Variant {name} is on instances, not serverless.")
+        count = wanted.get("DesiredInstanceCount", fleet.size)
+        if count < 1 and endpoint.async_config is None:
+            raise validation_error(f"DesiredInstanceCount of variant {name} must be at least 1.")
+        undo = partial(fleet.resize, fleet.size)
+        return _VariantChange(variant, weight, partial(fleet.resize, count), undo)
+    assert isinstance(fleet, ServerlessFleet)  # noqa: S101 - the only other one
+    if "DesiredInstanceCount" in wanted:
+        raise validation_error(f"Variant {name} is serverless: change its ServerlessUpdateConfig.")
+    most, provisioned = fleet.pool.max_concurrency, fleet.size
+    undo = partial(fleet.resize, max_concurrency=most, provisioned=provisioned)
+    asked = wanted.get("ServerlessUpdateConfig", {})
+    most = asked.get("MaxConcurrency", most)
+    provisioned = asked.get("ProvisionedConcurrency", provisioned)
+    sizes = {"MaxConcurrency": most, "ProvisionedConcurrency": provisioned}
+    check_serverless(name, variant.facts["ServerlessConfig"] | sizes)
+    resize = partial(fleet.resize, max_concurrency=most, provisioned=provisioned)
+    return _VariantChange(variant, weight, resize, undo)
 
 
 def _in_progress_error(endpoint: Endpoint) -> Exception:
     return validation_error(f'Cannot update in-progress endpoint "{endpoint.arn}".')
 
 
-def _describe_pending(config: str, variants: Iterable[Variant]) -> dict[str, Any]:
+def _describe_pending(config: Mapping[str, Any], variants: Iterable[Variant]) -> dict[str, Any]:
     """Return what DescribeEndpoint says of a deployment that is under way."""
     return {
-        "EndpointConfigName": config,
+        "EndpointConfigName": config["EndpointConfigName"],
         "ProductionVariants": [variant.summary() for variant in variants],
     }
 
@@ -424,11 +375,10 @@ def _retain_capacity(
         return kept
     if "DesiredWeight" not in leave:
         kept["InitialVariantWeight"] = present.weight
-    fleet = present.fleet
     if (
         "DesiredInstanceCount" not in leave
-        and isinstance(fleet, RealTimeFleet)
+        and not present.serverless
         and "InitialInstanceCount" in kept
     ):
-        kept["InitialInstanceCount"] = fleet.count
+        kept["InitialInstanceCount"] = present.fleet.size
     return kept

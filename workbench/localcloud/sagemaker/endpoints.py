@@ -1,12 +1,12 @@
 """Endpoints of the local cloud while they run: their states, variants and fleets.
 
 An endpoint's status is one of AWS's (botocore's EndpointStatus). While it is on its way to another
-one, `settled` is not set; who wants to know the outcome awaits it.
+one, `stable` is not set; who wants to know the outcome awaits it.
 """
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,40 +42,37 @@ class Variant:
 
     def to_facts(self) -> Facts:
         """Return what it takes to start the variant again as it is now."""
-        present = {"Container": self.container, "InitialVariantWeight": self.weight}
-        return {**self.facts, **present, **self._sizes()}
+        facts = {**self.facts, "Container": self.container, "InitialVariantWeight": self.weight}
+        if isinstance(self.fleet, ServerlessFleet):
+            return facts | {"ServerlessConfig": self._serverless_config(self.fleet)}
+        return facts | {"InitialInstanceCount": self.fleet.size}
 
-    def _sizes(self) -> Facts:
-        if isinstance(self.fleet, RealTimeFleet):
-            return {"InitialInstanceCount": self.fleet.count}
-        return {"ServerlessConfig": self._serverless_config()}
-
-    def _serverless_config(self) -> Facts:
-        assert isinstance(self.fleet, ServerlessFleet)  # noqa: S101 - the only other one
-        config = self.facts["ServerlessConfig"] | {"MaxConcurrency": self.fleet.max_concurrency}
-        config.pop("ProvisionedConcurrency", None)
-        if self.fleet.provisioned:
-            config["ProvisionedConcurrency"] = self.fleet.provisioned
-        return dict(config)
+    def _serverless_config(self, fleet: ServerlessFleet) -> Facts:
+        config: Facts = {**self.facts["ServerlessConfig"]}
+        config |= {
+            "MaxConcurrency": fleet.pool.max_concurrency,
+            "ProvisionedConcurrency": fleet.size,
+        }
+        return {name: value for name, value in config.items() if value}
 
     def summary(self) -> Facts:
         """Return what DescribeEndpoint says of the variant."""
-        up = len(self.fleet.instances)
+        fleet, up, desired = self.fleet, 0, 0
+        if isinstance(fleet, RealTimeFleet):
+            up, desired = len(fleet.instances), fleet.desired
         facts = {
             "VariantName": self.name,
             "CurrentWeight": self.weight,
             "DesiredWeight": self.weight,
-            "CurrentInstanceCount": 0,
-            "DesiredInstanceCount": 0,
+            "CurrentInstanceCount": up,
+            "DesiredInstanceCount": desired,
         }
         if image := self.container.get("Image"):
             facts["DeployedImages"] = [{"SpecifiedImage": image}]
         if routing := self.facts.get("RoutingConfig"):
             facts["RoutingConfig"] = routing
-        if isinstance(self.fleet, RealTimeFleet):
-            facts |= {"CurrentInstanceCount": up, "DesiredInstanceCount": self.fleet.desired}
-        else:
-            config = self._serverless_config()
+        if isinstance(fleet, ServerlessFleet):
+            config = self._serverless_config(fleet)
             facts |= {"CurrentServerlessConfig": config, "DesiredServerlessConfig": config}
         return facts
 
@@ -115,6 +112,12 @@ class Endpoint:
         else:
             self.stable.set()
 
+    def take_config(self, facts: Mapping[str, Any]) -> None:
+        """Be as an endpoint configuration says."""
+        self.config = facts["EndpointConfigName"]
+        self.async_config = facts.get("AsyncInferenceConfig")
+        self.capture = facts.get("DataCaptureConfig")
+
     @property
     def busy(self) -> bool:
         """Whether it is on its way to another status."""
@@ -124,14 +127,6 @@ class Endpoint:
     def serverless(self) -> bool:
         """Whether its variant runs on demand."""
         return any(variant.serverless for variant in self.variants)
-
-    def choose(self, generator: random.Random) -> Variant:
-        """Return the variant for a request: drawn by weight; where all are 0, by none."""
-        variants = self.variants
-        if len(variants) == 1:
-            return variants[0]
-        weights = [variant.weight for variant in variants]
-        return generator.choices(variants, weights if any(weights) else None)[0]
 
     def variant(self, name: str) -> Variant | None:
         """Return the variant of that name."""
@@ -195,13 +190,20 @@ def _describe_capture(config: Facts) -> Facts:
     }
 
 
-async def start_all(variants: Iterable[Variant]) -> None:
-    """Start the fleets of variants that are to answer together.
+def draw_variant(variants: Sequence[Variant], generator: random.Random) -> Variant:
+    """Return the variant for a request: drawn by weight; where all are 0, by none."""
+    if len(variants) == 1:
+        return variants[0]
+    weights = [variant.weight for variant in variants]
+    return generator.choices(variants, weights if any(weights) else None)[0]
+
+
+async def start_all(fleets: Sequence[LocalFleet]) -> None:
+    """Start fleets that are to answer together.
 
     Raises:
         LaunchFailed: One did not come up; all were ended.
     """
-    fleets = [variant.fleet for variant in variants]
     loop = asyncio.get_running_loop()
     starting = [loop.create_task(fleet.start()) for fleet in fleets]
     try:

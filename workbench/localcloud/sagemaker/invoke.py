@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
-from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
+from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome, build_head
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
     REGION,
@@ -22,7 +22,7 @@ from workbench.localcloud.core.protocol import (
 )
 from workbench.localcloud.sagemaker.data_capture import DataCapture
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
-from workbench.localcloud.sagemaker.endpoints import Endpoint, Facts, Variant
+from workbench.localcloud.sagemaker.endpoints import Endpoint, Facts, Variant, draw_variant
 from workbench.localcloud.sagemaker.metering import Invocation
 from workbench.modelserver.http import Reply, Request, Response
 
@@ -41,18 +41,13 @@ _CONTAINER_ENDED_MESSAGE = (
     "log, resolve the issue, and try again."
 )
 _PREFIX = "x-amzn-sagemaker-"
-_FORWARDED_HEADERS = {
-    "accept": "accept",
-    "content-type": "content-type",
-    **{
-        f"{_PREFIX}{name}": f"X-Amzn-SageMaker-{title}"
-        for name, title in (
-            ("custom-attributes", "Custom-Attributes"),
-            ("inference-id", "Inference-Id"),
-            ("session-id", "Session-Id"),
-        )
-    },
-}
+_FORWARDED_HEADERS = tuple(  # what a container gets to see: what AWS's API knows, and no others
+    (name.lower(), name)
+    for name in (
+        *("Accept", "Content-Type", "X-Amzn-SageMaker-Custom-Attributes"),
+        *("X-Amzn-SageMaker-Inference-Id", "X-Amzn-SageMaker-Session-Id"),
+    )
+)
 _UNSUPPORTED_HEADERS = {
     f"{_PREFIX}target-model": "TargetModel",
     f"{_PREFIX}target-container-hostname": "TargetContainerHostname",
@@ -76,14 +71,14 @@ class EndpointInvoker:
     def __init__(
         self,
         hosting: EndpointApi,
+        record: Callable[[Invocation], None],
+        capture: DataCapture,
         *,
-        record: Callable[[Invocation], None] | None = None,
-        capture: DataCapture | None = None,
         generator: random.Random | None = None,
     ) -> None:
+        self.record = record
+        self.data_capture = capture
         self._hosting = hosting
-        self._record = record
-        self._capture = capture
         self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
         self._ids = itertools.count()
         self._run = secrets.token_hex(6)
@@ -96,14 +91,16 @@ class EndpointInvoker:
             serverless = variant.serverless
             limit = MAX_SERVERLESS_PAYLOAD if serverless else MAX_PAYLOAD
             if len(request.body) > limit:
-                raise AwsError("ValidationError", _size_message(len(request.body), limit))
+                raise size_error(len(request.body), limit)
         except AwsError as error:
             reply(json_error(error))
             return
 
         call = _PendingInvocation(self, request, reply, endpoint, variant, received)
+        given = request.headers
+        forwarded = [(title, given[name]) for name, title in _FORWARDED_HEADERS if name in given]
         exchange = Exchange(
-            _head(request),
+            build_head(len(request.body), forwarded),
             request.body,
             call.done,
             time_limit=self._hosting.settings.time_limit,
@@ -114,55 +111,29 @@ class EndpointInvoker:
         variant.fleet.serve(exchange)
 
     def _find_variant(self, request: Request) -> tuple[Endpoint, Variant]:
-        """Return whom a request is for.
-
-        Raises:
-            AwsError: There is no such endpoint or variant, or it asks for what is not offered.
-        """
+        """Return whom a request is for, or refuse it."""
         name, _, action = request.path.removeprefix("/endpoints/").partition("/")
+        if action == "invocations-response-stream":
+            raise not_implemented_error("InvokeEndpointWithResponseStream")
         if action != "invocations":
-            if action in _UNSUPPORTED_ACTIONS:
-                raise not_implemented_error(_UNSUPPORTED_ACTIONS[action])
             raise AwsError("UnknownOperationException", f"There is no POST {request.path}.", 404)
         endpoint = self._hosting.find_in_service(name)
         if endpoint is None:
-            raise AwsError("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+            raise runtime_error(f"Endpoint {name} of account {ACCOUNT} not found.")
         if endpoint.async_config is not None:
-            raise AwsError(
-                "ValidationError",
-                f"Endpoint {name} of account {ACCOUNT} is asynchronous: use InvokeEndpointAsync.",
+            raise runtime_error(
+                f"Endpoint {name} of account {ACCOUNT} is asynchronous: use InvokeEndpointAsync."
             )
-        _reject_unsupported(request)
+        if not _UNSUPPORTED_HEADERS.keys().isdisjoint(request.headers):
+            header = next(each for each in _UNSUPPORTED_HEADERS if each in request.headers)
+            raise not_implemented_error(f"{_UNSUPPORTED_HEADERS[header]} of InvokeEndpoint")
         target = request.headers.get(_TARGET_VARIANT)
         if target is None:
-            return endpoint, endpoint.choose(self._generator)
+            return endpoint, draw_variant(endpoint.variants, self._generator)
         variant = endpoint.variant(target)
         if variant is None:
-            raise AwsError("ValidationError", f"Variant {target} of endpoint {name} not found.")
+            raise runtime_error(f"Variant {target} of endpoint {name} not found.")
         return endpoint, variant
-
-    def record(self, invocation: Invocation) -> None:
-        """Record a completed invocation."""
-        if self._record is not None:
-            self._record(invocation)
-
-    def capture(self, call: "_PendingInvocation", config: Facts, response: Response) -> None:
-        """Capture a request and its answer."""
-        if self._capture is None:
-            return
-        headers = call.request.headers
-        attributes: Facts = {}
-        if custom := headers.get(_CUSTOM_ATTRIBUTES):
-            attributes["customAttributes"] = [custom]
-        if inference := headers.get(f"{_PREFIX}inference-id"):
-            attributes["inferenceId"] = inference
-        self._capture.take(
-            config,
-            f"{call.endpoint.name}/{call.variant.name}",
-            (bytes(call.request.body), headers.get("content-type", "")),
-            (cast("bytes", response.body), response.content_type),
-            attributes,
-        )
 
     def next_id(self) -> str:
         """Return the id of a request."""
@@ -214,7 +185,22 @@ class _PendingInvocation(NamedTuple):
             )
         )
         if self.endpoint.capture and not error:
-            self.invoker.capture(self, self.endpoint.capture, response)
+            self._capture(self.endpoint.capture, response)
+
+    def _capture(self, config: Facts, response: Response) -> None:
+        headers = self.request.headers
+        attributes: Facts = {}
+        if custom := headers.get(_CUSTOM_ATTRIBUTES):
+            attributes["customAttributes"] = [custom]
+        if inference := headers.get(f"{_PREFIX}inference-id"):
+            attributes["inferenceId"] = inference
+        self.invoker.data_capture.take(
+            config,
+            f"{self.endpoint.name}/{self.variant.name}",
+            (bytes(self.request.body), headers.get("content-type", "")),
+            (cast("bytes", response.body), response.content_type),
+            attributes,
+        )
 
 
 def _times(exchange: Exchange, model: float | None, overhead: float) -> list[tuple[str, str]]:
@@ -230,33 +216,16 @@ def _times(exchange: Exchange, model: float | None, overhead: float) -> list[tup
     return headers
 
 
-_UNSUPPORTED_ACTIONS = {"invocations-response-stream": "InvokeEndpointWithResponseStream"}
+def runtime_error(message: str) -> AwsError:
+    """Return what SageMaker Runtime answers to a request that cannot be."""
+    return AwsError("ValidationError", message)
 
 
-def _reject_unsupported(request: Request) -> None:
-    if not _UNSUPPORTED_HEADERS.keys().isdisjoint(request.headers):
-        header = next(each for each in _UNSUPPORTED_HEADERS if each in request.headers)
-        raise not_implemented_error(f"{_UNSUPPORTED_HEADERS[header]} of InvokeEndpoint")
-
-
-def _head(request: Request) -> bytes:
-    """Return the headers for the container: those that AWS's API knows, and no others."""
-    headers = request.headers
-    lines = [
-        f"{title}: {headers[name]}\r\n"
-        for name, title in _FORWARDED_HEADERS.items()
-        if name in headers
-    ]
-    return (
-        "POST /invocations HTTP/1.1\r\nHost: localhost\r\n"
-        f"Content-Length: {len(request.body)}\r\n{''.join(lines)}\r\n"
-    ).encode("latin-1")
-
-
-def _size_message(size: int, limit: int) -> str:
-    return (
-        f"1 validation error detected: Value at 'body' failed to satisfy constraint: Member must "
-        f"have length less than or equal to {limit}; it has {size}."
+def size_error(size: int, limit: int, advice: str = "") -> AwsError:
+    """Return the answer to a body that is too large."""
+    return runtime_error(
+        "1 validation error detected: Value at 'body' failed to satisfy constraint: Member must "
+        f"have length less than or equal to {limit}; it has {size}.{advice}"
     )
 
 

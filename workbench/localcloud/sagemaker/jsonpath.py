@@ -56,7 +56,10 @@ class JsonPath:
             PathNotFound: The value has nothing there.
         """
         for parts in self.steps:
-            value = _list_values(value) if parts is None else _pick_parts(value, parts, self.text)
+            if parts is not None:
+                value = _pick_parts(value, parts, self.text)
+            elif isinstance(value, dict):
+                value = list(value.values())
         return value
 
 
@@ -134,10 +137,6 @@ def _pick_parts(value: Any, parts: tuple[Part, ...], text: str) -> Any:  # noqa:
         for part, some in zip(parts, picked, strict=True)
         for each in (some if isinstance(part, slice) else [some])
     ]
-
-
-def _list_values(value: Any) -> Any:  # noqa: ANN401 - JSON
-    return list(value.values()) if isinstance(value, dict) else value
 
 
 def _syntax_error(text: str) -> InvalidInput:

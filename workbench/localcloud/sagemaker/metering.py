@@ -8,11 +8,10 @@ throttled requests but how much of the concurrency is in use.
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics, Series
+from workbench.localcloud.cloudwatch.metrics import MINUTE, Key, Metrics, metric_key
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
 from workbench.localcloud.sandbox.fleets import FleetLoad
 
@@ -20,6 +19,13 @@ INVOCATIONS = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
 CONCURRENCY = "ConcurrentRequestsPerModel"
 
+_SERVERLESS = "Serverless"
+_PROVISIONED = f"{_SERVERLESS}ProvisionedConcurrency"
+_UNITS = {
+    **dict.fromkeys(("ModelLatency", "OverheadLatency", "ModelSetupTime"), "Microseconds"),
+    **{f"{_PROVISIONED}{each}Invocations": "Count" for each in ("", "Spillover")},
+    f"{_PROVISIONED}Executions": "Count",
+}  # all others have none
 _BATCH_SIZE = 256  # invocations; putting so many takes less than a millisecond
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -65,7 +71,6 @@ class Metering:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._buffer: list[Invocation] = []
-        self._meters: dict[tuple[str, str], _VariantMeter] = {}
         self._usages: dict[int, _ProcessUsage] = {}
         metrics.late = self.put
 
@@ -83,116 +88,71 @@ class Metering:
             minute = int(each.at) // MINUTE * MINUTE
             groups.setdefault((each.endpoint, each.variant, minute), []).append(each)
         for (endpoint, variant, minute), invocations in groups.items():
-            self._meter(endpoint, variant).put(invocations, minute)
-
-    def _meter(self, endpoint: str, variant: str) -> "_VariantMeter":
-        found = self._meters.get((endpoint, variant))
-        if found is None:
-            found = self._meters[endpoint, variant] = _VariantMeter(
-                self._metrics, endpoint, variant
-            )
-        return found
+            for name, values in _collect_values(invocations).items():
+                if values:
+                    key, unit = _key(INVOCATIONS, name, endpoint, variant), _UNITS.get(name, "None")
+                    self._metrics.series(key, unit=unit).bucket(minute).extend(values)
 
     def sample_concurrency(self, endpoints: Iterable[Endpoint]) -> None:
         """Put how many requests each instance has now, which AWS tells each 10 seconds."""
         at = time.time()
-        for endpoint in endpoints:
-            for variant in endpoint.variants:
-                if not variant.serverless:
-                    dimensions = {"EndpointName": endpoint.name, "VariantName": variant.name}
-                    series = self._metrics.series(
-                        INVOCATIONS, CONCURRENCY, dimensions, unit="None", width=1
-                    )
-                    series.put(variant.fleet.concurrency, at=at)
+        for endpoint, variant in _list_variants(endpoints):
+            if not variant.serverless:
+                key = _key(INVOCATIONS, CONCURRENCY, endpoint.name, variant.name)
+                series = self._metrics.series(key, unit="None", width=1)
+                series.put(variant.fleet.concurrency, at=at)
 
     def sample(self, endpoints: Iterable[Endpoint], *, now: float | None = None) -> None:
         """Put what the instances of endpoints have used since they were last looked at."""
         at = time.time() if now is None else now
         seen: dict[int, _ProcessUsage] = {}
-        for endpoint in endpoints:
-            for variant in endpoint.variants:
-                for pid, usage in _usages(variant):
-                    seen[pid] = usage
-                    self._put_usage(endpoint, variant, self._usages.get(pid), usage, at)
+        for endpoint, variant in _list_variants(endpoints):
+            config = variant.facts.get("ServerlessConfig")
+            limit = config["MemorySizeInMB"] * 1024**2 if config else _MEMORY_BYTES
+            for pid, usage in _usages(variant):
+                seen[pid], former = usage, self._usages.get(pid)
+                values = {"MemoryUtilization": 100 * usage.memory / limit}
+                if former is not None and not config and usage.at > former.at:
+                    used = (usage.seconds - former.seconds) / (usage.at - former.at)
+                    values["CPUUtilization"] = 100 * used
+                for name, value in values.items():
+                    key = _key(INSTANCES, name, endpoint.name, variant.name)
+                    self._metrics.put(key, value, at=at, unit="Percent")
         self._usages = seen
 
-    def _put_usage(
-        self,
-        endpoint: Endpoint,
-        variant: Variant,
-        former: "_ProcessUsage | None",
-        usage: "_ProcessUsage",
-        at: float,
-    ) -> None:
-        config = variant.facts.get("ServerlessConfig")
-        limit = config["MemorySizeInMB"] * 1024**2 if config else _MEMORY_BYTES
-        values = {"MemoryUtilization": 100 * usage.memory / limit}
-        if former is not None and not config and usage.at > former.at:
-            used = (usage.seconds - former.seconds) / (usage.at - former.at)
-            values["CPUUtilization"] = 100 * used
-        dimensions = {"EndpointName": endpoint.name, "VariantName": variant.name}
-        for name, value in values.items():
-            self._metrics.put(INSTANCES, name, value, at=at, unit="Percent", dimensions=dimensions)
+
+def _key(namespace: str, name: str, endpoint: str, variant: str) -> Key:
+    return metric_key(namespace, name, {"EndpointName": endpoint, "VariantName": variant})
 
 
-class _VariantMeter:
-    """The metrics of one variant's invocations."""
-
-    def __init__(self, metrics: Metrics, endpoint: str, variant: str) -> None:
-        dimensions = {"EndpointName": endpoint, "VariantName": variant}
-
-        def series(name: str, unit: str = "None") -> Series:
-            return metrics.series(INVOCATIONS, name, dimensions, unit=unit)
-
-        self._invocations = series("Invocations")
-        self._per_instance = series("InvocationsPerInstance")
-        self._errors_4xx = series("Invocation4XXErrors")
-        self._errors_5xx = series("Invocation5XXErrors")
-        self._model_errors = series("InvocationModelErrors")
-        self._model = series("ModelLatency", "Microseconds")
-        self._overhead = series("OverheadLatency", "Microseconds")
-        self._setup = series("ModelSetupTime", "Microseconds")
-        self._in_use = series("ServerlessConcurrentExecutionsUtilization")
-        provisioned = "ServerlessProvisionedConcurrency"
-        self._provisioned = series(f"{provisioned}Executions", "Count")
-        self._provisioned_in_use = series(f"{provisioned}Utilization")
-        self._provisioned_invocations = series(f"{provisioned}Invocations", "Count")
-        self._spilled = series(f"{provisioned}SpilloverInvocations", "Count")
-
-    def put(self, invocations: Sequence[Invocation], at: int) -> None:
-        """Put the metrics of invocations that were answered in the minute that began at `at`."""
-        _extend(self._in_use, at, [e.load.in_use for e in invocations if e.load.in_use])
-        admitted = [each for each in invocations if each.error != "ThrottlingException"]
-        statuses = [each.model_status for each in admitted]
-        reached = [each for each in admitted if each.model_latency is not None]
-        _extend(self._invocations, at, [1] * len(admitted))
-        _extend(self._errors_4xx, at, [int(400 <= status < 500) for status in statuses])
-        _extend(self._errors_5xx, at, [int(status >= 500) for status in statuses])
-        _extend(self._model_errors, at, [int(each.error != "") for each in admitted])
-        _extend(self._model, at, [_to_microseconds(each.model_latency) for each in reached])
-        _extend(self._overhead, at, [_to_microseconds(each.overhead_latency) for each in reached])
-        _extend(
-            self._setup, at, [_to_microseconds(e.setup) for e in admitted if e.setup is not None]
-        )
-        shares = [1 / each.load.instances for each in admitted if each.load.instances]
-        _extend(self._per_instance, at, shares)
-        loads = [each.load for each in admitted if each.load.provisioned]
-        if loads:
-            self._put_provisioned(loads, at)
-
-    def _put_provisioned(self, loads: Sequence[FleetLoad], at: int) -> None:
-        executions = [load.provisioned_busy for load in loads]
-        shares = [load.provisioned_busy / load.provisioned for load in loads]
-        mine = sum(load.on_provisioned for load in loads)
-        _extend(self._provisioned, at, executions)
-        _extend(self._provisioned_in_use, at, shares)
-        _extend(self._provisioned_invocations, at, [1] * mine)
-        _extend(self._spilled, at, [1] * (len(loads) - mine))
+def _list_variants(endpoints: Iterable[Endpoint]) -> list[tuple[Endpoint, Variant]]:
+    return [(endpoint, variant) for endpoint in endpoints for variant in endpoint.variants]
 
 
-def _extend(series: Series, at: int, values: Sequence[float]) -> None:
-    if values:
-        series.bucket(at).extend(values)
+def _collect_values(invocations: Iterable[Invocation]) -> dict[str, Sequence[float]]:
+    """Return the values that invocations give each metric."""
+    admitted = [each for each in invocations if each.error != "ThrottlingException"]
+    statuses = [each.model_status for each in admitted]
+    reached = [each for each in admitted if each.model_latency is not None]
+    provisioned = [each.load for each in admitted if each.load.provisioned]
+    mine = sum(load.on_provisioned for load in provisioned)
+    return {
+        "Invocations": [1] * len(admitted),
+        "InvocationsPerInstance": [1 / e.load.instances for e in admitted if e.load.instances],
+        "Invocation4XXErrors": [int(400 <= status < 500) for status in statuses],
+        "Invocation5XXErrors": [int(status >= 500) for status in statuses],
+        "InvocationModelErrors": [int(each.error != "") for each in admitted],
+        "ModelLatency": [_to_microseconds(each.model_latency) for each in reached],
+        "OverheadLatency": [_to_microseconds(each.overhead_latency) for each in reached],
+        "ModelSetupTime": [_to_microseconds(e.setup) for e in admitted if e.setup is not None],
+        f"{_SERVERLESS}ConcurrentExecutionsUtilization": [
+            each.load.in_use for each in invocations if each.load.in_use
+        ],
+        f"{_PROVISIONED}Executions": [load.provisioned_busy for load in provisioned],
+        f"{_PROVISIONED}Utilization": [e.provisioned_busy / e.provisioned for e in provisioned],
+        f"{_PROVISIONED}Invocations": [1] * mine,
+        f"{_PROVISIONED}SpilloverInvocations": [1] * (len(provisioned) - mine),
+    }
 
 
 def _to_microseconds(seconds: float | None) -> int:
@@ -200,8 +160,7 @@ def _to_microseconds(seconds: float | None) -> int:
     return round((seconds or 0.0) * 1e6)
 
 
-@dataclass(frozen=True, slots=True)
-class _ProcessUsage:
+class _ProcessUsage(NamedTuple):
     """What a process had used at an instant of `time.monotonic`: seconds of processors, bytes."""
 
     at: float

@@ -23,26 +23,14 @@ name TEXT COLLATE NOCASE, package_group TEXT COLLATE NOCASE REFERENCES package_g
 version INTEGER, token TEXT UNIQUE, content TEXT NOT NULL, UNIQUE (package_group, version)
 """
 _CREATED_BY = {"UserProfileArn": "", "UserProfileName": "local"}
-_MUTABLE_MEMBERS = {
-    "ModelApprovalStatus",
-    "ModelPackageRegistrationType",
-    "ApprovalDescription",
-    "InferenceSpecification",
-    "SourceUri",
-    "ModelCard",
-    "ModelLifeCycle",
-}
+_MUTABLE_MEMBERS = (
+    *("ModelApprovalStatus", "ModelPackageRegistrationType", "ApprovalDescription"),
+    *("InferenceSpecification", "SourceUri", "ModelCard", "ModelLifeCycle"),
+)
 _SUMMARY_MEMBERS = (
-    "ModelPackageName",
-    "ModelPackageGroupName",
-    "ModelPackageVersion",
-    "ModelPackageArn",
-    "ModelPackageDescription",
-    "CreationTime",
-    "ModelPackageStatus",
-    "ModelApprovalStatus",
-    "ModelPackageRegistrationType",
-    "ModelLifeCycle",
+    *("ModelPackageName", "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn"),
+    *("ModelPackageDescription", "CreationTime", "ModelPackageStatus", "ModelApprovalStatus"),
+    *("ModelPackageRegistrationType", "ModelLifeCycle"),
 )
 
 
@@ -80,13 +68,19 @@ class Packages:
             "DeleteModelPackage": self._delete,
         }
 
-    def package(self, named: str) -> dict[str, Any]:
-        """Return what DescribeModelPackage answers of a package, named by its ARN or name.
+    def get(self, named: str) -> dict[str, Any]:
+        """Return what is described of a package, named by its ARN or name.
 
         Raises:
             AwsError: There is none.
         """
-        return self._get(named)
+        resource = named.rpartition(":model-package/")[2]
+        group, slash, version = resource.partition("/")
+        chosen = {"package_group": group, "version": version} if slash else {"name": group}
+        row = self._packages.find(**chosen)
+        if row is None:
+            raise validation_error(f"Model Package {named} does not exist.")
+        return dict(row["content"])
 
     # --- groups
 
@@ -135,7 +129,7 @@ class Packages:
     async def _put_policy(self, parameters: dict[str, Any]) -> dict[str, Any]:
         try:
             json.loads(parameters["ResourcePolicy"])
-        except ValueError:
+        except (ValueError, RecursionError):
             raise validation_error("ResourcePolicy must be a JSON document.") from None
         return self._set_policy(parameters, parameters["ResourcePolicy"])
 
@@ -207,7 +201,7 @@ class Packages:
         }
 
     async def _describe(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        found = self._get(parameters["ModelPackageName"])
+        found = self.get(parameters["ModelPackageName"])
         if parameters.get("IncludedData") == "MetadataOnly" and "ModelCard" in found:
             found["ModelCard"] = _omit(found["ModelCard"], "ModelCardContent")
         if _get_type(found) == "Versioned":  # it has no name: SDK 3 asks by ARN where there is none
@@ -218,7 +212,7 @@ class Packages:
         summaries, errors = {}, {}
         for each in parameters["ModelPackageArnList"]:
             try:
-                found = self._get(each)
+                found = self.get(each)
             except AwsError as error:
                 errors[each] = {"ErrorCode": error.code, "ErrorResponse": error.message}
                 continue
@@ -252,46 +246,23 @@ class Packages:
         return {"ModelPackageSummaryList": short} | more
 
     async def _update(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        found = self._get(parameters["ModelPackageArn"])
+        found = self.get(parameters["ModelPackageArn"])
         if "ModelApprovalStatus" in parameters and "ModelPackageVersion" not in found:
             raise validation_error("ModelApprovalStatus is for the versions of a group only.")
-        found |= {name: value for name, value in parameters.items() if name in _MUTABLE_MEMBERS}
-        self._update_properties(found, parameters)
-        added = parameters.get("AdditionalInferenceSpecificationsToAdd", [])
-        if added:
+        found |= _select(parameters, *_MUTABLE_MEMBERS)
+        _update_properties(found, parameters)
+        if added := parameters.get("AdditionalInferenceSpecificationsToAdd"):
             _add_specifications(found, added)
         found |= {"LastModifiedTime": now(), "LastModifiedBy": _CREATED_BY}
         self._packages.change({"arn": found["ModelPackageArn"]}, content=found)
         return _select(found, "ModelPackageArn")
 
-    @staticmethod
-    def _update_properties(found: dict[str, Any], parameters: Mapping[str, Any]) -> None:
-        properties = found.pop("CustomerMetadataProperties", {})
-        properties |= parameters.get("CustomerMetadataProperties", {})
-        for name in parameters.get("CustomerMetadataPropertiesToRemove", []):
-            properties.pop(name, None)
-        if len(properties) > 50:
-            raise validation_error(
-                f"A package has at most 50 metadata properties, got {len(properties)}."
-            )
-        if properties:
-            found["CustomerMetadataProperties"] = properties
-
     async def _delete(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        found = self._get(parameters["ModelPackageName"])
+        found = self.get(parameters["ModelPackageName"])
         with self._store.write():
             self._packages.remove(arn=found["ModelPackageArn"])
             self._tags.end(found["ModelPackageArn"])
         return {}
-
-    def _get(self, named: str) -> dict[str, Any]:
-        resource = named.rpartition(":model-package/")[2]
-        group, slash, version = resource.partition("/")
-        chosen = {"package_group": group, "version": version} if slash else {"name": group}
-        row = self._packages.find(**chosen)
-        if row is None:
-            raise validation_error(f"Model Package {named} does not exist.")
-        return dict(row["content"])
 
 
 def _get_type(package: Mapping[str, Any]) -> str:
@@ -326,6 +297,16 @@ def _build_content(parameters: Mapping[str, Any]) -> dict[str, Any]:
         "ModelPackageStatus": "Completed",
         "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
     }
+
+
+def _update_properties(found: dict[str, Any], parameters: Mapping[str, Any]) -> None:
+    properties = found.pop("CustomerMetadataProperties", {})
+    properties |= parameters.get("CustomerMetadataProperties", {})
+    left = _omit(properties, *parameters.get("CustomerMetadataPropertiesToRemove", []))
+    if len(left) > 50:
+        raise validation_error(f"A package has at most 50 metadata properties, got {len(left)}.")
+    if left:
+        found["CustomerMetadataProperties"] = left
 
 
 def _add_specifications(found: dict[str, Any], added: list[dict[str, Any]]) -> None:

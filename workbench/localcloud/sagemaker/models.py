@@ -5,8 +5,9 @@ and the local cloud has not is refused by name.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 from workbench.localcloud.core.images import (
     SERVE_ANYWAY,
@@ -25,6 +26,7 @@ from workbench.localcloud.core.protocol import (
     not_implemented_error,
     validation_error,
 )
+from workbench.localcloud.sagemaker.model_packages import Packages
 from workbench.localcloud.sagemaker.resources import Kind, Resources
 from workbench.localcloud.sandbox.instances import ModelStore
 
@@ -43,66 +45,45 @@ _UNSUPPORTED_VARIANT_MEMBERS = {
 _ROUTING_STRATEGIES = ("RANDOM", "LEAST_OUTSTANDING_REQUESTS")
 
 
-class PackageLookup(Protocol):
-    """The Model Registry's versions."""
-
-    def package(self, arn: str) -> dict[str, Any]:
-        """Return what DescribeModelPackage says of one.
-
-        Raises:
-            AwsError: There is none.
-        """
-        ...
-
-
 class ModelApi:
     """The models and endpoint configurations of a local cloud."""
 
-    def __init__(self, resources: Resources, objects: ModelStore, versions: PackageLookup) -> None:
+    def __init__(self, resources: Resources, objects: ModelStore, packages: Packages) -> None:
         self._resources = resources
         self._objects = objects
-        self._versions = versions
+        self._packages = packages
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers SageMaker's operations, by name."""
         return {
             "CreateModel": self._create_model,
-            "DescribeModel": self._describe_model,
-            "ListModels": self._list_models,
-            "DeleteModel": self._delete_model,
+            "DescribeModel": partial(self._describe, "model", "Model"),
+            "ListModels": partial(self._list, "model", "Model"),
+            "DeleteModel": partial(self._delete, "model", "Model"),
             "CreateEndpointConfig": self._create_config,
-            "DescribeEndpointConfig": self._describe_config,
-            "ListEndpointConfigs": self._list_configs,
-            "DeleteEndpointConfig": self._delete_config,
+            "DescribeEndpointConfig": partial(self._describe, "endpoint-config", "EndpointConfig"),
+            "ListEndpointConfigs": partial(self._list, "endpoint-config", "EndpointConfig"),
+            "DeleteEndpointConfig": partial(self._delete, "endpoint-config", "EndpointConfig"),
         }
 
-    def variants(self, config: str) -> list[dict[str, Any]]:
+    def config(self, name: str) -> dict[str, Any]:
+        """Return what an endpoint configuration was made with.
+
+        Raises:
+            AwsError: It is gone.
+        """
+        return self._resources.get("endpoint-config", name).facts
+
+    def variants(self, config: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return a configuration's variants, each with its model's `Container`.
 
         Raises:
-            AwsError: The configuration, one of its models or what that is made of is gone.
+            AwsError: One of its models, or what that is made of, is gone.
         """
-        facts = self._resources.get("endpoint-config", config).facts
         return [
             variant | {"Container": self.container(variant["ModelName"])}
-            for variant in facts["ProductionVariants"]
+            for variant in config["ProductionVariants"]
         ]
-
-    def async_config(self, config: str) -> dict[str, Any] | None:
-        """Return a configuration's AsyncInferenceConfig; None: its endpoints answer at once.
-
-        Raises:
-            AwsError: The configuration is gone.
-        """
-        return self._resources.get("endpoint-config", config).facts.get("AsyncInferenceConfig")
-
-    def capture(self, config: str) -> dict[str, Any] | None:
-        """Return a configuration's DataCaptureConfig; None: its endpoints capture nothing.
-
-        Raises:
-            AwsError: The configuration is gone.
-        """
-        return self._resources.get("endpoint-config", config).facts.get("DataCaptureConfig")
 
     def container(self, model: str) -> dict[str, Any]:
         """Return the container that runs a model: image, where the model lies, environment.
@@ -114,14 +95,10 @@ class ModelApi:
         return self._resolve_container(_containers(facts)[0])
 
     def _resolve_container(self, container: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a container with what its model package says, if it is of one.
-
-        Raises:
-            AwsError: The package is not approved, or there is no model to run.
-        """
+        """Return a container with what its model package says, if it is of one."""
         resolved = dict(container)
         if package := container.get("ModelPackageName"):
-            facts = self._versions.package(package)
+            facts = self._packages.get(package)
             if facts.get("ModelApprovalStatus") != "Approved":
                 raise validation_error(
                     f'Model package "{package}" is {facts.get("ModelApprovalStatus")}; only one '
@@ -154,11 +131,7 @@ class ModelApi:
         return {"ModelArn": made.arn}
 
     async def _check_program(self, container: Mapping[str, Any]) -> None:
-        """Check that what a model brings to run is ours, or to be replaced by ours.
-
-        Raises:
-            AwsError: It would be replaced without a word.
-        """
+        """Refuse a model whose program would be replaced by ours without a word."""
         variables = container.get("Environment", {})
         if serves_anyway(variables):
             return
@@ -175,17 +148,6 @@ class ModelApi:
         if program := find_program(names, variables):
             raise validation_error(describe_program(program))
 
-    async def _describe_model(self, params: dict[str, Any]) -> dict[str, Any]:
-        return self._describe("model", params["ModelName"], "Model")
-
-    async def _list_models(self, params: dict[str, Any]) -> dict[str, Any]:
-        summaries, more = self._list("model", params, "Model")
-        return {"Models": summaries, **more}
-
-    async def _delete_model(self, params: dict[str, Any]) -> dict[str, Any]:
-        self._resources.remove("model", params["ModelName"])
-        return {}
-
     # --- endpoint configurations
 
     async def _create_config(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -201,39 +163,37 @@ class ModelApi:
         for variant in variants:
             _check_variant(variant)
             self._resources.get("model", variant["ModelName"])
-        _check_mixture(variants)
+        serverless = any(variant.get("ServerlessConfig") for variant in variants)
+        if serverless and len(variants) > 1:
+            raise validation_error(
+                "An endpoint with a serverless variant can have no other variant."
+            )
         if "AsyncInferenceConfig" in facts:
-            _check_asynchronous(facts["AsyncInferenceConfig"], variants)
+            _check_asynchronous(facts["AsyncInferenceConfig"], serverless=serverless)
         if "DataCaptureConfig" in facts:
-            _check_capture(facts, variants)
+            _check_capture(facts, serverless=serverless)
         facts["ProductionVariants"] = [{"InitialVariantWeight": 1.0} | each for each in variants]
         made = self._resources.add("endpoint-config", facts["EndpointConfigName"], facts, tags)
         return {"EndpointConfigArn": made.arn}
 
-    async def _describe_config(self, params: dict[str, Any]) -> dict[str, Any]:
-        return self._describe("endpoint-config", params["EndpointConfigName"], "EndpointConfig")
+    # --- both; what AWS's members are called begins with `prefix`
 
-    async def _list_configs(self, params: dict[str, Any]) -> dict[str, Any]:
-        summaries, more = self._list("endpoint-config", params, "EndpointConfig")
-        return {"EndpointConfigs": summaries, **more}
-
-    async def _delete_config(self, params: dict[str, Any]) -> dict[str, Any]:
-        self._resources.remove("endpoint-config", params["EndpointConfigName"])
-        return {}
-
-    def _describe(self, kind: Kind, name: str, prefix: str) -> dict[str, Any]:
-        found = self._resources.get(kind, name)
+    async def _describe(self, kind: Kind, prefix: str, params: dict[str, Any]) -> dict[str, Any]:
+        found = self._resources.get(kind, params[f"{prefix}Name"])
         return {**found.facts, f"{prefix}Arn": found.arn, "CreationTime": found.created}
 
-    def _list(
-        self, kind: Kind, params: Mapping[str, Any], prefix: str
-    ) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+    async def _list(self, kind: Kind, prefix: str, params: dict[str, Any]) -> dict[str, Any]:
         name, its_arn = f"{prefix}Name", f"{prefix}Arn"
         summaries = [
             {name: found.name, its_arn: found.arn, "CreationTime": found.created}
             for found in self._resources.all(kind)
         ]
-        return paginate(summaries, params, name=name)
+        chosen, more = paginate(summaries, params, name=name)
+        return {f"{prefix}s": chosen, **more}
+
+    async def _delete(self, kind: Kind, prefix: str, params: dict[str, Any]) -> dict[str, Any]:
+        self._resources.remove(kind, params[f"{prefix}Name"])
+        return {}
 
 
 def _containers(model: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -314,9 +274,9 @@ def check_serverless(variant: str, config: Mapping[str, Any]) -> None:
         )
 
 
-def _check_asynchronous(config: Mapping[str, Any], variants: Iterable[Mapping[str, Any]]) -> None:
+def _check_asynchronous(config: Mapping[str, Any], *, serverless: bool) -> None:
     output = config["OutputConfig"]
-    if any(variant.get("ServerlessConfig") for variant in variants):
+    if serverless:
         raise validation_error("A serverless variant cannot have an AsyncInferenceConfig.")
     if not output.get("S3OutputPath"):
         raise validation_error("AsyncInferenceConfig needs an S3OutputPath in its OutputConfig.")
@@ -329,9 +289,9 @@ def _check_asynchronous(config: Mapping[str, Any], variants: Iterable[Mapping[st
             split_s3(member, output[member])
 
 
-def _check_capture(facts: Mapping[str, Any], variants: Iterable[Mapping[str, Any]]) -> None:
+def _check_capture(facts: Mapping[str, Any], *, serverless: bool) -> None:
     config = facts["DataCaptureConfig"]
-    if any(variant.get("ServerlessConfig") for variant in variants):
+    if serverless:
         raise validation_error("A serverless variant cannot have a DataCaptureConfig.")
     if "AsyncInferenceConfig" in facts:
         raise not_implemented_error("Data capture (DataCaptureConfig) of asynchronous endpoints")
@@ -353,9 +313,3 @@ def split_s3(member: str, url: str) -> tuple[str, str]:
     if scheme != "s3" or not bucket:
         raise validation_error(f"{member} must look like s3://bucket/path, got {url}.")
     return bucket, key
-
-
-def _check_mixture(variants: Iterable[Mapping[str, Any]]) -> None:
-    serverless = [bool(variant.get("ServerlessConfig")) for variant in variants]
-    if any(serverless) and len(serverless) > 1:
-        raise validation_error("An endpoint with a serverless variant can have no other variant.")

@@ -6,7 +6,7 @@ and joined is as the SageMaker API Reference says of `DataProcessing`.
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Literal
 
@@ -196,11 +196,14 @@ class Splitting:
 
     def _each(self, file: IO[bytes]) -> Iterator[Payload]:
         """Gather records, each filtered, until no more fit or one is enough."""
-        send = (lambda record: record) if self.processing is None else self.processing.filter_record
+        processing = self.processing
         first = number = 1
         size, bodies, records = 0, list[bytes](), list[bytes]()
         for number, record in self._records(file):
-            body = _apply_filter(send, record, number)
+            try:
+                body = record if processing is None else processing.filter_record(record)
+            except InvalidInput as error:
+                raise InvalidInput(f"Record {number}: {error}") from error
             self._check(body, f"Record {number}")
             if bodies and (self.single or size + len(body) + 1 > self.max_payload):
                 yield Payload(b"\n".join(bodies), first, len(bodies), records)
@@ -236,13 +239,6 @@ class Splitting:
                 f"{what} is larger than MaxPayloadInMB, which is {self.max_payload // _MB} MB "
                 f"({self.max_payload} bytes)."
             )
-
-
-def _apply_filter(send: Callable[[bytes], bytes], record: bytes, number: int) -> bytes:
-    try:
-        return send(record)
-    except InvalidInput as error:
-        raise InvalidInput(f"Record {number}: {error}") from error
 
 
 def _parse_format(content_type: str) -> Literal["csv", "json"] | None:

@@ -11,12 +11,6 @@ from workbench.localcloud.core.tags import Tags
 Kind = Literal["model", "endpoint-config", "endpoint", "transform-job"]
 """The kinds, as ARNs name them."""
 
-_KIND_NAMES = {
-    "model": "model",
-    "endpoint-config": "endpoint configuration",
-    "endpoint": "endpoint",
-    "transform-job": "transform job",
-}
 _COLUMNS = """
 kind TEXT NOT NULL, name TEXT NOT NULL COLLATE NOCASE, arn TEXT NOT NULL, created REAL NOT NULL,
 facts TEXT NOT NULL, PRIMARY KEY (kind, name)
@@ -72,9 +66,7 @@ class Resources:
             AwsError: The name is taken, or the tags cannot be.
         """
         if self._table.find(kind=kind, name=name):
-            raise validation_error(
-                f'Cannot create already existing {_KIND_NAMES[kind]} "{_arn(kind, name)}".'
-            )
+            raise validation_error(f"Cannot create already existing {_describe(kind, name)}.")
         made = Resource(name, _arn(kind, name), now(), dict(facts))
         with self._store.write():
             self._table.add(kind=kind, **asdict(made))
@@ -103,7 +95,12 @@ def _resource(row: Mapping[str, Any]) -> Resource:
 
 def not_found_error(kind: Kind, name: str) -> AwsError:
     """Return AWS's error for a name that it does not know."""
-    return validation_error(f'Could not find {_KIND_NAMES[kind]} "{_arn(kind, name)}".')
+    return validation_error(f"Could not find {_describe(kind, name)}.")
+
+
+def _describe(kind: Kind, name: str) -> str:
+    words = kind.replace("-", " ").replace("config", "configuration")
+    return f'{words} "{_arn(kind, name)}"'
 
 
 def _arn(kind: Kind, name: str) -> str:

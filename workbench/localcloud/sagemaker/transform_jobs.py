@@ -7,6 +7,7 @@ local cloud ended is done again from its first object when it is back.
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from workbench.localcloud.core.protocol import (
 )
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.s3.api import S3
-from workbench.localcloud.sagemaker.models import ModelApi, PackageLookup
+from workbench.localcloud.sagemaker.endpoints import Facts
+from workbench.localcloud.sagemaker.model_packages import Packages
+from workbench.localcloud.sagemaker.models import ModelApi
 from workbench.localcloud.sagemaker.resources import Kind, Resource, Resources, not_found_error
 from workbench.localcloud.sagemaker.transform_runner import (
     JobFailed,
@@ -30,10 +33,7 @@ from workbench.localcloud.sagemaker.transform_runner import (
     environment,
     read_processing,
 )
-from workbench.localcloud.sandbox.instances import Launcher, LaunchSettings
-
-Facts = dict[str, Any]
-"""What botocore's model says of a thing: members by name."""
+from workbench.localcloud.sandbox.instances import Launcher, LaunchSettings, VariantLauncher
 
 _KIND: Kind = "transform-job"
 _DESCRIBE_TIMEOUT = 1.0  # seconds that DescribeTransformJob waits for a job to end
@@ -99,26 +99,22 @@ class Job:
 class TransformJobApi:
     """SageMaker's operations on transform jobs, and the jobs that run.
 
-    Args:
-        store: Where they are kept.
-        s3: Where models and data lie.
-        versions: The Model Registry's versions.
-        folder: For logs and unpacked models.
-        changed: Called with what DescribeTransformJob says, whenever a job's status has changed.
+    `folder` is for logs and unpacked models; `on_change` is called with what DescribeTransformJob
+    says, whenever a job's status has changed.
     """
 
     def __init__(
         self,
         store: Store,
         s3: S3,
-        versions: PackageLookup,
+        packages: Packages,
         folder: Path,
         *,
-        on_change: Callable[[Facts], None] | None = None,
+        on_change: Callable[[Facts], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._resources = Resources(store)
-        self._definitions = ModelApi(self._resources, s3, versions)
+        self._definitions = ModelApi(self._resources, s3, packages)
         self._launcher = Launcher(store, s3, folder)
         self._objects = s3.objects
         self._on_change = on_change
@@ -184,11 +180,9 @@ class TransformJobApi:
     async def _describe(self, params: Facts) -> Facts:
         """Wait a while for a job to end, so that who polls knows at once."""
         job = self._get(params)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_DESCRIBE_TIMEOUT):
                 await job.over.wait()
-        except TimeoutError:
-            pass
         return job.description()
 
     async def _list(self, params: Facts) -> Facts:
@@ -227,7 +221,17 @@ class TransformJobApi:
     async def _run(self, job: Job) -> None:
         status, reason = "Failed", ""
         try:
-            launch = self._launcher.launch(self._build_launch_settings(job))
+            container = self._definitions.container(job.asked["ModelName"])
+            launch = VariantLauncher(
+                self._launcher,
+                LaunchSettings(
+                    endpoint=job.name,
+                    variant=_INSTANCE,
+                    bucket=container["Bucket"],
+                    key=container["Key"],
+                    environment={**container.get("Environment", {}), **environment(job.asked)},
+                ),
+            )
             job.started = now()
             job.runner = TransformRunner(job.asked, self._objects, self._threads, launch)
             await job.runner.run()
@@ -250,26 +254,11 @@ class TransformJobApi:
         self._resources.change(_KIND, job.name, job.to_facts())
         if status in _FINAL_STATUSES:
             job.over.set()
-        if self._on_change is not None:
-            self._on_change(job.description())
-
-    def _build_launch_settings(self, job: Job) -> LaunchSettings:
-        container = self._definitions.container(job.asked["ModelName"])
-        return LaunchSettings(
-            endpoint=job.name,
-            variant=_INSTANCE,
-            bucket=container["Bucket"],
-            key=container["Key"],
-            environment={**container.get("Environment", {}), **environment(job.asked)},
-        )
+        self._on_change(job.description())
 
 
 def _check(job: Mapping[str, Any]) -> None:
-    """Check what botocore's model does not say.
-
-    Raises:
-        AwsError: The job cannot be, or needs what the local cloud has not.
-    """
+    """Refuse what botocore's model lets pass: a job that cannot be, or needs what is not here."""
     source, output = job["TransformInput"], job["TransformOutput"]
     data = source["DataSource"]["S3DataSource"]
     if data["S3DataType"] != "S3Prefix":

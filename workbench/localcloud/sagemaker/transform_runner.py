@@ -10,7 +10,7 @@ import gzip
 import itertools
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 from workbench.errors import CloudError, InvalidInput
-from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
+from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome, build_head
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.s3.objects import Object, ObjectStore
 from workbench.localcloud.s3.uploads import BodyWriter
+from workbench.localcloud.sagemaker.endpoints import close_all, start_all
+from workbench.localcloud.sagemaker.models import split_s3
 from workbench.localcloud.sagemaker.records import (
     MAX_TRANSFORM_BYTES,
     Payload,
@@ -49,13 +51,7 @@ _TIMEOUT, _RETRIES = 600, 3  # API reference, ModelClientConfig
 _PARAMETERS_TIMEOUT = 60.0  # seconds for /execution-parameters
 _RETRY_DELAY = 0.1  # seconds before a request is sent again, doubled each time
 _PARAMETERS_REQUEST = b"GET /execution-parameters HTTP/1.1\r\nHost: localhost\r\n\r\n"
-_CLIENT_ERRORS = (
-    InvalidInput,
-    AwsError,
-    gzip.BadGzipFile,
-    EOFError,
-    zlib.error,
-)  # a client's faults
+_CLIENT_ERRORS = (InvalidInput, AwsError, gzip.BadGzipFile, EOFError, zlib.error)
 _T = TypeVar("_T")
 
 
@@ -146,46 +142,22 @@ def environment(job: Facts) -> dict[str, str]:
     return {**job.get("Environment", {}), "SAGEMAKER_BATCH": "true", **given}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class S3Prefix:
-    """Objects in a bucket below a prefix."""
+def find_output_key(source: str, key: str, target: str) -> str:
+    """Return the key of the answers to an object: its name below the source, below the target.
 
-    bucket: str
-    prefix: str
-
-    @staticmethod
-    def of(url: str) -> "S3Prefix":
-        """Return the place that an S3 URL names."""
-        bucket, _, prefix = url.partition("://")[2].partition("/")
-        return S3Prefix(bucket=bucket, prefix=prefix)
-
-    def relative_name(self, key: str) -> str:
-        """Return what an object of that key is called from here.
-
-        >>> S3Prefix.of("s3://data/in").relative_name("in/a/b.csv")
-        'a/b.csv'
-        >>> S3Prefix.of("s3://data/in/part-").relative_name("in/part-1.csv")
-        'part-1.csv'
-        """
-        rest = key.removeprefix(self.prefix)
-        if self.prefix.endswith("/"):
-            return rest
-        return rest[1:] if rest.startswith("/") else key[self.prefix.rfind("/") + 1 :]
-
-    def join(self, name: str) -> str:
-        """Return the key of what is called so from here."""
-        return f"{self.prefix.rstrip('/')}/{name}" if self.prefix else name
+    >>> find_output_key("in", "in/a/b.csv", "out/")
+    'out/a/b.csv.out'
+    >>> find_output_key("in/part-", "in/part-1.csv", "")
+    'part-1.csv.out'
+    """
+    name = key.removeprefix(source)
+    if not source.endswith("/"):
+        name = name[1:] if name.startswith("/") else key[source.rfind("/") + 1 :]
+    return f"{target.rstrip('/')}/{name}.out" if target else f"{name}.out"
 
 
 class TransformRunner:
-    """The work of one job.
-
-    Args:
-        job: The members of its CreateTransformJob.
-        objects: Where objects come from and go to.
-        threads: Where files are read and written.
-        launch: Starts its instances.
-    """
+    """The work of one job, whose files are read and written in `threads`."""
 
     def __init__(
         self, job: Facts, objects: ObjectStore, threads: ThreadPoolExecutor, launch: Launch
@@ -194,8 +166,9 @@ class TransformRunner:
         self._objects = objects
         self._threads = threads
         self._launch = launch
-        self._source = S3Prefix.of(job["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
-        self._target = S3Prefix.of(job["TransformOutput"]["S3OutputPath"])
+        url = job["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+        self._bucket, self._prefix = split_s3("S3Uri", url)
+        self._target = split_s3("S3OutputPath", job["TransformOutput"]["S3OutputPath"])
         self._problems: list[str] = []
         self._fleets: list[LocalFleet] = []
         self._concurrency: int | None = None
@@ -231,23 +204,19 @@ class TransformRunner:
 
     def _keys(self) -> list[str]:
         """Return the keys of the objects, in order; those of folders are none."""
-        prefix = self._source
         try:
-            self._objects.region(self._target.bucket)
+            self._objects.region(self._target[0])
             found = self._objects.list_objects(
-                prefix.bucket, prefix=prefix.prefix, delimiter="", after=""
+                self._bucket, prefix=self._prefix, delimiter="", after=""
             )
-            keys = [
-                each.key
-                for each in found
-                if isinstance(each, Object) and not each.key.endswith("/")
-            ]
+            objects = [each for each in found if isinstance(each, Object)]
         except AwsError as error:
             raise JobFailed(f"ClientError: {error.code}: {error}") from error
+        keys = [each.key for each in objects if not each.key.endswith("/")]
         if not keys:
             raise JobFailed(
                 f"ClientError: No S3 objects found under S3 URL "
-                f'"s3://{prefix.bucket}/{prefix.prefix}" given in input data source. Please ensure '
+                f'"s3://{self._bucket}/{self._prefix}" given in input data source. Please ensure '
                 "that the bucket exists and that objects exist under that S3 prefix."
             )
         return keys
@@ -258,10 +227,14 @@ class TransformRunner:
         count = self._job["TransformResources"]["InstanceCount"]
         self._fleets = [RealTimeFleet(self._launch, count=1) for _ in range(count)]
         try:
-            await _start(self._fleets)
+            await start_all(self._fleets)
+        except LaunchFailed as error:
+            said = f"AlgorithmError: An instance did not come up. {error.__cause__ or error}"
+            raise JobFailed(said) from error
+        try:
             yield self._fleets
         finally:
-            await asyncio.gather(*(fleet.close() for fleet in self._fleets))
+            await close_all(self._fleets)
 
     async def _fetch_parameters(self, fleet: LocalFleet) -> dict[str, Any]:
         """Return what the container wants, where it says so at all."""
@@ -291,7 +264,7 @@ class TransformRunner:
                 await self._transform(instance, key)
             except* (JobFailed, *_CLIENT_ERRORS, OSError) as errors:
                 error = _find_first_error(errors)
-                instance.note(f"{self._source.bucket}/{key}: {error}")
+                instance.note(f"{self._bucket}/{key}: {error}")
                 self._problems.append(self._describe_error(key, error))
 
     def _describe_error(self, key: str, error: BaseException) -> str:
@@ -300,21 +273,24 @@ class TransformRunner:
             side = "ClientError" if isinstance(error, _CLIENT_ERRORS) else "InternalError"
             said = f"{side}: {said}"
         kind, _, rest = said.partition(": ")
-        return f"{kind}: s3://{self._source.bucket}/{key}: {rest}"
+        return f"{kind}: s3://{self._bucket}/{key}: {rest}"
 
     async def _transform(self, instance: "_TransformInstance", key: str) -> None:
         """Transform an object; nothing is written unless all of it was answered."""
         output = BodyWriter(self._objects.new_path(), {})
         try:
-            path = self._objects.path(self._objects.get(self._source.bucket, key))
+            path = self._objects.path(self._objects.get(self._bucket, key))
             file = await self._run_in_thread(self._open_input, path)
             try:
                 await self._send_payloads(instance, file, output)
             finally:
                 file.close()
             body = await self._run_in_thread(output.finish)
-            target = self._target.join(f"{self._source.relative_name(key)}.out")
-            self._objects.put(self._target.bucket, target, body, self._headers())
+            bucket, folder = self._target
+            accept = self._job["TransformOutput"].get("Accept")
+            headers = {"content-type": accept} if accept else {}
+            output_key = find_output_key(self._prefix, key, folder)
+            self._objects.put(bucket, output_key, body, headers)
         finally:
             output.close()
 
@@ -346,7 +322,10 @@ class TransformRunner:
         before: asyncio.Task[None] | None,
     ) -> None:
         """Send one request, and write its answer behind that of the one before."""
-        body = await instance.answer(payload, self._build_head(payload))
+        source, output_facts = self._job["TransformInput"], self._job["TransformOutput"]
+        headers = {"Content-Type": source.get("ContentType"), "Accept": output_facts.get("Accept")}
+        given = [(name, value) for name, value in headers.items() if value]
+        body = await instance.answer(payload, build_head(len(payload.body), given))
         made = await self._run_in_thread(instance.settings.splitting.assemble_answer, payload, body)
         if before is not None:
             await before
@@ -356,19 +335,6 @@ class TransformRunner:
         if self._job["TransformInput"].get("CompressionType") == "Gzip":
             return cast("IO[bytes]", gzip.open(path, "rb"))
         return path.open("rb")
-
-    def _build_head(self, payload: Payload) -> bytes:
-        source, output = self._job["TransformInput"], self._job["TransformOutput"]
-        headers = {"Content-Type": source.get("ContentType"), "Accept": output.get("Accept")}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value)
-        return (
-            "POST /invocations HTTP/1.1\r\nHost: localhost\r\n"
-            f"Content-Length: {len(payload.body)}\r\n{lines}\r\n"
-        ).encode("latin-1")
-
-    def _headers(self) -> dict[str, str]:
-        accept = self._job["TransformOutput"].get("Accept")
-        return {"content-type": accept} if accept else {}
 
     async def _run_in_thread(self, function: Callable[..., _T], *args: Any) -> _T:  # noqa: ANN401 - of any function
         """Return what a slow function returns; a thread that has begun is waited for."""
@@ -382,7 +348,7 @@ class TransformRunner:
 
 
 class _TransformInstance:
-    """An instance of a job: `room` is for requests that are read and not yet written."""
+    """An instance of a job: `slots` are for requests that are read and not yet written."""
 
     def __init__(self, fleet: LocalFleet, settings: TransformSettings) -> None:
         self.settings = settings
@@ -398,11 +364,7 @@ class _TransformInstance:
                 log.write(f"{at}:[sagemaker logs]: {line}\n")
 
     async def answer(self, payload: Payload, head: bytes) -> bytes:
-        """Return the body of the answer to a request, which is sent again where that may help.
-
-        Raises:
-            JobFailed: There is no answer, or the answer is an error.
-        """
+        """Return the body of the answer to a request, which is sent again where that may help."""
         async with self._calls:
             for attempt in itertools.count():
                 outcome, reason = await _send_request(
@@ -453,17 +415,6 @@ def _describe_failure(
     if outcome is Failure.GONE:
         return f"AlgorithmError: {which}: the container ended before it answered."
     return f"AlgorithmError: {which}: {outcome.value}. {reason}".rstrip()
-
-
-async def _start(fleets: Iterable[LocalFleet]) -> None:
-    try:
-        async with asyncio.TaskGroup() as group:
-            for fleet in fleets:
-                group.create_task(fleet.start())
-    except* LaunchFailed as errors:
-        error = _find_first_error(errors)
-        said = f"AlgorithmError: An instance did not come up. {error.__cause__ or error}"
-        raise JobFailed(said) from errors
 
 
 def _find_first_error(error: BaseException) -> BaseException:

@@ -6,7 +6,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -19,8 +19,8 @@ from workbench.localcloud.sandbox.pool import Admission, Pool, Rate
 Routing = Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"]
 
 _MAX_RESTART_DELAY = 30.0
+_TIMER_SLACK_SECONDS = 0.002  # a timer that fires a moment early finds nothing to do
 _log = logging.getLogger("workbench.localcloud")
-_TIMER_SLACK_SECONDS = 0.002  # seconds; a timer that fires a moment early finds nothing to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,17 @@ class FleetLoad:
     on_provisioned: bool = False
 
 
-class LocalFleet(ABC):
-    """Instances that answer one variant's requests; those that die are replaced."""
+_make_load = cache(FleetLoad)  # on the way of each request
 
-    def __init__(self, launch: Launch) -> None:
+
+class LocalFleet(ABC):
+    """Instances that answer one variant's requests; those that die are replaced.
+
+    `size` is how many there are to be at any time, without those that come and go with requests.
+    """
+
+    def __init__(self, launch: Launch, size: int) -> None:
+        self.size = size
         self._launch = launch
         self._under_way = 0
         self._idle = asyncio.Event()
@@ -130,10 +137,6 @@ class LocalFleet(ABC):
     async def _start_one(self) -> Instance:
         return await finish_start(self._launch(self._handle_lost))
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do beside the requests what is given up when the fleet closes."""
-        self._starting.start(work)
-
     def _end(self, instances: Iterable[Instance]) -> None:
         """End instances beside the requests."""
         self._ending.start(_stop(instances))
@@ -162,11 +165,6 @@ async def _stop(instances: Iterable[Instance]) -> None:
     await asyncio.gather(*(instance.stop() for instance in instances))
 
 
-@cache
-def _make_load(instances: int) -> FleetLoad:
-    return FleetLoad(instances=instances)
-
-
 class RealTimeFleet(LocalFleet):
     """`count` instances, each with a queue of its own; requests wait while none is up.
 
@@ -181,8 +179,8 @@ class RealTimeFleet(LocalFleet):
         routing: Routing = "RANDOM",
         generator: random.Random | None = None,
     ) -> None:
-        super().__init__(launch)
-        self.count = self.desired = count
+        super().__init__(launch, count)
+        self.desired = count
         self._least = routing == "LEAST_OUTSTANDING_REQUESTS"
         self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
         self._ready: list[Instance] = []
@@ -200,7 +198,7 @@ class RealTimeFleet(LocalFleet):
 
     async def start(self) -> None:
         """Start every instance."""
-        for instance in await self._start_many(self.count):
+        for instance in await self._start_many(self.size):
             self._add(instance)
 
     async def resize(self, count: int) -> None:
@@ -211,19 +209,19 @@ class RealTimeFleet(LocalFleet):
         """
         self.desired = count
         try:
-            for instance in await self._start_many(max(0, count - self.count)):
+            for instance in await self._start_many(max(0, count - self.size)):
                 self._add(instance)
         except BaseException:
-            self.desired = self.count
+            self.desired = self.size
             raise
-        surplus = max(0, self.count - count)
-        self.count = count
+        surplus = max(0, self.size - count)
+        self.size = count
         newest_idle_first = sorted(
             enumerate(self._ready), key=lambda each: (each[1].upstream.in_flight, -each[0])
         )
         for _, instance in newest_idle_first[:surplus]:
             self._ready.remove(instance)
-            self._begin(self._retire(instance))
+            self._starting.start(self._retire(instance))
 
     async def close(self) -> None:
         """End every instance, and fail what waits for one."""
@@ -261,7 +259,7 @@ class RealTimeFleet(LocalFleet):
             self._ready.remove(instance)
         self._end([instance])
         if not self._closed:
-            self._begin(self._replace())
+            self._starting.start(self._replace())
 
     async def _retire(self, instance: Instance) -> None:
         try:
@@ -271,7 +269,7 @@ class RealTimeFleet(LocalFleet):
 
     async def _replace(self) -> None:
         pause = 1.0
-        while len(self._ready) < self.count:
+        while len(self._ready) < self.size:
             try:
                 self._add(await self._start_one())
             except LaunchFailed as error:
@@ -292,7 +290,8 @@ class RealTimeFleet(LocalFleet):
 class ServerlessFleet(LocalFleet):
     """Instances that are started when a request needs one, and ended when they were idle too long.
 
-    Each answers one request at a time. Those `provisioned` are up from the start and stay.
+    Each answers one request at a time. Those `provisioned`, its size, are up from the start and
+    stay. `pool` has the limit of concurrency.
     """
 
     def __init__(
@@ -305,12 +304,11 @@ class ServerlessFleet(LocalFleet):
         rate: Rate | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(launch)
-        self.provisioned = provisioned
-        self._clock = clock
-        self._pool = Pool[Instance](
+        super().__init__(launch, provisioned)
+        self.pool = Pool[Instance](
             max_concurrency=max_concurrency, keep_alive=keep_alive, rate=rate
         )
+        self._clock = clock
         self._provisioned: set[Instance] = set()
         self._busy: dict[Exchange, Instance] = {}
         self._expiry: asyncio.TimerHandle | None = None
@@ -318,21 +316,16 @@ class ServerlessFleet(LocalFleet):
     @property
     def instances(self) -> list[Instance]:
         """Those that are up."""
-        return [*self._busy.values(), *self._pool.idle]
-
-    @property
-    def max_concurrency(self) -> int:
-        """Requests under way at most."""
-        return self._pool.max_concurrency
+        return [*self._busy.values(), *self.pool.idle]
 
     def load(self, number: int) -> FleetLoad:
         """Return the load with the request that the instance of a number has just answered."""
-        busy = self._pool.busy + (number > 0)
-        provisioned = {each.number for each in self._provisioned} if self.provisioned else ()
+        busy = self.pool.busy + (number > 0)
+        provisioned = {each.number for each in self._provisioned} if self.size else ()
         mine = number in provisioned
         return FleetLoad(
-            in_use=min(1.0, busy / self.max_concurrency),
-            provisioned=self.provisioned,
+            in_use=min(1.0, busy / self.pool.max_concurrency),
+            provisioned=self.size,
             provisioned_busy=mine + sum(e.number in provisioned for e in self._busy.values())
             if provisioned
             else 0,
@@ -341,8 +334,8 @@ class ServerlessFleet(LocalFleet):
 
     async def start(self) -> None:
         """Start the provisioned instances; without any, see that one would start, and end it."""
-        started = await self._start_many(self.provisioned or 1)
-        if self.provisioned:
+        started = await self._start_many(self.size or 1)
+        if self.size:
             self._provision(started)
         else:
             await _stop(started)
@@ -353,14 +346,14 @@ class ServerlessFleet(LocalFleet):
         Raises:
             LaunchFailed: An instance did not come up; the fleet is as before.
         """
-        self._provision(await self._start_many(max(0, provisioned - self.provisioned)))
-        self.provisioned = provisioned
-        self._pool.max_concurrency = max_concurrency
+        self._provision(await self._start_many(max(0, provisioned - self.size)))
+        self.size = provisioned
+        self.pool.max_concurrency = max_concurrency
         for instance in list(self._provisioned)[provisioned:]:
             self._provisioned.remove(instance)
             if instance not in self._busy.values():
-                self._pool.discard(instance)
-                self._pool.add(instance, now=self._clock())
+                self.pool.discard(instance)
+                self.pool.add(instance, now=self._clock())
         self._expire_later()
 
     async def close(self) -> None:
@@ -386,24 +379,24 @@ class ServerlessFleet(LocalFleet):
     def resend(self, exchange: Exchange) -> None:
         """Send to another instance what was not sent to one that is lost."""
         del self._busy[exchange]
-        self._pool.lose()
+        self.pool.lose()
         self._route(exchange)
 
     def _return_to_pool(self, instance: Instance) -> None:
         if instance.upstream.closed:
-            self._pool.lose()
+            self.pool.lose()
             return
         provisioned = instance in self._provisioned
-        self._pool.free(instance, now=self._clock(), provisioned=provisioned)
+        self.pool.free(instance, now=self._clock(), provisioned=provisioned)
         if not provisioned:
             self._expire_later()
 
     def _route(self, exchange: Exchange) -> None:
-        taken = self._pool.take(now=self._clock())
+        taken = self.pool.take(now=self._clock())
         if isinstance(taken, Instance):
             self._send(exchange, taken)
         elif taken is Admission.START and not self._closed:
-            self._begin(self._start_for(exchange))
+            self._starting.start(self._start_for(exchange))
         else:
             exchange.finish(Failure.THROTTLED)
 
@@ -418,7 +411,7 @@ class ServerlessFleet(LocalFleet):
         try:
             instance = await finish_start(self._launch(self._handle_lost))
         except (LaunchFailed, asyncio.CancelledError) as error:
-            self._pool.lose()
+            self.pool.lose()
             exchange.reason = str(error)
             exchange.finish(
                 error.outcome if isinstance(error, LaunchFailed) else Failure.UNAVAILABLE
@@ -428,10 +421,10 @@ class ServerlessFleet(LocalFleet):
         self._send(exchange, instance)
 
     def _handle_lost(self, instance: Instance) -> None:
-        self._pool.discard(instance)
+        self.pool.discard(instance)
         self._end([instance])
         if instance in self._provisioned and not self._closed:
-            self._begin(self._replace(instance))
+            self._starting.start(self._replace(instance))
 
     async def _replace(self, instance: Instance) -> None:
         pause = 1.0
@@ -446,15 +439,15 @@ class ServerlessFleet(LocalFleet):
     def _provision(self, instances: Iterable[Instance]) -> None:
         for instance in instances:
             self._provisioned.add(instance)
-            self._pool.add(instance, now=self._clock(), provisioned=True)
+            self.pool.add(instance, now=self._clock(), provisioned=True)
 
     def _expire_later(self) -> None:
-        if self._expiry is None and self._pool.next_expiry < float("inf"):
-            delay = self._pool.next_expiry - self._clock() + _TIMER_SLACK_SECONDS
+        if self._expiry is None and self.pool.next_expiry < float("inf"):
+            delay = self.pool.next_expiry - self._clock() + _TIMER_SLACK_SECONDS
             loop = asyncio.get_running_loop()
             self._expiry = loop.call_later(max(0.0, delay), self._expire)
 
     def _expire(self) -> None:
         self._expiry = None
-        self._end(self._pool.pop_expired(self._clock()))
+        self._end(self.pool.pop_expired(self._clock()))
         self._expire_later()

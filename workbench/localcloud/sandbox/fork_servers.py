@@ -15,7 +15,7 @@ from workbench.localcloud.sandbox.cgroups import ControlGroup
 from workbench.localcloud.sandbox.worker import Pipes, Worker, build_environment, launch
 
 _START_SECONDS = 10.0  # that a process which is not wanted any more has to become ready
-_MAX_MESSAGE_BYTES = 4096  # bytes of an answer
+_MAX_MESSAGE_BYTES = 4096  # of an answer
 
 
 class ForkFailed(CloudError):
@@ -26,36 +26,19 @@ class ForkServers:
     """The processes that sandboxes are forked from, each started when it is first needed."""
 
     def __init__(self) -> None:
-        self._parents: dict[Path | None, asyncio.Task[_ForkServerClient]] = {}
+        self._parents: dict[Path | None, asyncio.Task[ForkServerClient]] = {}
 
-    async def prepare(self, model_folder: Path | None, *, log: Path) -> None:
-        """Have the process ready that has this model loaded; None for the one without a model.
-
-        Raises:
-            NurseryFailed: The model cannot be loaded.
-        """
-        await self._parent(model_folder, log)
-
-    async def fork(
-        self,
-        model_folder: Path | None,
-        arguments: list[str],
-        *,
-        log: Path,
-        environment: Mapping[str, str],
-        limits: ControlGroup | None,
-    ) -> Worker:
-        """Return a container forked from the process that has this model loaded, or none.
+    async def prepare(self, model_folder: Path | None, *, log: Path) -> "ForkServerClient":
+        """Return the process that has this model loaded; None for the one without a model.
 
         Raises:
-            NurseryFailed: There is no such process, or no longer.
+            ForkFailed: The model cannot be loaded.
         """
-        parent = await self._parent(model_folder, log)
-        try:
-            return await parent.fork(arguments, log=log, environment=environment, limits=limits)
-        except asyncio.CancelledError:  # most likely it has hung: the next one gets another
-            await self.stop_fork_server(model_folder)
-            raise
+        starting = self._parents.get(model_folder)
+        if starting is None or (starting.done() and not _lives(starting)):
+            starting = asyncio.get_running_loop().create_task(_start(model_folder, log))
+            self._parents[model_folder] = starting
+        return await asyncio.shield(starting)
 
     async def stop_fork_server(self, model_folder: Path | None) -> None:
         """End the process that has this model loaded; what was forked from it goes on."""
@@ -69,20 +52,13 @@ class ForkServers:
         for starting in parents.values():
             await _end(starting)
 
-    async def _parent(self, model_folder: Path | None, log: Path) -> "_ForkServerClient":
-        starting = self._parents.get(model_folder)
-        if starting is None or (starting.done() and not _lives(starting)):
-            starting = asyncio.get_running_loop().create_task(_start(model_folder, log))
-            self._parents[model_folder] = starting
-        return await asyncio.shield(starting)
 
-
-def _lives(starting: "asyncio.Task[_ForkServerClient]") -> bool:
+def _lives(starting: "asyncio.Task[ForkServerClient]") -> bool:
     failed = starting.cancelled() or starting.exception() is not None
     return not failed and not starting.result().worker.ended.done()
 
 
-async def _end(starting: "asyncio.Task[_ForkServerClient]") -> None:
+async def _end(starting: "asyncio.Task[ForkServerClient]") -> None:
     _, late = await asyncio.wait([starting], timeout=_START_SECONDS)
     if late:
         starting.cancel()  # on which its process is killed
@@ -91,7 +67,7 @@ async def _end(starting: "asyncio.Task[_ForkServerClient]") -> None:
         await starting.result().worker.stop(0)
 
 
-async def _start(model_folder: Path | None, log: Path) -> "_ForkServerClient":
+async def _start(model_folder: Path | None, log: Path) -> "ForkServerClient":
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     program = ["fork_server.py", "--commands", str(there.fileno())]
     if model_folder is not None:
@@ -107,7 +83,7 @@ async def _start(model_folder: Path | None, log: Path) -> "_ForkServerClient":
     except BaseException:
         here.close()
         raise
-    parent = _ForkServerClient(worker, here)
+    parent = ForkServerClient(worker, here)
     try:
         await asyncio.shield(parent.ready)
     except ForkFailed:
@@ -119,7 +95,7 @@ async def _start(model_folder: Path | None, log: Path) -> "_ForkServerClient":
     return parent
 
 
-class _ForkServerClient:
+class ForkServerClient:
     """This side of the socket to a process that forks."""
 
     def __init__(self, worker: Worker, link: socket.socket) -> None:
@@ -141,6 +117,11 @@ class _ForkServerClient:
         environment: Mapping[str, str],
         limits: ControlGroup | None,
     ) -> Worker:
+        """Return a container forked from it.
+
+        Raises:
+            ForkFailed: It is gone, or cannot fork.
+        """
         number, pipes = next(self._numbers), Pipes()
         self._commands[number] = asyncio.get_running_loop().create_future()
         command = {

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from workbench.cloud.packaging import unpack
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
-from workbench.localcloud.core.http_client import Exchange, Failure, Outcome, WorkerClient
+from workbench.localcloud.core.http_client import Failure, InstanceClient, Outcome, WorkerClient
 from workbench.localcloud.core.images import (
     PROGRAMS,
     describe_program,
@@ -34,26 +34,6 @@ class LaunchFailed(CloudError):
     """
 
     outcome: Outcome = Failure.UNAVAILABLE
-
-
-class InstanceClient(Protocol):
-    """The way to an instance, as `Upstream` is one."""
-
-    in_flight: int
-    closed: bool
-
-    def send(self, exchange: Exchange) -> None:
-        """Send a request."""
-
-    def close(self) -> None:
-        """End what is under way."""
-
-    def mark_broken(self) -> None:
-        """Note that the instance is lost."""
-
-    async def wait_until_idle(self) -> None:
-        """Wait until no request is under way."""
-        ...
 
 
 class ModelStore(Protocol):
@@ -91,23 +71,34 @@ class LaunchSettings:
 
 
 class Instance:
-    """An instance that is up. Its number is its own for as long as the local cloud runs."""
+    """An instance that is up, and the way to it.
 
-    def __init__(self, number: int, box: Sandbox, folder: Path | None, setup: float) -> None:
+    Its `number` is its own for as long as the local cloud runs; its `setup` took so many seconds.
+    A `folder` goes with it.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        box: Sandbox,
+        upstream: InstanceClient,
+        setup: float,
+        folder: Path | None = None,
+    ) -> None:
         self.number = number
         self.box = box
+        self.upstream = upstream
         self.setup = setup
-        self.upstream: InstanceClient
         self._folder = folder
         self._watch: asyncio.Task[None] | None = None
 
     def watch(self, on_lost: "Callable[[Instance], None]") -> None:
         """Call `on_lost` once the instance proves dead or hung."""
-        self.upstream = WorkerClient(self.box.address, lost=lambda: on_lost(self))
+        self.upstream.lost = lambda: on_lost(self)
         self._watch = asyncio.get_running_loop().create_task(self._await_end())
 
     async def _await_end(self) -> None:
-        await self.box.wait_exit()
+        self.upstream.exit_status = await self.box.wait_exit()
         self.upstream.mark_broken()
 
     async def stop(self) -> None:
@@ -117,6 +108,7 @@ class Instance:
         if self._watch is not None:
             self._watch.cancel()
         await self.box.stop(grace)
+        await self.upstream.release()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -165,20 +157,12 @@ class Launcher:
         self._models = folder / "instances"
         self._logs = folder / "logs"
         shutil.rmtree(self._models, ignore_errors=True)  # left by a cloud that was killed
-        self._numbers = itertools.count(1)
-        self._fork_servers = ForkServers()
-
-    def launch(self, launch_settings: LaunchSettings) -> Launch:
-        """Return what starts the instances of a variant."""
-        return (
-            _SnapshotLauncher(self, launch_settings)
-            if launch_settings.mode == "snapshot"
-            else _CopyLauncher(self, launch_settings)
-        )
+        self.numbers = itertools.count(1)
+        self.fork_servers = ForkServers()
 
     async def close(self) -> None:
         """End the processes that instances are forked from."""
-        await self._fork_servers.close()
+        await self.fork_servers.close()
 
     async def fetch(self, launch_settings: LaunchSettings, name: str) -> Path:
         """Return a new folder with the variant's model in it.
@@ -199,24 +183,20 @@ class Launcher:
                 f"{error}"
             ) from error
 
-    async def stop_fork_server(self, folder: Path) -> None:
-        """End the process that has a model loaded."""
-        await self._fork_servers.stop_fork_server(folder)
-
-    async def start(
-        self, launch_settings: LaunchSettings, folder: Path, number: int, *, own: bool, began: float
-    ) -> Instance:
-        """Return an instance on the model in a folder, which goes with it if it is its `own`.
+    async def start(self, launch_settings: LaunchSettings, folder: Path, number: int) -> Sandbox:
+        """Return a container on the model in a folder.
 
         Raises:
-            LaunchFailed: Its container did not come up.
+            LaunchFailed: It did not come up.
         """
+        log = self._logs / launch_settings.endpoint / launch_settings.variant / f"{number}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
         try:
-            box = await sandbox.start(
+            return await sandbox.start(
                 folder,
-                log=self._log(launch_settings, str(number)),
+                log=log,
                 mode=launch_settings.mode,
-                fork_servers=self._fork_servers,
+                fork_servers=self.fork_servers,
                 limits=launch_settings.limits,
                 environment=launch_settings.environment,
                 timeout=launch_settings.startup_limit,
@@ -226,82 +206,53 @@ class Launcher:
                 f"The primary container for production variant {launch_settings.variant} did "
                 f"not pass the ping health check. {error}"
             ) from error
-        return Instance(number, box, folder if own else None, time.perf_counter() - began)
-
-    def next_number(self) -> int:
-        """Return the number of a new instance."""
-        return next(self._numbers)
-
-    def _log(self, launch_settings: LaunchSettings, name: str) -> Path:
-        log = self._logs / launch_settings.endpoint / launch_settings.variant / f"{name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        return log
 
 
 def _unpack_model(archive: Path, folder: Path, environment: Mapping[str, str]) -> Path:
-    """Return a folder with an archive's files.
-
-    Raises:
-        InvalidInput: It brings code, as one may that was exchanged since its model was made.
-    """
+    """Return a folder with an archive's files."""
     unpack(archive, folder)
     names = {name for name in PROGRAMS if (folder / name).exists()}
-    if names and not serves_anyway(environment):
+    if names and not serves_anyway(environment):  # exchanged since its model was made
         raise InvalidInput(describe_program(find_program(names, environment)))
     return folder
 
 
-class _CopyLauncher:
-    """Starts instances that have each a copy of the model to themselves."""
+class VariantLauncher:
+    """Starts a variant's instances: each on a copy of the model, or as forks that share one."""
 
     def __init__(self, launcher: Launcher, launch_settings: LaunchSettings) -> None:
         self._launcher = launcher
         self._launch_settings = launch_settings
+        self._shared: asyncio.Task[Path] | None = None  # the folder that a snapshot was loaded from
 
     async def __call__(self, on_lost: Callable[[Instance], None]) -> Instance:
+        """Return a new instance; `on_lost` is called when it is lost."""
         launcher, launch_settings = self._launcher, self._launch_settings
-        began = time.perf_counter()
-        number = launcher.next_number()
-        folder = await launcher.fetch(launch_settings, str(number))
+        shared = await self._load_shared() if launch_settings.mode == "snapshot" else None
+        began, number = time.perf_counter(), next(launcher.numbers)
+        folder = shared or await launcher.fetch(launch_settings, str(number))
+        own = None if shared else folder
         try:
-            instance = await launcher.start(launch_settings, folder, number, own=True, began=began)
+            box = await launcher.start(launch_settings, folder, number)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            if own is not None:
+                shutil.rmtree(own, ignore_errors=True)
             raise
+        setup = time.perf_counter() - began
+        instance = Instance(number, box, WorkerClient(box.address), setup, own)
         instance.watch(on_lost)
         return instance
 
     async def close(self) -> None:
-        """There is nothing to give back."""
+        """End the process that others are forked from, and remove its model."""
+        if self._shared is not None and self._shared.done() and not self._shared.exception():
+            await self._launcher.fork_servers.stop_fork_server(self._shared.result())
+            shutil.rmtree(self._shared.result(), ignore_errors=True)
 
-
-class _SnapshotLauncher:
-    """Starts instances as forks of one process that has the model loaded."""
-
-    def __init__(self, launcher: Launcher, launch_settings: LaunchSettings) -> None:
-        self._launcher = launcher
-        self._launch_settings = launch_settings
-        self._folder: asyncio.Task[Path] | None = None
-
-    async def __call__(self, on_lost: Callable[[Instance], None]) -> Instance:
-        launcher, launch_settings = self._launcher, self._launch_settings
-        folder = await self._load_model()
-        began = time.perf_counter()
-        number = launcher.next_number()
-        instance = await launcher.start(launch_settings, folder, number, own=False, began=began)
-        instance.watch(on_lost)
-        return instance
-
-    async def close(self) -> None:
-        """End the process, and remove the model."""
-        if self._folder is not None and self._folder.done() and not self._folder.exception():
-            await self._launcher.stop_fork_server(self._folder.result())
-            shutil.rmtree(self._folder.result(), ignore_errors=True)
-
-    async def _load_model(self) -> Path:
-        failed = self._folder is not None and self._folder.done() and self._folder.exception()
-        if self._folder is None or failed:
-            name = f"snapshot-{self._launcher.next_number()}"
+    async def _load_shared(self) -> Path:
+        failed = self._shared is not None and self._shared.done() and self._shared.exception()
+        if self._shared is None or failed:
+            name = f"snapshot-{next(self._launcher.numbers)}"
             fetching = self._launcher.fetch(self._launch_settings, name)
-            self._folder = asyncio.get_running_loop().create_task(fetching)
-        return await asyncio.shield(self._folder)
+            self._shared = asyncio.get_running_loop().create_task(fetching)
+        return await asyncio.shield(self._shared)

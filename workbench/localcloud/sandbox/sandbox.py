@@ -66,10 +66,6 @@ class Sandbox:
         """Return its exit status once it has ended, negative for the signal that ended it."""
         return await asyncio.shield(self._worker.ended)
 
-    def tail(self) -> str:
-        """Return the last lines of its log."""
-        return _read_tail(self.log)
-
 
 async def start(
     model_folder: str | Path,
@@ -88,8 +84,7 @@ async def start(
         log: The file that its output is added to.
         mode: How it is started.
         fork_servers: What it is forked from, unless it is fresh. Getting that ready is no part of
-        the
-            sandbox's `seconds`.
+            the sandbox's `seconds`.
         limits: Of its memory and processors; None for none. Memory that a fork shares with what it
             was forked from does not count.
         environment: Variables of the container, as in `CreateModel`.
@@ -97,24 +92,26 @@ async def start(
 
     Raises:
         SandboxFailed: It ended, or did not answer in time; nothing of it is left.
-        InvalidInput: A mode that forks was given no nursery, or a snapshot several threads.
+        InvalidInput: A snapshot would have several threads.
         OSError: The machine has no process, memory or file descriptor left for it.
     """
-    folder, log, given = Path(model_folder), Path(log), environment or {}
-    home = log.with_suffix(".home")
+    log, home = Path(log), Path(log).with_suffix(".home")
     home.mkdir(0o700, exist_ok=True)
-    variables = build_environment(given, home)
+    variables = build_environment(environment or {}, home)
+    arguments = ["serve", "--host", _HOST, "--port", "0", "--model", str(model_folder)]
     try:
         if mode == "fresh":
             began = time.perf_counter()
             group = create_group(limits) if limits else None
-            program = ["__main__.py", *_arguments(folder)]
+            program = ["__main__.py", *arguments]
             worker = launch(program, log, environment=variables, limits=group)
         else:
+            assert fork_servers is not None  # noqa: S101 - who asks for a fork has them
+            loaded = Path(model_folder) if mode == "snapshot" else None
             try:
                 async with asyncio.timeout(timeout):
                     worker, began = await _fork(
-                        folder, log, mode, fork_servers, limits=limits, environment=variables
+                        fork_servers, loaded, arguments, log, limits=limits, environment=variables
                     )
             except TimeoutError as error:
                 raise SandboxFailed(
@@ -137,30 +134,30 @@ async def start(
 
 
 async def _fork(
-    folder: Path,
+    fork_servers: ForkServers,
+    loaded: Path | None,
+    arguments: list[str],
     log: Path,
-    mode: Mode,
-    fork_servers: ForkServers | None,
     *,
     limits: ResourceLimits | None,
     environment: Mapping[str, str],
 ) -> tuple[Worker, float]:
-    if fork_servers is None:
-        raise InvalidInput(f"A sandbox that starts as {mode!r} needs a nursery to be forked from.")
-    if mode == "snapshot" and environment.get("WORKBENCH_THREADS", "1") != "1":
+    """Return a fork, of the process that has a model `loaded`, and when it was begun."""
+    if loaded is not None and environment.get("WORKBENCH_THREADS", "1") != "1":
         raise InvalidInput(
             "A snapshot runs with one thread, because a fork copies no others: leave "
             'WORKBENCH_THREADS out, or start it as "imported".'
         )
-    loaded = folder if mode == "snapshot" else None
     group = None
     try:
-        await fork_servers.prepare(loaded, log=log)
+        parent = await fork_servers.prepare(loaded, log=log)
         began = time.perf_counter()
         group = create_group(limits) if limits else None
-        worker = await fork_servers.fork(
-            loaded, _arguments(folder), log=log, environment=environment, limits=group
-        )
+        try:
+            worker = await parent.fork(arguments, log=log, environment=environment, limits=group)
+        except asyncio.CancelledError:  # most likely it has hung: the next one gets another
+            await fork_servers.stop_fork_server(loaded)
+            raise
     except BaseException as error:
         if group is not None:
             group.remove()
@@ -170,16 +167,10 @@ async def _fork(
     return worker, began
 
 
-def _arguments(folder: Path) -> list[str]:
-    return ["serve", "--host", _HOST, "--port", "0", "--model", str(folder)]
-
-
 async def _await_port(worker: Worker, log: Path, timeout: float) -> int:
-    """Return the port once it listens there; else nothing of the process is left.
-
-    That is as good as an answer to /ping: our server announces its port from the loop that answers,
-    with its model loaded, and /ping asks nothing else.
-    """
+    """Return the port once it listens there; else nothing of the process is left."""
+    # that is as good as an answer to /ping: our server announces its port from the loop that
+    # answers, with its model loaded, and /ping asks nothing else
     try:
         async with asyncio.timeout(timeout):
             return await worker.wait_for_port()
