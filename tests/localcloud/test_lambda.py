@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -22,9 +23,11 @@ from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tags import Tags
+from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.lambda_.code_packages import CodePackages
+from workbench.localcloud.lambda_.concurrency import ConcurrencyApi
 from workbench.localcloud.lambda_.functions import Functions
-from workbench.localcloud.lambda_.versions import FunctionTable
+from workbench.localcloud.lambda_.versions import Function, FunctionTable, Version
 
 SIGNING = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0123456789abcdef0"
 ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
@@ -576,6 +579,43 @@ def test_a_reserve_of_none_answers_nothing_and_one_too_large_cannot_be(lambdas):
     assert code == "InvalidParameterValueException"
     assert "below its minimum value of [100]" in told["Error"]["Message"]
     lambdas.client.delete_function_concurrency(FunctionName=name)
+
+
+class SlowFleet:
+    """Takes new sizes when its gate is opened, and notes how many at once."""
+
+    def __init__(self):
+        self.gate, self.at_once, self.sizes = asyncio.Event(), Counter(), []
+
+    async def resize(self, *, provisioned, **_):
+        self.at_once["now"] += 1
+        self.at_once["most"] = max(self.at_once["most"], self.at_once["now"])
+        await self.gate.wait()
+        self.at_once["now"] -= 1
+        self.sizes.append(provisioned)
+
+
+def test_two_numbers_of_provisioned_environments_are_brought_up_one_after_the_other(tmp_path):
+    async def story():
+        with closing(Store(tmp_path)) as store:
+            table, tasks, fleet = FunctionTable(store), TaskSet(), SlowFleet()
+            version = Version({"State": "Active", "Version": "1"}, fleet=fleet)
+            table.functions["f"] = Function("f", "arn", {"1": version})
+            put = ConcurrencyApi(store, table, tasks).operations()[
+                "PutProvisionedConcurrencyConfig"
+            ]
+            for count in (3, 1):
+                asked = {"ProvisionedConcurrentExecutions": count}
+                await put({"FunctionName": "f", "Qualifier": "1", **asked})
+                await asyncio.sleep(0)
+            fleet.gate.set()
+            await tasks.finish()
+            return fleet, version
+
+    fleet, version = asyncio.run(story())
+    assert fleet.at_once["most"] == 1
+    assert fleet.sizes[-1] == 1
+    assert (version.provisioned, version.provisioning) == (1, "")
 
 
 def test_provisioned_environments_are_up_before_the_first_event(lambdas):

@@ -204,16 +204,18 @@ class ConcurrencyApi:
         self._tasks.start(self._bring_up(function, version))
 
     async def _bring_up(self, function: Function, version: Version) -> None:
-        """Have as many provisioned environments as were asked for."""
+        """Have as many provisioned environments as were asked for, the last time if often."""
         assert version.fleet is not None  # noqa: S101 - only what is Active is provisioned
-        try:
-            await version.fleet.resize(
-                max_concurrency=self._table.limit(function), provisioned=version.provisioned
-            )
-        except LaunchFailed:
-            version.provisioning = "FAILED: FUNCTION_ERROR_INIT_FAILURE"
-        else:
-            version.provisioning = ""
+        async with version.resizing:
+            wanted, why = version.provisioned, ""
+            try:
+                await version.fleet.resize(
+                    max_concurrency=self._table.limit(function), provisioned=wanted
+                )
+            except LaunchFailed:
+                why = "FAILED: FUNCTION_ERROR_INIT_FAILURE"
+            if wanted == version.provisioned:  # else it has been asked for another number
+                version.provisioning = why
 
 
 def _describe(version: Version) -> dict[str, Any]:

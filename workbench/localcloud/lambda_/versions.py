@@ -3,6 +3,7 @@
 What may be asked for, and how it is refused, is as the Lambda API Reference says.
 """
 
+import asyncio
 import random
 import re
 from collections.abc import Iterator, Mapping
@@ -49,6 +50,7 @@ class Version:
     provisioned_by: str = ""  # the qualifier that it named: this version's number, or an alias
     provisioning: str = ""  # why there are no provisioned environments, or not yet
     changed: str = ""
+    resizing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def active(self) -> bool:
