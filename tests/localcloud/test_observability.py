@@ -248,8 +248,8 @@ def test_a_look_that_fails_is_not_the_last(tmp_path, monkeypatch):
 
     async def story():
         with closing(Store(tmp_path)) as store:
-            hosting = SimpleNamespace(endpoints=[])
-            monitoring = observability.Monitoring(store, hosting, LogWriter(store))
+            hosting, packages = SimpleNamespace(endpoints=[]), SimpleNamespace()
+            monitoring = observability.Monitoring(store, hosting, packages, LogWriter(store))
             looks, again = [], asyncio.Event()
 
             def evaluate():

@@ -51,8 +51,12 @@ class EventPublisher:
         self._store.run_later(_put_event, event)
 
     def notify(self, topic: str, subject: str, message: str) -> None:
-        """Send a message to a topic of SNS soon."""
-        self._store.run_later(publish, topic, message, subject)
+        """Send a message to a topic of SNS soon; a failure is logged, as no client waits for it."""
+        self._store.run_later(_notify, topic, subject, message)
+
+    async def publish(self, topic: str, message: str) -> None:
+        """Send a message to a topic of SNS; what moto raises most of all is that it is gone."""
+        await self._store.run_in_thread(publish, topic, message)
 
     async def close(self) -> None:
         """Send what is due."""
@@ -77,18 +81,19 @@ def _put_event(event: ServiceEvent) -> None:
         _log.exception("The event %s could not be sent.", event.kind)
 
 
-def publish(topic: str, message: str, subject: str | None = None) -> None:
-    """Send a message to a topic; a failure is logged, because no client waits for it.
+def _notify(topic: str, subject: str, message: str) -> None:
+    try:
+        publish(topic, message, subject[:100])
+    except Exception as error:  # noqa: BLE001 - moto raises what its clients are answered
+        _log.warning("The topic %s took no message: %s", topic, error)
 
-    In the thread beside the loop, where all that moto does is done.
-    """
+
+def publish(topic: str, message: str, subject: str | None = None) -> None:
+    """Send a message to a topic, in the thread beside the loop, as all that moto does."""
     from moto.sns.models import sns_backends
 
     region = topic.split(":")[3] if topic.count(":") > 4 else REGION
-    try:
-        sns_backends[ACCOUNT][region].publish(message, arn=topic, subject=subject and subject[:100])
-    except Exception as error:  # noqa: BLE001 - moto raises what its clients are answered
-        _log.warning("The topic %s took no message: %s", topic, error)
+    sns_backends[ACCOUNT][region].publish(message, arn=topic, subject=subject)
 
 
 TARGETS: dict[str, Callable[[str, str], None]] = {"sns": publish}

@@ -6,23 +6,29 @@ for both before it makes a model.
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
+
+from workbench.localcloud.core.protocol import ACCOUNT
 
 _TRUST = {
     "Effect": "Allow",
     "Principal": {"Service": ["lambda.amazonaws.com", "sagemaker.amazonaws.com"]},
     "Action": "sts:AssumeRole",
 }
-CREATE_ROLE = {
-    "Action": "CreateRole",
-    "Version": "2010-05-08",
-    "RoleName": "workbench",
-    "AssumeRolePolicyDocument": json.dumps({"Version": "2012-10-17", "Statement": [_TRUST]}),
-}
-"""The call that makes the role."""
-
+_OPTIONS: dict[str, Any] = {"path": "/", "permissions_boundary": None, "description": ""}
 SIMULATIONS = frozenset({"SimulateCustomPolicy", "SimulatePrincipalPolicy"})
 """The operations that are answered here."""
+
+
+@cache  # moto is one for this process
+def create_role() -> None:
+    """Make the role."""
+    from moto.iam.models import iam_backends
+
+    document = json.dumps({"Version": "2012-10-17", "Statement": [_TRUST]})
+    options = _OPTIONS | {"tags": [], "max_session_duration": 3600}
+    iam_backends[ACCOUNT]["aws"].create_role("workbench", document, **options)
 
 
 def simulate_policy(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,25 +8,18 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
-from urllib.parse import urlencode
 
 from botocore.model import OperationModel
 
 from workbench.localcloud.core import query, validation
 from workbench.localcloud.core.dispatch import not_offered_error, read_call
-from workbench.localcloud.core.protocol import (
-    REGION,
-    AwsError,
-    json_parameters,
-    not_implemented_error,
-)
+from workbench.localcloud.core.protocol import AwsError, json_parameters, not_implemented_error
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.eventbridge import patch_moto_targets
-from workbench.localcloud.iam import CREATE_ROLE, SIMULATIONS, simulate_policy
+from workbench.localcloud.iam import SIMULATIONS, create_role, simulate_policy
 from workbench.modelserver.http import Request, Response
 
 SERVICES = frozenset({"events", "iam", "logs", "sns", "sqs", "sts"})
@@ -41,90 +34,47 @@ _MAX_WAIT_SECONDS = 20.0  # SQS API reference, ReceiveMessage
 _log = logging.getLogger("workbench.localcloud")
 
 
-class MotoServices:
-    """SNS, SQS, IAM, STS, Logs and Events by moto."""
+async def answer(store: Store, request: Request, service: str) -> Response:
+    """Return moto's answer, made in the store's thread.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._clients: dict[str, Any] = {}
-
-    async def answer(self, request: Request, service: str) -> Response:
-        """Return moto's answer.
-
-        Raises:
-            AwsError: The request does not keep to botocore's model of the service, or moto has not
-                what it asks for.
-        """
-        if request.method != "POST":
-            raise AwsError("MethodNotAllowed", f"{service} takes POST, got {request.method}.", 405)
-        call = read_call(service, request)
-        await self._store.run_in_thread(_check, service, request, *call)
-        if service == "iam" and call[0].name in SIMULATIONS:
-            return query.response(call[0], simulate_policy(call[1]))
-        now = asyncio.get_running_loop().time
-        deadline = now() + _extract_wait(request)
-        while True:
-            response = await self._store.run_in_thread(self._call_moto, service, request, call[0])
-            if now() >= deadline or _has_messages(response):
-                return response
-            await asyncio.sleep(_POLL_SECONDS)
-
-    async def publish(self, topic: str, message: str) -> None:
-        """Publish a message to a topic of SNS.
-
-        Raises:
-            AwsError: SNS does not take it; most of all, the topic is gone.
-        """
-        call = {"Action": "Publish", "Version": "2010-03-31", "TopicArn": topic, "Message": message}
-        request = _build_request("sns", topic.split(":")[3], call)
-        model = validation.operation("sns", "Publish")
-        answer = await self._store.run_in_thread(self._call_moto, "sns", request, model)
-        if answer.status >= 300:
-            said = cast("bytes", answer.body).decode("utf-8", "replace")
-            raise AwsError("NotFound", f"SNS took no message for {topic}: {said[:500]}")
-
-    def _call_moto(self, service: str, request: Request, model: OperationModel) -> Response:
-        try:
-            answer = self._ask(service, request)
-        except NotImplementedError as error:
-            _log.warning("moto has not what %s asks for: %s", model.name, error)
-            raise not_offered_error(model) from error
-        except Exception as error:
-            _log.warning("moto failed over %s", model.name, exc_info=True)
-            fault = f"{type(error).__name__}: {str(error)[:200]}"
-            raise not_implemented_error(
-                f"{model.service_model.service_id}'s {model.name} with parameters that moto fails "
-                f"over ({fault})"
-            ) from error
-        ours = ("content-length", "connection", "date", "server")
-        kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in ours]
-        return Response(answer.status_code, answer.data, headers=kept)
-
-    def _ask(self, service: str, request: Request) -> Any:  # noqa: ANN401 - Flask's
-        """Return moto's answer; its errors are raised."""
-        if service not in self._clients:
-            first = not self._clients
-            self._clients[service] = _create_client(service)
-            if first:
-                self._ask("iam", _build_request("iam", REGION, CREATE_ROLE))
-        given = request.headers.items()  # without the length, as `_extract_wait` changes bodies
-        headers = {name: value for name, value in given if name != "content-length"}
-        client = self._clients[service]
-        return client.post("/", query_string=request.query, headers=headers, data=request.body)
+    Raises:
+        AwsError: The request does not keep to botocore's model of the service, or moto has not
+            what it asks for.
+    """
+    if request.method != "POST":
+        raise AwsError("MethodNotAllowed", f"{service} takes POST, got {request.method}.", 405)
+    model, given = read_call(service, request)
+    await store.run_in_thread(_check, service, request, model, given)
+    if service == "iam" and model.name in SIMULATIONS:
+        return query.response(model, simulate_policy(given))
+    now = asyncio.get_running_loop().time
+    deadline = now() + _extract_wait(request)
+    while True:
+        response = await store.run_in_thread(_call_moto, service, request, model)
+        if now() >= deadline or _has_messages(response):
+            return response
+        await asyncio.sleep(_POLL_SECONDS)
 
 
-def _build_request(service: str, region: str, call: Mapping[str, str]) -> Request:
-    """Return the request of a call of ours."""
-    signed = f"Credential=local/20260101/{region}/{service}/aws4_request"
-    request = Request()
-    request.method, request.path = "POST", "/"
-    request.headers = {
-        "authorization": f"AWS4-HMAC-SHA256 {signed}, SignedHeaders=host, Signature=none",
-        "content-type": "application/x-www-form-urlencoded",
-        "host": f"{service}.{region}.amazonaws.com",
-    }
-    request.body = urlencode(call).encode()
-    return request
+def _call_moto(service: str, request: Request, model: OperationModel) -> Response:
+    given = request.headers.items()  # without the length, as `_extract_wait` changes bodies
+    headers = {name: value for name, value in given if name != "content-length"}
+    query_string, body = request.query, request.body
+    try:
+        answer = _client(service).post("/", query_string=query_string, headers=headers, data=body)
+    except NotImplementedError as error:
+        _log.warning("moto has not what %s asks for: %s", model.name, error)
+        raise not_offered_error(model) from error
+    except Exception as error:
+        _log.warning("moto failed over %s", model.name, exc_info=True)
+        fault = f"{type(error).__name__}: {str(error)[:200]}"
+        raise not_implemented_error(
+            f"{model.service_model.service_id}'s {model.name} with parameters that moto fails "
+            f"over ({fault})"
+        ) from error
+    ours = ("content-length", "connection", "date", "server")
+    kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in ours]
+    return Response(answer.status_code, answer.data, headers=kept)
 
 
 def _extract_wait(request: Request) -> float:
@@ -179,8 +129,10 @@ def _operations(service: str) -> frozenset[str]:
     return frozenset(name for name in names if camelcase_to_underscores(name) in methods)
 
 
-def _create_client(service: str) -> Any:  # noqa: ANN401 - Flask's, whose import is moto's
+@cache
+def _client(service: str) -> Any:  # noqa: ANN401 - Flask's, whose import is moto's
     from moto.moto_server.werkzeug_app import create_backend_app
 
+    create_role()
     patch_moto_targets()
     return create_backend_app(cast("Any", service)).test_client(use_cookies=False)

@@ -17,13 +17,13 @@ from workbench.localcloud.cloudwatch.alarms import Alarm, AlarmAction, Alarms, b
 from workbench.localcloud.cloudwatch.api import CloudWatch
 from workbench.localcloud.cloudwatch.log_writer import LogBatch, LogWriter
 from workbench.localcloud.cloudwatch.metrics import Metrics
-from workbench.localcloud.core.protocol import Operation
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.eventbridge import EventPublisher, ServiceEvent, format_status
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint
 from workbench.localcloud.sagemaker.metering import Metering
+from workbench.localcloud.sagemaker.model_packages import Packages
 from workbench.localcloud.sagemaker.transform_runner import DATA_LOG
 from workbench.modelserver.http import Response
 
@@ -53,7 +53,9 @@ class Monitoring:
         metering: Takes each invocation: `metering.record`.
     """
 
-    def __init__(self, store: Store, hosting: EndpointApi, log_writer: LogWriter) -> None:
+    def __init__(
+        self, store: Store, hosting: EndpointApi, packages: Packages, log_writer: LogWriter
+    ) -> None:
         self.metrics = Metrics(store)
         self.events = EventPublisher(store)
         self.alarms = Alarms(store, self.metrics, on_change=self._publish_alarm_event)
@@ -69,6 +71,7 @@ class Monitoring:
         )
         self._tasks = TaskSet()
         hosting.changed = lambda endpoint: self.events.put(_build_endpoint_event(endpoint))
+        packages.changed = lambda described: self.events.put(_build_package_event(described))
 
     async def start(self) -> None:
         """Begin to look at what happens."""
@@ -107,25 +110,6 @@ class Monitoring:
             with suppress(ValueError, AttributeError):  # it is not JSON
                 said = str(json.loads(response.body).get("message", ""))
         self.trail.record(call, error=error.rpartition("#")[2], message=said)
-
-    def wrap_operations(self, operations: Mapping[str, Operation]) -> dict[str, Operation]:
-        """Return operations of the Model Registry that publish an event for each change."""
-        describe = operations["DescribeModelPackage"]
-
-        def wrap(operation: Operation) -> Operation:
-            async def done(params: dict[str, Any]) -> dict[str, Any]:
-                answer = await operation(params)
-                described = await describe({"ModelPackageName": answer["ModelPackageArn"]})
-                self.events.put(_build_package_event(described))
-                return answer
-
-            return done
-
-        changing = ("CreateModelPackage", "UpdateModelPackage")
-        return {
-            name: wrap(operation) if name in changing else operation
-            for name, operation in operations.items()
-        }
 
     # --- what happens
 

@@ -24,6 +24,7 @@ from typing import BinaryIO
 import uvloop
 
 from workbench.errors import NotAvailable, WorkbenchError
+from workbench.localcloud import moto_services
 from workbench.localcloud.autoscaling.api import POLICY_ARN_PREFIX, Autoscaling
 from workbench.localcloud.cloudtrail import parse_call
 from workbench.localcloud.cloudwatch.log_writer import LogWriter
@@ -51,7 +52,6 @@ from workbench.localcloud.lambda_.code_packages import CODE_PATH
 from workbench.localcloud.lambda_.functions import Functions
 from workbench.localcloud.lambda_.invoke import FunctionInvoker
 from workbench.localcloud.lambda_.metrics import FunctionMetrics
-from workbench.localcloud.moto_services import SERVICES, MotoServices
 from workbench.localcloud.observability import Monitoring
 from workbench.localcloud.price_list import get_products
 from workbench.localcloud.s3.api import S3
@@ -88,7 +88,7 @@ class Dispatcher:
         packages = Packages(store, tags)
         self._hosting = EndpointApi(store, self._s3, packages, store.path / "hosting", settings)
         self._log_writer = LogWriter(store)
-        self._monitoring = Monitoring(store, self._hosting, self._log_writer)
+        self._monitoring = Monitoring(store, self._hosting, packages, self._log_writer)
         self._capture = DataCapture(store, self._s3.objects)
         self._invoking = EndpointInvoker(
             self._hosting, self._monitoring.metering.record, self._capture
@@ -105,12 +105,11 @@ class Dispatcher:
         )
         record = FunctionMetrics(self._monitoring.metrics).record
         self._calling = FunctionInvoker(self._functions.table, self._log_writer, record)
-        self._moto_services = MotoServices(store)
         self._asynchronous = AsyncInvoker(
             self._hosting,
             AsyncQueue(store),
             self._s3.objects,
-            self._moto_services.publish,
+            self._monitoring.events.publish,
             self._monitoring.metrics,
         )
         self._autoscaling = Autoscaling(
@@ -124,7 +123,7 @@ class Dispatcher:
         self._monitoring.alarms.on_action(POLICY_ARN_PREFIX, self._autoscaling.apply_step_policy)
         sagemaker = {
             **tags.operations(),
-            **self._monitoring.wrap_operations(packages.operations()),
+            **packages.operations(),
             **self._hosting.operations(),
             **self._jobs.operations(),
         }
@@ -218,10 +217,10 @@ class Dispatcher:
         set_region(scope.region)
         if scope.service in self._services:
             return await self._services[scope.service](request)
-        if scope.service in SERVICES:
+        if scope.service in moto_services.SERVICES:
             if scope.service == "logs":
                 await self._monitoring.fetch_logs()
-            return await self._moto_services.answer(request, scope.service)
+            return await moto_services.answer(self._store, request, scope.service)
         if not _NAME.fullmatch(scope.service):
             raise AwsError("IncompleteSignature", f"{scope.service!r} names no service of AWS.")
         raise not_implemented_error(f"The service {scope.service!r}")

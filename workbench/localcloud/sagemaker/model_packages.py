@@ -5,7 +5,7 @@ they were written and found in any case, because AWS has written them in lower c
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from workbench.localcloud.core.paging import paginate
@@ -41,6 +41,8 @@ class Packages:
     """
 
     def __init__(self, store: Store, tags: Tags) -> None:
+        self.changed: Callable[[dict[str, Any]], None] = lambda _: None
+        """Called with what DescribeModelPackage says of each package that is new or changed."""
         self._store = store
         self._tags = tags
         self._groups = StoreTable(
@@ -177,6 +179,7 @@ class Packages:
                 content=content,
             )
             self._tags.begin(named["ModelPackageArn"], parameters.get("Tags", []))
+        self.changed(_describe(content))
         return _select(named, "ModelPackageArn")
 
     def _next_version(self, named: str) -> dict[str, Any]:
@@ -204,9 +207,7 @@ class Packages:
         found = self.get(parameters["ModelPackageName"])
         if parameters.get("IncludedData") == "MetadataOnly" and "ModelCard" in found:
             found["ModelCard"] = _omit(found["ModelCard"], "ModelCardContent")
-        if _get_type(found) == "Versioned":  # it has no name: SDK 3 asks by ARN where there is none
-            del found["ModelPackageName"]
-        return found
+        return _describe(found)
 
     async def _describe_many(self, parameters: dict[str, Any]) -> dict[str, Any]:
         summaries, errors = {}, {}
@@ -255,6 +256,7 @@ class Packages:
             _add_specifications(found, added)
         found |= {"LastModifiedTime": now(), "LastModifiedBy": _CREATED_BY}
         self._packages.change({"arn": found["ModelPackageArn"]}, content=found)
+        self.changed(_describe(found))
         return _select(found, "ModelPackageArn")
 
     async def _delete(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -267,6 +269,12 @@ class Packages:
 
 def _get_type(package: Mapping[str, Any]) -> str:
     return "Versioned" if "ModelPackageVersion" in package else "Unversioned"
+
+
+def _describe(package: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is described of a package; a version has no name: SDK 3 asks by ARN then."""
+    versioned = _get_type(package) == "Versioned"
+    return _omit(package, "ModelPackageName") if versioned else dict(package)
 
 
 def _check_new(parameters: Mapping[str, Any]) -> None:
