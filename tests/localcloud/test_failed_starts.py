@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import resource
+import subprocess
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.lambdas import Lambdas
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure
 from workbench.localcloud.lambda_.environments import Environments, FunctionFleet, Program
 from workbench.localcloud.lambda_.runtime import Runtime
-from workbench.localcloud.sandbox import fork_servers, worker
+from workbench.localcloud.sandbox import fork_servers
 from workbench.localcloud.sandbox.fleets import RealTimeFleet, ServerlessFleet
 from workbench.localcloud.sandbox.fork_servers import ForkServers
 from workbench.localcloud.sandbox.instances import Instance, LaunchFailed
@@ -176,7 +177,7 @@ def out_of_files(*_, **__):
 BROKEN = {
     "the first pipe": (os, "pipe", 0),
     "the second pipe": (os, "pipe", 1),
-    "the process": (worker, "_spawn", 0),
+    "the process": (subprocess, "Popen", 0),
     "its handle": (os, "pidfd_open", 0),
 }
 

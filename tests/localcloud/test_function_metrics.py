@@ -15,7 +15,7 @@ from workbench.localcloud.lambda_.metrics import NAMESPACE, FunctionInvocation, 
 
 def called(error="", duration=0.002, **more):
     usual = {"function": "f", "version": "1", "qualifier": "1", "at": 60.0, "under_way": 1}
-    usual |= {"throttled": False, "init": None}
+    usual |= {"throttled": False}
     return FunctionInvocation(**usual | {"error": error, "duration": duration} | more)
 
 

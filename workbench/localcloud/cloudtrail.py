@@ -6,7 +6,7 @@ which CloudTrail does not tell either unless it is paid for. Bodies and what is 
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -141,20 +141,16 @@ def _parse_function_call(request: Request) -> tuple[str, dict[str, Any]]:
 
 
 class CloudTrail:
-    """Keeps what was called, and answers LookupEvents.
+    """Keeps what was called, and answers LookupEvents."""
 
-    `clock` tells the time, in seconds since 1970.
-    """
-
-    def __init__(self, store: Store, *, clock: Callable[[], float] = now) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._clock = clock
         self._fresh: list[tuple[Any, ...]] = []
         store.db.executescript(_SCHEMA)
 
     def record(self, call: ApiCall, *, error: str = "", message: str = "") -> None:
         """Keep a call, and how it was refused; it is written at the next flush or look-up."""
-        at, number = self._clock(), new_id()
+        at, number = now(), new_id()
         resources = _resources(call)
         read_only = "true" if call.name.startswith(_READ_PREFIXES) else "false"
         event: dict[str, Any] = {
@@ -198,7 +194,7 @@ class CloudTrail:
             db.executemany(
                 "INSERT INTO trail VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._fresh
             )
-            db.execute("DELETE FROM trail WHERE at < ?", (self._clock() - RETENTION_SECONDS,))
+            db.execute("DELETE FROM trail WHERE at < ?", (now() - RETENTION_SECONDS,))
             newest = "(SELECT MAX(number) FROM trail)"
             db.execute(f"DELETE FROM trail WHERE number <= {newest} - ?", (MAX_EVENTS,))  # noqa: S608
         self._fresh.clear()
@@ -209,7 +205,7 @@ class CloudTrail:
 
     async def _look_up(self, params: dict[str, Any]) -> dict[str, Any]:
         self.flush()
-        begin, end = params.get("StartTime", 0.0), params.get("EndTime", self._clock() + 1)
+        begin, end = params.get("StartTime", 0.0), params.get("EndTime", now() + 1)
         if begin > end:
             raise AwsError("InvalidTimeRangeException", "StartTime must not be later than EndTime.")
         last = _PAGER.start(params, MAX_POSITION)

@@ -35,7 +35,7 @@ from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
-from workbench.localcloud.sagemaker.metering import CONCURRENCY, INVOCATIONS
+from workbench.localcloud.sagemaker.metering import CONCURRENCY, INVOCATIONS, variant_key
 from workbench.scaling.reactive import (
     HIGH_RESOLUTION,
     StepScaler,
@@ -583,8 +583,7 @@ def _metric(key: _Key, config: Mapping[str, Any]) -> Key:
         kind = predefined["PredefinedMetricType"]
         if (key.dimension, kind) not in _METRICS:
             raise validation_error(f"The metric {kind} does not go with {key.dimension}.")
-        named = dict(zip(("EndpointName", "VariantName"), key.names, strict=True))
-        return metric_key(INVOCATIONS, _METRICS[key.dimension, kind], named)
+        return variant_key(INVOCATIONS, _METRICS[key.dimension, kind], *key.names)
     if custom is None or predefined is not None:
         raise validation_error("A policy tracks one metric: predefined or customized.")
     if "Metrics" in custom or custom.get("Statistic") not in ("Average", "Sum"):

@@ -7,7 +7,7 @@ that one in a header.
 
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.localcloud.cloudwatch.alarms import Alarms
@@ -24,12 +24,7 @@ from workbench.localcloud.core import validation
 from workbench.localcloud.core.dispatch import JsonService
 from workbench.localcloud.core.formats import find_protocol, refuse
 from workbench.localcloud.core.paging import Pager
-from workbench.localcloud.core.protocol import (
-    AwsError,
-    Operation,
-    not_implemented_error,
-    now,
-)
+from workbench.localcloud.core.protocol import AwsError, Operation, not_implemented_error, now
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tags import Tags
 from workbench.modelserver.http import Request, Response
@@ -49,16 +44,10 @@ _RECENT_SECONDS = 3 * 3600  # seconds: PT3H
 
 
 class CloudWatch:
-    """Answers CloudWatch's operations.
+    """Answers CloudWatch's operations."""
 
-    `clock` tells the time, in seconds since 1970.
-    """
-
-    def __init__(
-        self, store: Store, metrics: Metrics, alarms: Alarms, *, clock: Callable[[], float] = now
-    ) -> None:
+    def __init__(self, store: Store, metrics: Metrics, alarms: Alarms) -> None:
         self._metrics = metrics
-        self._clock = clock
         dashboards, tags = Dashboards(store), Tags(store)
         _take_in_tags(store)
         operations: dict[str, Operation] = {
@@ -94,7 +83,7 @@ class CloudWatch:
             raise _value_error(f"Namespaces that begin with AWS/ are AWS's own, got {namespace}.")
         if not data or len(data) > _MAX_DATA:
             raise _value_error(f"MetricData must have 1 to {_MAX_DATA} items, got {len(data)}.")
-        present = self._clock()
+        present = now()
         summaries = [
             (datum, _check_time(datum, present), _parse_datum(datum, f"MetricData.member.{at}"))
             for at, datum in enumerate(data, start=1)
@@ -160,7 +149,7 @@ class CloudWatch:
         return {"Label": params["MetricName"], "Datapoints": datapoints}
 
     async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
-        recent = self._clock() - _RECENT_SECONDS if "RecentlyActive" in params else -math.inf
+        recent = now() - _RECENT_SECONDS if "RecentlyActive" in params else -math.inf
         wanted = {(each["Name"], each.get("Value")) for each in params.get("Dimensions", [])}
         keys = [
             (metric.namespace, metric.name, metric.dimensions)

@@ -9,7 +9,7 @@ nothing is converted (CloudWatch user guide, "Units").
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from workbench.localcloud.core.store import Store
@@ -79,17 +79,10 @@ class Summary:
         rounded = _round_value(value)
         self.counts[rounded] = self.counts.get(rounded, 0.0) + count
 
-    def extend(self, values: Sequence[float]) -> None:
-        """Add many values, which is cheaper than one by one; none at all is fine."""
-        if not values:
-            return
-        self.count += len(values)
-        self.sum += sum(values)
-        self.least = min(self.least, *values)
-        self.most = max(self.most, *values)
+    def extend(self, values: Iterable[float]) -> None:
+        """Add many values, equal ones at once."""
         for value, count in Counter(values).items():
-            rounded = _round_value(value)
-            self.counts[rounded] = self.counts.get(rounded, 0.0) + count
+            self.add(value, count)
 
     def merge(self, other: "Summary") -> None:
         """Add all that another one knows."""

@@ -18,9 +18,6 @@ import httptools
 from workbench.localcloud.core.tasks import TaskSet
 from workbench.modelserver.http import FilePart, header_name
 
-Address = str | tuple[str, int]
-"""Where a worker listens: the path of a socket, or host and port."""
-
 _CONNECT_SECONDS = 20.0  # that a worker on this machine has to take a connection
 _MAX_COPIED_BYTES = 64 * 1024  # bodies up to here leave in one piece with their headers
 _CHUNK = 256 * 1024  # what is read at once of a body that lies in a file
@@ -168,7 +165,7 @@ class WorkerClient(InstanceClient):
 
     def __init__(
         self,
-        address: Address,
+        address: tuple[str, int],
         *,
         lost: Callable[[], None] = lambda: None,
         max_in_flight: int = 64,
@@ -209,11 +206,7 @@ class WorkerClient(InstanceClient):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                if isinstance(self._address, str):
-                    path = self._address
-                    await loop.create_unix_connection(lambda: _WorkerConnection(self), path)
-                else:
-                    await loop.create_connection(lambda: _WorkerConnection(self), *self._address)
+                await loop.create_connection(lambda: _WorkerConnection(self), *self._address)
         except OSError:  # a TimeoutError is one
             self.mark_broken()
 

@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
@@ -78,22 +78,26 @@ class _ModelLoader(JSONFileLoader):
             if Path(file_path + suffix).is_file():
                 with open_file(file_path + suffix, "rb") as file:
                     text = _DOCUMENTATION.sub(b'"documentation":""', file.read()).decode()
-                return _read_object(text, _skip(text, 0), _read_part)[0]
+                return _read_object(text, _skip(text, 0))[0]
         return None
 
 
-def _read_object(
-    text: str, at: int, read: Callable[[str, int, str], tuple[Any, int]]
-) -> tuple[dict[str, Any], int]:
-    """Return the object that begins at a place of JSON, its values as `read`, and its end.
+def _read_object(text: str, at: int, *, packed: bool = False) -> tuple[dict[str, Any], int]:
+    """Return the object at a place of JSON, its values as JSON again if `packed`, and its end.
 
     Value by value: as a whole, SageMaker's model takes 14 MB, of which Python keeps 4.
     """
-    values = {}
+    values: dict[str, Any] = {}
     at = _skip(text, at + 1)
     while text[at] != "}":
         name, at = _DECODE(text, at)
-        values[name], at = read(text, _skip(text, at), name)
+        at = _skip(text, at)
+        if name in ("operations", "shapes") and not packed:
+            table, at = _read_object(text, at, packed=True)
+            values[name] = _PackedTable(table)
+        else:
+            value, at = _DECODE(text, at)
+            values[name] = orjson.dumps(value) if packed else value
         at = _skip(text, at)
     return values, at + 1
 
@@ -102,18 +106,6 @@ def _skip(text: str, at: int) -> int:
     """Return where the next name or value begins."""
     found = _BETWEEN.match(text, at)
     return found.end() if found else at
-
-
-def _read_part(text: str, at: int, name: str) -> tuple[Any, int]:
-    if name not in ("operations", "shapes"):
-        return _DECODE(text, at)
-    values, end = _read_object(text, at, _pack_value)
-    return _PackedTable(values), end
-
-
-def _pack_value(text: str, at: int, name: str) -> tuple[bytes, int]:  # noqa: ARG001 - any name
-    value, end = _DECODE(text, at)
-    return orjson.dumps(value), end
 
 
 class _PackedTable(Mapping[str, Any]):

@@ -55,7 +55,6 @@ class FunctionInvoker:
         functions: Knows the functions.
         log_writer: Gets what functions write, with AWS's START, END and REPORT lines.
         record: Called with each call, once it is over.
-        generator: Draws versions by the weights of an alias.
     """
 
     def __init__(
@@ -63,13 +62,11 @@ class FunctionInvoker:
         functions: FunctionTable,
         log_writer: LogWriter,
         record: Callable[[FunctionInvocation], None],
-        *,
-        generator: random.Random | None = None,
     ) -> None:
         self.log_writer = log_writer
         self.record = record
         self._functions = functions
-        self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
+        self._generator = random.Random()  # noqa: S311 - routing is no secret
 
     @staticmethod
     def takes(request: Request) -> bool:
@@ -188,7 +185,6 @@ class _PendingFunctionCall:
                 error=error,
                 throttled=outcome is Failure.THROTTLED,
                 duration=report.duration if report else None,
-                init=exchange.setup,
                 under_way=under_way,
             )
         )

@@ -24,7 +24,6 @@ class FunctionInvocation:
         error: What a failed function said, or AWS's code of the error; "" for none.
         throttled: Whether it was refused for its limits.
         duration: What the function took; None: it never got the event.
-        init: Of the INIT that was waited for; None: there was none.
         under_way: Events of the function that were under way, this one included.
     """
 
@@ -35,7 +34,6 @@ class FunctionInvocation:
     error: str
     throttled: bool
     duration: float | None
-    init: float | None
     under_way: int
 
 

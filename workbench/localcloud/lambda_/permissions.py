@@ -38,7 +38,8 @@ class PermissionApi:
         }
 
     async def _add(self, params: dict[str, Any]) -> dict[str, Any]:
-        target, statements = self._find_changeable(params)
+        target, statements = self._find(params)
+        check_revision(params, target.policy_holder.facts)
         number = params["StatementId"]
         if number in statements:
             raise conflict_error(
@@ -62,7 +63,8 @@ class PermissionApi:
         return {"Policy": json.dumps(policy), "RevisionId": revision}
 
     async def _remove(self, params: dict[str, Any]) -> dict[str, Any]:
-        target, statements = self._find_changeable(params)
+        target, statements = self._find(params)
+        check_revision(params, target.policy_holder.facts)
         number = params["StatementId"]
         if statements.pop(number, None) is None:
             raise not_found_error(f"Statement {number} is not found in resource policy.")
@@ -72,12 +74,6 @@ class PermissionApi:
     def _find(self, params: Mapping[str, Any]) -> tuple[Target, dict[str, Any]]:
         target = self._table.find(params["FunctionName"], params.get("Qualifier"))
         return target, dict(target.policy_holder.facts.get("_Policy", {}))
-
-    def _find_changeable(self, params: Mapping[str, Any]) -> tuple[Target, dict[str, Any]]:
-        """Return what has a policy that is still what the client thinks, and its statements."""
-        target, statements = self._find(params)
-        check_revision(params, target.policy_holder.facts)
-        return target, statements
 
     def _put(self, target: Target, statements: Mapping[str, Any]) -> None:
         holder = target.policy_holder

@@ -15,13 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.localcloud.core.access import check_address
-from workbench.localcloud.core.http_client import (
-    Answer,
-    Exchange,
-    Failure,
-    InstanceClient,
-    Outcome,
-)
+from workbench.localcloud.core.http_client import Answer, Exchange, Failure, InstanceClient, Outcome
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.sandbox.instances import LaunchFailed
 from workbench.modelserver import http
@@ -78,7 +72,6 @@ class Runtime(InstanceClient):
         self.log = log
         self._peak = 0
         self._port = 0
-        self._log = os.open(log, os.O_RDONLY | os.O_CREAT, 0o600)
         self._status = -1
         self._log_end = 0
         # between an event and its answer the program's connection is idle
@@ -138,20 +131,17 @@ class Runtime(InstanceClient):
             event.owner.resend(event)
 
     async def release(self) -> None:
-        """Give back the address and the log."""
+        """Give back the address."""
         await self._server.close(0)
-        for descriptor in (self._log, self._status):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._log = self._status = -1
+        if self._status >= 0:
+            os.close(self._status)
+            self._status = -1
 
     def text(self, start: int, end: int) -> bytes:
         """Return what the program wrote between two places of its log, the last MB of it."""
         start = max(start, end - _MAX_TEXT_BYTES)
         if start == end:
             return b""
-        if self._log >= 0:
-            return os.pread(self._log, end - start, start)
         with self.log.open("rb") as file:
             file.seek(start)
             return file.read(end - start)
@@ -231,7 +221,7 @@ class Runtime(InstanceClient):
 
     def _finish_event(self, outcome: Outcome) -> None:
         event = self._take_event()
-        end = os.fstat(self._log).st_size if self._log >= 0 else self._log_end
+        end = self.log.stat().st_size
         event.written, self._log_end = (self._log_end, end), end
         event.reason = "" if self.exit_status is None else describe_exit(self.exit_status)
         event.finish(outcome)

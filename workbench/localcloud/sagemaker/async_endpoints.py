@@ -9,7 +9,6 @@ import asyncio
 import json
 import logging
 import math
-import random
 import time
 import uuid
 from collections import Counter, deque
@@ -64,7 +63,7 @@ _UNITS = {  # of metrics (developer guide, "Monitor asynchronous endpoint", read
 _log = logging.getLogger("workbench.localcloud")
 
 Publish = Callable[[str, str], Awaitable[None]]
-"""Sends a message to a topic, or raises AwsError."""
+"""Sends a message to a topic, or raises an error."""
 
 
 @dataclass(slots=True)
@@ -120,7 +119,6 @@ class AsyncInvoker:
         publish: Sends notifications.
         clock: Gives seconds since 1970, for what is written; it may jump.
         steady: Gives seconds that pass evenly, for what is waited for.
-        generator: Draws variants by weight.
     """
 
     def __init__(
@@ -133,7 +131,6 @@ class AsyncInvoker:
         *,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
-        generator: random.Random | None = None,
     ) -> None:
         self._hosting = hosting
         self._backlog = backlog
@@ -142,7 +139,6 @@ class AsyncInvoker:
         self._metrics = metrics
         self._clock = clock
         self._steady = steady
-        self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
         self._lines: dict[str, _EndpointQueue] = {}
         self._tasks = TaskSet()
         self._ticking: asyncio.TimerHandle | None = None
@@ -261,7 +257,7 @@ class AsyncInvoker:
             if queue.running[variant.fleet]
             < len(variant.fleet.instances) * _max_in_flight(endpoint, variant)
         ]
-        return draw_variant(free, self._generator) if free else None
+        return draw_variant(free) if free else None
 
     def _send(self, queue: _EndpointQueue, waiting: _PendingAsyncRequest, variant: Variant) -> None:
         began = time.perf_counter()

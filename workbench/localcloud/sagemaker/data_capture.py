@@ -32,17 +32,11 @@ _log = logging.getLogger("workbench.localcloud")
 
 
 class DataCapture:
-    """Writes what the endpoints of a local cloud capture, a file for what a moment brings.
+    """Writes what the endpoints of a local cloud capture, a file for what a moment brings."""
 
-    `generator` draws which requests are captured.
-    """
-
-    def __init__(
-        self, store: Store, objects: ObjectStore, generator: random.Random | None = None
-    ) -> None:
+    def __init__(self, store: Store, objects: ObjectStore) -> None:
         self._store = store
         self._objects = objects
-        self._generator = generator or random.Random()  # noqa: S311 - a sample is no secret
         self._waiting: defaultdict[tuple[str, str], list[bytes]] = defaultdict(list)
         self._closing = asyncio.Event()
         self._tasks = TaskSet()
@@ -65,7 +59,8 @@ class DataCapture:
             attributes: Members of `eventMetadata` that the client gave.
         """
         share = config["InitialSamplingPercentage"] / 100
-        if not config.get("EnableCapture", True) or self._generator.random() >= share:
+        drawn = random.random() < share  # noqa: S311 - a sample is no secret
+        if not (drawn and config.get("EnableCapture", True)):
             return
         modes = {option["CaptureMode"] for option in config["CaptureOptions"]}
         sides = (("Input", asked), ("Output", answered))
@@ -113,7 +108,10 @@ def _describe_side(
     config: Mapping[str, Any], side: str, body: bytes, content_type: str
 ) -> dict[str, str]:
     """Return one side of a record: text as it is where its type counts as text, else in base64."""
-    encoding = _find_encoding(config.get("CaptureContentTypeHeader", {}), content_type)
+    listed = config.get("CaptureContentTypeHeader", {})
+    kind = content_type.partition(";")[0].strip().lower()
+    found = (_ENCODINGS[member] for member in listed if kind in map(str.lower, listed[member]))
+    encoding = next(found, "")
     try:
         data = body.decode() if encoding else ""
     except UnicodeDecodeError:
@@ -124,13 +122,3 @@ def _describe_side(
         "data": data if encoding else base64.b64encode(body).decode(),
         "encoding": encoding or "BASE64",
     }
-
-
-def _find_encoding(headers: Mapping[str, Any], content_type: str) -> str:
-    kind = content_type.partition(";")[0].strip().lower()
-    found = (
-        encoding
-        for member, encoding in _ENCODINGS.items()
-        if kind in [each.lower() for each in headers.get(member, [])]
-    )
-    return next(found, "")

@@ -5,7 +5,6 @@ messages are worded as AWS words them, because programs read them.
 """
 
 import itertools
-import random
 import secrets
 import time
 from collections.abc import Callable
@@ -61,25 +60,15 @@ _TARGET_VARIANT = f"{_PREFIX}target-variant"
 class EndpointInvoker:
     """Answers `POST /endpoints/<name>/invocations`.
 
-    Args:
-        hosting: Knows the endpoints.
-        record: Called with each invocation that reached a variant, once it is answered.
-        capture: Takes what endpoints capture.
-        generator: Draws variants by weight.
+    `record` is called with each invocation that reached a variant, once it is answered.
     """
 
     def __init__(
-        self,
-        hosting: EndpointApi,
-        record: Callable[[Invocation], None],
-        capture: DataCapture,
-        *,
-        generator: random.Random | None = None,
+        self, hosting: EndpointApi, record: Callable[[Invocation], None], capture: DataCapture
     ) -> None:
         self.record = record
         self.data_capture = capture
         self._hosting = hosting
-        self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
         self._ids = itertools.count()
         self._run = secrets.token_hex(6)
 
@@ -129,7 +118,7 @@ class EndpointInvoker:
             raise not_implemented_error(f"{_UNSUPPORTED_HEADERS[header]} of InvokeEndpoint")
         target = request.headers.get(_TARGET_VARIANT)
         if target is None:
-            return endpoint, draw_variant(endpoint.variants, self._generator)
+            return endpoint, draw_variant(endpoint.variants)
         variant = endpoint.variant(target)
         if variant is None:
             raise runtime_error(f"Variant {target} of endpoint {name} not found.")
@@ -174,12 +163,10 @@ class _PendingInvocation(NamedTuple):
                 endpoint=self.endpoint.name,
                 variant=self.variant.name,
                 at=time.time(),
-                status=response.status,
                 error=error,
                 model_latency=model,
                 overhead_latency=overhead,
                 setup=exchange.setup,
-                instance=exchange.worker,
                 model_status=outcome.status if isinstance(outcome, Answer) else 0,
                 load=self.variant.fleet.load(exchange.worker),
             )

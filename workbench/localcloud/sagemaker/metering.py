@@ -38,12 +38,10 @@ class Invocation(NamedTuple):
     Attributes:
         endpoint, variant: Who answered.
         at: When, since 1970.
-        status: Of the answer to the client.
         error: AWS's name of the error; "" for none.
         model_latency: From the request's way to the worker until its answer; None: it got to none.
         overhead_latency: The rest of the time here, a cold start included.
         setup: Of a cold start, where one was paid.
-        instance: The number of the instance; 0 for none.
         model_status: Of the model's own answer; 0 for none.
         load: Of the variant, at that time.
     """
@@ -51,14 +49,12 @@ class Invocation(NamedTuple):
     endpoint: str
     variant: str
     at: float
-    status: int
     error: str
     model_latency: float | None
     overhead_latency: float
     setup: float | None
-    instance: int
-    model_status: int = 0
-    load: FleetLoad = FleetLoad()
+    model_status: int
+    load: FleetLoad
 
 
 class Metering:
@@ -90,7 +86,10 @@ class Metering:
         for (endpoint, variant, minute), invocations in groups.items():
             for name, values in _collect_values(invocations).items():
                 if values:
-                    key, unit = _key(INVOCATIONS, name, endpoint, variant), _UNITS.get(name, "None")
+                    key, unit = (
+                        variant_key(INVOCATIONS, name, endpoint, variant),
+                        _UNITS.get(name, "None"),
+                    )
                     self._metrics.series(key, unit=unit).bucket(minute).extend(values)
 
     def sample_concurrency(self, endpoints: Iterable[Endpoint]) -> None:
@@ -98,7 +97,7 @@ class Metering:
         at = time.time()
         for endpoint, variant in _list_variants(endpoints):
             if not variant.serverless:
-                key = _key(INVOCATIONS, CONCURRENCY, endpoint.name, variant.name)
+                key = variant_key(INVOCATIONS, CONCURRENCY, endpoint.name, variant.name)
                 series = self._metrics.series(key, unit="None", width=1)
                 series.put(variant.fleet.concurrency, at=at)
 
@@ -116,12 +115,13 @@ class Metering:
                     used = (usage.seconds - former.seconds) / (usage.at - former.at)
                     values["CPUUtilization"] = 100 * used
                 for name, value in values.items():
-                    key = _key(INSTANCES, name, endpoint.name, variant.name)
+                    key = variant_key(INSTANCES, name, endpoint.name, variant.name)
                     self._metrics.put(key, value, at=at, unit="Percent")
         self._usages = seen
 
 
-def _key(namespace: str, name: str, endpoint: str, variant: str) -> Key:
+def variant_key(namespace: str, name: str, endpoint: str, variant: str) -> Key:
+    """Return what a metric of a variant's is known by."""
     return metric_key(namespace, name, {"EndpointName": endpoint, "VariantName": variant})
 
 

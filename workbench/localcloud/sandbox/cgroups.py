@@ -75,11 +75,11 @@ class ControlGroup:
         return True
 
 
-def create_group(limits: ResourceLimits, *, proc: Path = Path("/proc")) -> ControlGroup | None:
+def create_group(limits: ResourceLimits) -> ControlGroup | None:
     """Return new control groups with these limits, or None where none can be made."""
-    for kind, parents in _find_parents(proc).items():
+    for kind, parents in _find_parents().items():
         with contextlib.suppress(OSError):
-            return _make(kind, parents, limits, proc)
+            return _make(kind, parents, limits)
     return None
 
 
@@ -95,15 +95,15 @@ def quota(cpus: float) -> tuple[int, int]:
     return round(1e6 * cpus * period), round(1e6 * period)
 
 
-def _make(kind: str, parents: list[Path], limits: ResourceLimits, proc: Path) -> ControlGroup:
+def _make(kind: str, parents: list[Path], limits: ResourceLimits) -> ControlGroup:
     name = f"{_GROUP_PREFIX}-{os.getpid()}-{next(_NUMBERS)}"
     for parent in parents:
-        _sweep(parent, proc)
+        _sweep(parent)
     made = ControlGroup(tuple(parent / name for parent in parents))
     try:
         for folder in made.folders:
             folder.mkdir()
-        for setting, value in _settings(kind, limits):
+        for setting, value in _settings(kind, limits).items():
             _set(made.folders, setting, value)
     except OSError:
         made.remove()
@@ -111,16 +111,12 @@ def _make(kind: str, parents: list[Path], limits: ResourceLimits, proc: Path) ->
     return made
 
 
-def _settings(kind: str, limits: ResourceLimits) -> Iterator[tuple[str, str]]:
-    allowed, period = quota(limits.cpus)
-    memory = str(limits.memory_mb * _MB)
+def _settings(kind: str, limits: ResourceLimits) -> dict[str, str]:
+    (allowed, period), memory = quota(limits.cpus), str(limits.memory_mb * _MB)
     if kind == "v2":
-        yield "memory.max", memory
-        yield "cpu.max", f"{allowed} {period}"
-        return
-    yield "memory.limit_in_bytes", memory
-    yield "cpu.cfs_period_us", str(period)
-    yield "cpu.cfs_quota_us", str(allowed)
+        return {"memory.max": memory, "cpu.max": f"{allowed} {period}"}
+    periods = {"cpu.cfs_period_us": str(period), "cpu.cfs_quota_us": str(allowed)}
+    return {"memory.limit_in_bytes": memory, **periods}
 
 
 def _set(folders: tuple[Path, ...], setting: str, value: str) -> None:
@@ -132,10 +128,9 @@ def _set(folders: tuple[Path, ...], setting: str, value: str) -> None:
     raise FileNotFoundError(errno.ENOENT, "no such setting", setting)
 
 
-def _find_parents(proc: Path) -> dict[str, list[Path]]:
+def _find_parents() -> dict[str, list[Path]]:
     """Return the folders that groups can be made in, by version of control groups."""
-    mounted = list(_mounts(proc))
-    own = dict(_memberships(proc))
+    mounted, own = list(_mounts()), dict(_memberships())
     first = [
         _resolve_mount(point, root, own[name])
         for name in ("memory", "cpu")
@@ -164,9 +159,9 @@ def _delegates(folder: Path) -> bool:
     return False
 
 
-def _mounts(proc: Path) -> Iterator[tuple[str, Path, str, set[str]]]:
+def _mounts() -> Iterator[tuple[str, Path, str, set[str]]]:
     """Type, place, root and controllers of each mounted hierarchy (man 5 proc, mountinfo)."""
-    for line in _lines(proc / "self/mountinfo"):
+    for line in _lines(Path("/proc/self/mountinfo")):
         before, _, after = line.partition(" - ")
         root, point = before.split()[3:5]
         kind, _, options = after.split(" ", 2)
@@ -174,9 +169,9 @@ def _mounts(proc: Path) -> Iterator[tuple[str, Path, str, set[str]]]:
             yield kind, Path(point), root, set(options.split(","))
 
 
-def _memberships(proc: Path) -> Iterator[tuple[str, str]]:
+def _memberships() -> Iterator[tuple[str, str]]:
     """Yield controller and own group of each hierarchy, "" for version 2 (man 7 cgroups)."""
-    for line in _lines(proc / "self/cgroup"):
+    for line in _lines(Path("/proc/self/cgroup")):
         _, controllers, path = line.split(":", 2)
         for name in controllers.split(","):
             yield name, path
@@ -193,9 +188,9 @@ def _resolve_mount(point: Path, root: str, own: str) -> Path:
     return point / own.removeprefix(root.rstrip("/")).lstrip("/")
 
 
-def _sweep(parent: Path, proc: Path) -> None:
+def _sweep(parent: Path) -> None:
     """Remove groups whose maker was killed before it could; those in use cannot be."""
     for folder in parent.glob(f"{_GROUP_PREFIX}-*-*"):
-        if not (proc / folder.name.split("-")[1]).exists():
+        if not Path(f"/proc/{folder.name.split('-')[1]}").exists():
             with contextlib.suppress(OSError):
                 folder.rmdir()

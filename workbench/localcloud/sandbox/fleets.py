@@ -6,7 +6,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -168,21 +168,13 @@ async def _stop(instances: Iterable[Instance]) -> None:
 class RealTimeFleet(LocalFleet):
     """`count` instances, each with a queue of its own; requests wait while none is up.
 
-    `generator` draws the instance where `routing` is RANDOM, which it is by default, as on AWS.
+    By default `routing` is RANDOM, as on AWS.
     """
 
-    def __init__(
-        self,
-        launch: Launch,
-        *,
-        count: int,
-        routing: Routing = "RANDOM",
-        generator: random.Random | None = None,
-    ) -> None:
+    def __init__(self, launch: Launch, *, count: int, routing: Routing = "RANDOM") -> None:
         super().__init__(launch, count)
         self.desired = count
         self._least = routing == "LEAST_OUTSTANDING_REQUESTS"
-        self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
         self._ready: list[Instance] = []
         self._waiting: deque[Exchange] = deque()
         self._failed = ""
@@ -252,7 +244,7 @@ class RealTimeFleet(LocalFleet):
             return self._ready[0]
         if self._least:
             return min(self._ready, key=lambda instance: instance.upstream.in_flight)
-        return self._generator.choice(self._ready)
+        return random.choice(self._ready)  # noqa: S311 - routing is no secret
 
     def _handle_lost(self, instance: Instance) -> None:
         if instance in self._ready:
@@ -302,13 +294,11 @@ class ServerlessFleet(LocalFleet):
         provisioned: int = 0,
         keep_alive: float,
         rate: Rate | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(launch, provisioned)
         self.pool = Pool[Instance](
             max_concurrency=max_concurrency, keep_alive=keep_alive, rate=rate
         )
-        self._clock = clock
         self._provisioned: set[Instance] = set()
         self._busy: dict[Exchange, Instance] = {}
         self._expiry: asyncio.TimerHandle | None = None
@@ -353,7 +343,7 @@ class ServerlessFleet(LocalFleet):
             self._provisioned.remove(instance)
             if instance not in self._busy.values():
                 self.pool.discard(instance)
-                self.pool.add(instance, now=self._clock())
+                self.pool.add(instance, now=time.monotonic())
         self._expire_later()
 
     async def close(self) -> None:
@@ -387,12 +377,12 @@ class ServerlessFleet(LocalFleet):
             self.pool.lose()
             return
         provisioned = instance in self._provisioned
-        self.pool.free(instance, now=self._clock(), provisioned=provisioned)
+        self.pool.free(instance, now=time.monotonic(), provisioned=provisioned)
         if not provisioned:
             self._expire_later()
 
     def _route(self, exchange: Exchange) -> None:
-        taken = self.pool.take(now=self._clock())
+        taken = self.pool.take(now=time.monotonic())
         if isinstance(taken, Instance):
             self._send(exchange, taken)
         elif taken is Admission.START and not self._closed:
@@ -439,15 +429,15 @@ class ServerlessFleet(LocalFleet):
     def _provision(self, instances: Iterable[Instance]) -> None:
         for instance in instances:
             self._provisioned.add(instance)
-            self.pool.add(instance, now=self._clock(), provisioned=True)
+            self.pool.add(instance, now=time.monotonic(), provisioned=True)
 
     def _expire_later(self) -> None:
         if self._expiry is None and self.pool.next_expiry < float("inf"):
-            delay = self.pool.next_expiry - self._clock() + _TIMER_SLACK_SECONDS
+            delay = self.pool.next_expiry - time.monotonic() + _TIMER_SLACK_SECONDS
             loop = asyncio.get_running_loop()
             self._expiry = loop.call_later(max(0.0, delay), self._expire)
 
     def _expire(self) -> None:
         self._expiry = None
-        self._end(self.pool.pop_expired(self._clock()))
+        self._end(self.pool.pop_expired(time.monotonic()))
         self._expire_later()

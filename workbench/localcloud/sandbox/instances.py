@@ -12,12 +12,7 @@ from typing import Any, Protocol
 from workbench.cloud.packaging import unpack
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
 from workbench.localcloud.core.http_client import Failure, InstanceClient, Outcome, WorkerClient
-from workbench.localcloud.core.images import (
-    PROGRAMS,
-    describe_program,
-    find_program,
-    serves_anyway,
-)
+from workbench.localcloud.core.images import PROGRAMS, describe_program, find_program, serves_anyway
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.sandbox import sandbox
 from workbench.localcloud.sandbox.cgroups import ResourceLimits

@@ -177,7 +177,20 @@ def launch(
         pipes = Pipes()
         undo.callback(pipes.close)
         try:
-            child = _spawn([sys.executable, *flags, *program], log, environment, pipes, descriptors)
+            with log.open("ab") as output:
+                child = subprocess.Popen(  # noqa: S603 - this interpreter, with a constant program
+                    [
+                        *(sys.executable, *flags, *program),
+                        *("--parent-death-pipe", str(pipes.parent_death_pipe)),
+                        *("--announce", str(pipes.announce)),
+                    ],
+                    env=environment,
+                    pass_fds=(*pipes.child_descriptors, *descriptors),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,  # a terminal's Ctrl-C is not for it
+                )
         finally:
             pipes.close_child_ends()
         undo.callback(_kill, child)
@@ -193,29 +206,6 @@ def launch(
         worker = Worker(child.pid, handle, pipes=pipes, limits=limits, status=status)
         undo.pop_all()
         return worker
-
-
-def _spawn(
-    command: list[str],
-    log: Path,
-    environment: Mapping[str, str],
-    pipes: Pipes,
-    descriptors: tuple[int, ...],
-) -> "subprocess.Popen[bytes]":
-    with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 - this interpreter, with a constant program
-            [
-                *command,
-                *("--parent-death-pipe", str(pipes.parent_death_pipe)),
-                *("--announce", str(pipes.announce)),
-            ],
-            env=environment,
-            pass_fds=(*pipes.child_descriptors, *descriptors),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # a terminal's Ctrl-C is not for it
-        )
 
 
 def _kill(child: "subprocess.Popen[bytes]") -> None:
