@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,6 +72,18 @@ def test_answers_come_in_the_order_of_rows(backend, model, inputs):
 
     assert np.array_equal(forward, expected)
     assert np.array_equal(backward, expected[::-1])
+
+
+def test_each_session_is_warm_before_it_answers(model, monkeypatch):
+    runs = []
+
+    def open_session(_, threads):
+        runs.append([])
+        return SimpleNamespace(run=runs[-1].append)
+
+    monkeypatch.setattr(type(model), "session", open_session)
+    with LocalBackend(model, workers=3, threads=2):
+        assert [[len(rows) for rows in each] for each in runs] == [[1, 8, 32]] * 3
 
 
 def test_one_row_is_a_batch_too(backend, inputs):

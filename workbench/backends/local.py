@@ -1,9 +1,7 @@
 """The model in this very process, answered by ONNX Runtime."""
 
 from queue import SimpleQueue
-from typing import Any, Self
-
-from numpy.typing import NDArray
+from typing import Self
 
 from workbench.backends.base import Batch, Reply
 from workbench.registry.model import Model
@@ -25,12 +23,15 @@ class LocalBackend:
 
     def __enter__(self) -> Self:
         self._sessions = SimpleQueue()
-        session = self._model.session(threads=self._threads)
+        inputs = self._model.samples().inputs
         for worker in range(self.concurrency):
-            if worker and self._threads > 1:  # a session's own threads serve one caller at a time
+            if (
+                not worker or self._threads > 1
+            ):  # a session's own threads serve one caller at a time
                 session = self._model.session(threads=self._threads)
+                for rows in (1, 8, 32):
+                    session.run(inputs[:rows])
             self._sessions.put(session)
-        self._warm(session, self._model.samples().inputs)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -44,8 +45,3 @@ class LocalBackend:
             return Reply(session.run(batch.inputs))
         finally:
             self._sessions.put(session)
-
-    @staticmethod
-    def _warm(session: Session, inputs: NDArray[Any]) -> None:
-        for rows in (1, 8, 32):
-            session.run(inputs[:rows])
