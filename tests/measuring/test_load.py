@@ -329,7 +329,9 @@ def test_loads_that_make_no_sense_are_refused(settings, message):
 
 
 def test_a_backend_needs_room_for_one_batch():
-    with pytest.raises(InvalidInput, match="concurrency must be at least 1, got 0"):
+    with pytest.raises(
+        InvalidInput, match="concurrency must be a whole number of at least 1, got 0"
+    ):
         FunctionBackend(len, concurrency=0)
 
 

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from workbench.backends.base import Batch, Reply
-from workbench.backends.sagemaker import NPY, ClientFactory, error_text, pack_npy, unpack_npy
+from workbench.backends.sagemaker import NPY, ClientFactory, pack_npy, translate_errors, unpack_npy
 from workbench.errors import InvocationError
 from workbench.validation import require_rows, whole_number
 
@@ -61,11 +61,8 @@ class AsyncBackend:
         cloud: What makes the clients, in the process that enters the backend.
         mailbox: Where answers arrive; nobody else reads it.
         deployment: How long a batch may wait and take.
-        concurrency: How many batches may be without an answer.
+        concurrency: How many batches may be without an answer, at least 1.
         clock: Gives seconds since 1970.
-
-    Raises:
-        InvalidInput: `concurrency` is not a whole number of at least 1.
     """
 
     def __init__(
@@ -120,16 +117,15 @@ class AsyncBackend:
         future: Future[Notification] = Future()
         self._pending[name] = future
         try:
-            with _translate_errors():
+            with translate_errors():
                 self._send(name, pack_npy(batch.inputs))
                 notification = self._await_notification(future)
                 if notification["invocationStatus"] != "Completed":
-                    raise InvocationError(
-                        str(notification.get("failureReason", "no reason was given"))
-                    )
-                outputs = unpack_npy(
-                    self._fetch(notification["responseParameters"]["outputLocation"])
-                )
+                    reason = notification.get("failureReason", "no reason was given")
+                    raise InvocationError(str(reason))
+                where = urlsplit(notification["responseParameters"]["outputLocation"])
+                found = self._s3.get_object(Bucket=where.netloc, Key=where.path.lstrip("/"))
+                outputs = unpack_npy(found["Body"].read())
         finally:
             self._pending.pop(name, None)
         age = self._clock() - datetime.fromisoformat(notification["eventTime"]).timestamp()
@@ -159,16 +155,11 @@ class AsyncBackend:
         except TimeoutError:
             raise InvocationError(f"No notification came within {longest:g} s.") from None
 
-    def _fetch(self, where: str) -> bytes:
-        url = urlsplit(where)
-        found = self._s3.get_object(Bucket=url.netloc, Key=url.path.lstrip("/"))
-        return bytes(found["Body"].read())
-
     def _read(self) -> None:
         """Read notifications, and give each to whom it concerns."""
         while not self._closing.is_set():
             try:
-                with _translate_errors():
+                with translate_errors():
                     self._read_some()
             except InvocationError:
                 self._closing.wait(_RETRY_SECONDS)  # whoever waits gets a timeout in the end
@@ -185,25 +176,10 @@ class AsyncBackend:
             if future is not None and not future.done():
                 future.set_result(notification)
         if messages:
-            read = [
-                {"Id": str(i), "ReceiptHandle": message["ReceiptHandle"]}
-                for i, message in enumerate(messages)
-            ]
+            handles = enumerate(message["ReceiptHandle"] for message in messages)
+            read = [{"Id": str(number), "ReceiptHandle": handle} for number, handle in handles]
             self._sqs.delete_message_batch(QueueUrl=queue, Entries=read)
 
     def _client(self, service: str, stack: contextlib.ExitStack) -> Any:  # noqa: ANN401 - boto3's
         client = self.cloud.client(service, pool=self.concurrency)
         return stack.enter_context(contextlib.closing(client))
-
-
-@contextlib.contextmanager
-def _translate_errors() -> Iterator[None]:
-    """Turn what boto3 raises inside the block into our error."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        raise InvocationError(error_text(error.response)) from error
-    except BotoCoreError as error:
-        raise InvocationError(f"{type(error).__name__}: {error}") from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from numpy.typing import NDArray
 
-from workbench.errors import InvalidInput
+from workbench.validation import whole_number
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -123,9 +123,7 @@ class FunctionBackend:
     def __init__(
         self, function: Callable[[NDArray[Any]], NDArray[Any] | None], *, concurrency: int = 1
     ) -> None:
-        if concurrency < 1:
-            raise InvalidInput(f"concurrency must be at least 1, got {concurrency}.")
-        self.concurrency = concurrency
+        self.concurrency = whole_number("concurrency", concurrency, low=1)
         self._function = function
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from threading import BoundedSemaphore
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,16 +53,14 @@ class HybridBackend:
         self._arrivals = arrivals
         self._workers = workers
         self._place = place
-        self._open = contextlib.ExitStack()
+        self._open: contextlib.ExitStack
         self._slots: BoundedSemaphore
         self._pool: ThreadPoolExecutor
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": contextlib.ExitStack()}
 
     def __enter__(self) -> Self:
         self._slots = BoundedSemaphore(self._backends[1].concurrency)
         self._pool = ThreadPoolExecutor(2 * self.concurrency, "calls")
+        self._open = contextlib.ExitStack()
         for backend in self._backends:
             self._open.enter_context(backend)
         return self

@@ -1,14 +1,14 @@
 """AWS Lambda answers batches: an Invoke each, of a function with the workbench's own handler."""
 
 import base64
+import itertools
 import json
 import math
 import re
-import threading
 from typing import Any, Self
 
 from workbench.backends.base import Batch, Reply
-from workbench.backends.sagemaker import NPY, ClientFactory, error_text, pack_npy, unpack_npy
+from workbench.backends.sagemaker import NPY, ClientFactory, pack_npy, translate_errors, unpack_npy
 from workbench.errors import InvocationError
 from workbench.validation import require_rows, whole_number
 
@@ -31,10 +31,7 @@ class LambdaBackend:
     Args:
         function: Its name, with the version behind a colon where that is not $LATEST.
         cloud: What makes the client, in the process that enters the backend.
-        concurrency: How many calls may be in flight.
-
-    Raises:
-        InvalidInput: `concurrency` is not a whole number of at least 1.
+        concurrency: How many calls may be in flight, at least 1.
     """
 
     def __init__(self, function: str, cloud: ClientFactory, *, concurrency: int = 64) -> None:
@@ -42,11 +39,12 @@ class LambdaBackend:
         self.cloud = cloud
         self.concurrency = whole_number("concurrency", concurrency, low=1)
         self._client: Any = None
-        self._environments: _EnvironmentNumbers | None = None
+        self._numbers: dict[str, int] = {}  # of execution environments, as they were first seen
 
     def __enter__(self) -> Self:
         self._client = self.cloud.client("lambda", pool=self.concurrency)
-        self._environments = _EnvironmentNumbers()
+        self._numbers.clear()
+        self._next_number = itertools.count()  # which no two threads get the same of
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,22 +59,15 @@ class LambdaBackend:
             InvocationError: The function failed, was throttled, or did not answer at all.
             RowMismatch: Its answers are not one a row.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         assert self._client is not None, "invoke outside the with block"  # noqa: S101
         event = _EVENT_PREFIX + base64.b64encode(pack_npy(batch.inputs)) + _EVENT_SUFFIX
-        try:
+        with translate_errors():
             answer = self._client.invoke(FunctionName=self.function, Payload=event, LogType="Tail")
             payload = answer["Payload"].read()
-        except ClientError as error:
-            raise InvocationError(error_text(error.response)) from error
-        except BotoCoreError as error:
-            raise InvocationError(f"{type(error).__name__}: {error}") from error
         content = _content(payload, failed="FunctionError" in answer)
         return self._reply(answer, content, len(batch.inputs))
 
     def _reply(self, answer: dict[str, Any], content: dict[str, Any], rows: int) -> Reply:
-        assert self._environments is not None  # noqa: S101 - as above
         headers = content.get("headers", {})
         provisioned = headers.get(_INITIALIZED) == _PROVISIONED
         duration, init = durations(answer.get("LogResult", ""))
@@ -85,12 +76,21 @@ class LambdaBackend:
         return Reply(
             require_rows(unpack_npy(_body(content)), rows),
             cold=cold,
-            server=self._environments.number(headers.get(_ENVIRONMENT), provisioned=provisioned),
+            server=self._number(headers.get(_ENVIRONMENT), provisioned=provisioned),
             model_latency=duration,
             overhead_latency=math.nan if overhead is None else float(overhead) / 1e6,
             init=init if cold else 0.0,
             retries=answer["ResponseMetadata"]["RetryAttempts"],
         )
+
+    def _number(self, name: str | None, *, provisioned: bool) -> int:
+        """Return the number of an execution environment; -1 for one without a name."""
+        if not name:
+            return -1
+        if name not in self._numbers:
+            first = 0 if provisioned else _ON_DEMAND_OFFSET
+            self._numbers.setdefault(name, first + next(self._next_number))
+        return self._numbers[name]
 
 
 def durations(log: str) -> tuple[float, float]:
@@ -109,30 +109,8 @@ def durations(log: str) -> tuple[float, float]:
     return float(found[1]) / 1000, float(found[2] or 0.0) / 1000
 
 
-class _EnvironmentNumbers:
-    """Numbers of execution environments, in the order in which they were first seen."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, int] = {}
-        self._lock = threading.Lock()
-
-    def number(self, name: str | None, *, provisioned: bool) -> int:
-        """Return the number of an environment; -1 for one without a name."""
-        if not name:
-            return -1
-        if name not in self._known:
-            with self._lock:
-                first = 0 if provisioned else _ON_DEMAND_OFFSET
-                self._known.setdefault(name, first + len(self._known))
-        return self._known[name]
-
-
 def _content(payload: bytes, *, failed: bool) -> dict[str, Any]:
-    """Return what the function answered.
-
-    Raises:
-        InvocationError: It failed, or is another's.
-    """
+    """Return what the function answered, unless it failed or is another's."""
     try:
         content = json.loads(payload)
     except ValueError as error:

@@ -1,9 +1,10 @@
 """SageMaker answers batches: an InvokeEndpoint each, on a real-time or serverless endpoint."""
 
+import contextlib
 import io
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, Self
@@ -37,12 +38,9 @@ class SageMakerBackend:
     Args:
         endpoint: Its name.
         cloud: What makes the client, in the process that enters the backend.
-        concurrency: How many calls may be in flight.
+        concurrency: How many calls may be in flight, at least 1.
         variant: The production variant that answers; "": the only one.
         variants: Those that SageMaker chooses among, where it does: a place each.
-
-    Raises:
-        InvalidInput: `concurrency` is not a whole number of at least 1.
     """
 
     def __init__(
@@ -77,10 +75,8 @@ class SageMakerBackend:
             InvocationError: The endpoint answered with an error, or not at all.
             RowMismatch: Its answers are not one a row.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         assert self._client is not None, "invoke outside the with block"  # noqa: S101
-        try:
+        with translate_errors():
             answer = self._client.invoke_endpoint(
                 EndpointName=self.endpoint,
                 Body=pack_npy(batch.inputs),
@@ -89,10 +85,6 @@ class SageMakerBackend:
                 **self._target,
             )
             body = answer["Body"].read()
-        except ClientError as error:
-            raise InvocationError(error_text(error.response)) from error
-        except BotoCoreError as error:
-            raise InvocationError(f"{type(error).__name__}: {error}") from error
         outputs = require_rows(unpack_npy(body), len(batch.inputs))
         reply = _reply(outputs, answer["ResponseMetadata"])
         if not self._places:
@@ -113,11 +105,7 @@ def pack_npy(array: NDArray[Any]) -> bytes:
 
 
 def unpack_npy(content: bytes) -> NDArray[Any]:
-    """Return the array in the bytes of a .npy file; nothing is unpickled.
-
-    Raises:
-        InvocationError: They are not of that format.
-    """
+    """Return the array in the bytes of a .npy file, of which nothing is unpickled."""
     try:
         (length,) = struct.unpack_from("<H", content, 8)
         dtype, shape = _read_header(content[: 10 + length])
@@ -135,11 +123,8 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     if dtype.hasobject:
         raise InvocationError(f"Rows of type {dtype} cannot be sent as {NPY}: use numbers or text.")
     file = io.BytesIO()
-    facts = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
-        "fortran_order": False,
-        "shape": shape,
-    }
+    descr = np.lib.format.dtype_to_descr(dtype)
+    facts = {"descr": descr, "fortran_order": False, "shape": shape}
     try:
         np.lib.format.write_array_header_1_0(file, facts)
     except ValueError:  # names beyond Latin-1, or many of them: version 3.0 has those
@@ -179,12 +164,25 @@ def _seconds(microseconds: str | None) -> float:
     return math.nan if microseconds is None else float(microseconds) / 1e6
 
 
-def error_text(response: Mapping[str, Any]) -> str:
+@contextlib.contextmanager
+def translate_errors() -> Iterator[None]:
+    """Turn what boto3 raises inside the block into an `InvocationError`."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise InvocationError(_describe_error(error.response)) from error
+    except BotoCoreError as error:
+        raise InvocationError(f"{type(error).__name__}: {error}") from error
+
+
+def _describe_error(response: Mapping[str, Any]) -> str:
     """Return what an error answer says, in one line."""
     error = response.get("Error", {})
-    metadata = f"{error.get('Code', 'unknown')}: {error.get('Message', '')}"
+    said = f"{error.get('Code', 'unknown')}: {error.get('Message', '')}"
     if "OriginalMessage" in response:
-        metadata += f" (the model answered {response.get('OriginalStatusCode')}: "
-        metadata += f"{response['OriginalMessage']})"
+        said += f" (the model answered {response.get('OriginalStatusCode')}: "
+        said += f"{response['OriginalMessage']})"
     retries = response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
-    return metadata + (f" after {retries} retries" if retries else "")
+    return said + (f" after {retries} retries" if retries else "")
