@@ -38,7 +38,7 @@ def test_each_parameter_of_an_operation_is_honoured_or_refused_by_its_name(opera
     for location, name in parameters_of(operation):
         if name in ("partNumber", "uploadId") or name.lower() in PLAIN:
             continue
-        honoured = operation.query | operation.headers | SIGNED
+        honoured = {*operation.query, *operation.headers, *SIGNED}
         if {name, name.lower()} & honoured:
             continue
         query = {name: "value"} if location == "querystring" else {}

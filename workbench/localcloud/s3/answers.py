@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, cast
 
 from workbench.localcloud.core.protocol import ACCOUNT, AwsError, xml_response
-from workbench.localcloud.s3.objects import Object, Part
+from workbench.localcloud.s3.objects import Object, Part, Upload
 from workbench.localcloud.s3.requests import (
     S3Request,
     decode_tags,
@@ -18,23 +18,17 @@ S3Handler = Callable[[S3Request], Awaitable[Response]]
 """Answers an operation of S3, whose request holds nothing that it does not honour."""
 
 OWNER = {"ID": ACCOUNT, "DisplayName": "local"}
-_TAGS = "x-amz-tagging"
 
 
 def object_headers(found: Object, overrides: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the headers that an object was put with, as its readers get them.
-
-    Args:
-        found: The object.
-        overrides: Values that the request wants instead, by `response-` and the header's name.
-    """
+    """Return an object's headers as its readers get them: `response-NAME` overrides one."""
     kept = {"content-type": "binary/octet-stream", **found.headers}
     kept |= {
         name.removeprefix("response-"): value
         for name, value in overrides.items()
         if name.startswith("response-")
     }
-    if tags := kept.pop(_TAGS, ""):
+    if tags := kept.pop("x-amz-tagging", ""):
         kept["x-amz-tagging-count"] = str(len(decode_tags(tags)))
     return list(kept.items())
 
@@ -60,13 +54,19 @@ def checksum_elements(checksums: Mapping[str, str]) -> dict[str, str]:
     return {f"Checksum{name.upper()}": value for name, value in checksums.items()}
 
 
+def whole_checksum(checksums: Mapping[str, str]) -> dict[str, str]:
+    """Return an object's checksums as elements of a document, with their type."""
+    kind = {"ChecksumType": find_type(checksums)} if checksums else {}
+    return checksum_elements(checksums) | kind
+
+
 def find_type(checksums: Mapping[str, str]) -> str:
     """Return the type of an object's checksums: those of parts end with how many there are."""
     return "COMPOSITE" if any("-" in value for value in checksums.values()) else "FULL_OBJECT"
 
 
-def storage_class(found: Object) -> str:
-    """Return the storage class of an object."""
+def storage_class(found: Object | Upload) -> str:
+    """Return the storage class of an object, or of what an upload is to become."""
     return found.headers.get("x-amz-storage-class", "STANDARD")
 
 
@@ -134,11 +134,7 @@ def acl_response() -> Response:
 
 
 def check_acl(call: S3Request) -> Response:
-    """Return the answer to an access control list that is the one there is, in a header or as XML.
-
-    Raises:
-        AwsError: It is another.
-    """
+    """Return the answer to an access control list, in a header or as XML: there is but one."""
     if call.request.body:
         grants = read_document(call).findall("{*}AccessControlList/{*}Grant")
         given = [

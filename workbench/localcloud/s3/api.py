@@ -44,11 +44,7 @@ class S3:
         return self._objects
 
     def open(self, bucket: str, key: str) -> Path:
-        """Return the file of an object. It never changes, but goes when the object does.
-
-        Raises:
-            AwsError: There is no such bucket or object.
-        """
+        """Return the file of an object. It never changes, but goes when the object does."""
         return self._objects.path(self._objects.get(bucket, key))
 
     def spool(self, request: Request) -> BinaryIO | None:
@@ -62,11 +58,7 @@ class S3:
         return cast("BinaryIO", BodyWriter(self._objects.new_path(), call.headers, signatures))
 
     async def answer(self, request: Request) -> Response:
-        """Return the answer to a request.
-
-        Raises:
-            AwsError: S3 would refuse it.
-        """
+        """Return the answer to a request."""
         try:
             if is_upload_form(request):
                 return await self._put_form(request)

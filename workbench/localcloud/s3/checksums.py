@@ -26,12 +26,7 @@ class Hash(Protocol):
 
 
 class Crc:
-    """A cyclic redundancy check.
-
-    Args:
-        compute: Returns the check of data that continue what gave a value.
-        size: Of the check, in bytes.
-    """
+    """A cyclic redundancy check of so many bytes; `compute` continues one with more data."""
 
     def __init__(self, compute: Callable[[bytes, int], int], size: int) -> None:
         self._compute = compute
@@ -83,10 +78,7 @@ def find_checksum(headers: Mapping[str, str], *, composite: bool = False) -> tup
     """Return the algorithm that a request has a checksum of, and the checksum.
 
     The algorithm is "" where there is none, and the checksum where it comes behind the body. One of
-    parts' checksums may end with how many there are.
-
-    Raises:
-        AwsError: There are several, or it cannot be one of that algorithm.
+    parts' checksums may end with how many there are. Several checksums are refused.
     """
     trailer = headers.get("x-amz-trailer", "").lower().split(",")
     names = [name for name in (*headers, *map(str.strip, trailer)) if name.startswith(PREFIX)]
@@ -104,7 +96,7 @@ def find_checksum(headers: Mapping[str, str], *, composite: bool = False) -> tup
             f"x-amz-sdk-checksum-algorithm says {wanted}, but no checksum of that algorithm came.",
         )
     value = headers.get(PREFIX + algorithm, "") if algorithm else ""
-    if algorithm and value:
+    if value:
         check_form(algorithm, value.partition("-")[0] if composite else value)
     elif algorithm:
         find_algorithm(algorithm)
@@ -112,22 +104,14 @@ def find_checksum(headers: Mapping[str, str], *, composite: bool = False) -> tup
 
 
 def find_algorithm(name: str) -> str:
-    """Return an algorithm by its lower-case name.
-
-    Raises:
-        AwsError: The local cloud cannot verify it.
-    """
+    """Return an algorithm by its lower-case name, if the local cloud can verify it."""
     if name.lower() not in CHECKSUMS:
         raise not_implemented_error(f"The checksum {name.upper()}")
     return name.lower()
 
 
 def check_form(algorithm: str, value: str) -> None:
-    """Check that a value has the form of a checksum of an algorithm.
-
-    Raises:
-        AwsError: It has not.
-    """
+    """Check that a value has the form of a checksum of an algorithm."""
     size = len(CHECKSUMS[find_algorithm(algorithm)]().digest())
     try:
         sound = len(base64.b64decode(value, validate=True)) == size
@@ -138,11 +122,7 @@ def check_form(algorithm: str, value: str) -> None:
 
 
 def choose_type(algorithm: str, wanted: str) -> str:
-    """Return whether an object made of parts has a checksum of its own or one of its parts'.
-
-    Raises:
-        AwsError: The algorithm does not allow what is wanted.
-    """
+    """Return whether an object made of parts has a checksum of its own or one of its parts'."""
     never = {"FULL_OBJECT": _NEVER_FULL, "COMPOSITE": _ALWAYS_FULL}
     chosen = wanted or ("FULL_OBJECT" if algorithm in _ALWAYS_FULL else "COMPOSITE")
     if not algorithm or algorithm in never[chosen]:
@@ -162,11 +142,7 @@ def combine(algorithm: str, checksums: list[str]) -> str:
 
 
 def verify_body(headers: Mapping[str, str], body: bytes) -> None:
-    """Check a body in memory against the hashes in its request's headers.
-
-    Raises:
-        AwsError: It is not what the client said.
-    """
+    """Check a body in memory against the hashes in its request's headers."""
     algorithm, value = find_checksum(headers)
     if algorithm:
         made = CHECKSUMS[algorithm]()
@@ -177,21 +153,13 @@ def verify_body(headers: Mapping[str, str], body: bytes) -> None:
 
 
 def verify(algorithm: str, value: str, made: Hash) -> None:
-    """Check a checksum against the one that was computed.
-
-    Raises:
-        AwsError: BadDigest.
-    """
+    """Check a checksum against the one that was computed."""
     if encode(made) != value:
-        raise digest_error(f"{algorithm.upper()} you specified")
+        raise digest_error(algorithm.upper())
 
 
 def verify_md5(sent: str, digest: bytes) -> None:
-    """Check the header Content-MD5 against the MD5 that was computed.
-
-    Raises:
-        AwsError: It is none, or another.
-    """
+    """Check the header Content-MD5 against the MD5 that was computed."""
     try:
         expected = base64.b64decode(sent, validate=True)
     except ValueError:  # not only binascii's own
@@ -199,9 +167,9 @@ def verify_md5(sent: str, digest: bytes) -> None:
     if len(expected) != 16:
         raise AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.")
     if expected != digest:
-        raise digest_error("Content-MD5 you specified")
+        raise digest_error("Content-MD5")
 
 
 def digest_error(what: str) -> AwsError:
     """Return the answer to a hash that is not what was computed."""
-    return AwsError("BadDigest", f"The {what} did not match what we received.")
+    return AwsError("BadDigest", f"The {what} you specified did not match what we received.")

@@ -23,11 +23,7 @@ _HEADERS = frozenset((*STORED_HEADERS, "content-type", "content-md5"))
 
 
 def read_form(request: Request, form: UploadForm) -> S3Request:
-    """Return the PutObject that an upload by a form means: its fields are the headers.
-
-    Raises:
-        AwsError: It has no key, or fields that the local cloud does not honour.
-    """
+    """Return the PutObject that an upload by a form means: its fields are the headers."""
     fields = form.fields
     if not fields.get("key"):
         raise AwsError("InvalidArgument", "Bucket POST must contain a field named 'key'.")

@@ -1,11 +1,19 @@
 """S3's lists of objects, of their versions and of uploads that have begun."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import xml_response
-from workbench.localcloud.s3.answers import OWNER, S3Handler, object_element, prefixes, repeat
+from workbench.localcloud.s3.answers import (
+    OWNER,
+    S3Handler,
+    object_element,
+    prefixes,
+    repeat,
+    storage_class,
+)
 from workbench.localcloud.s3.objects import LAST_CHARACTER, Object, ObjectStore, Upload
 from workbench.localcloud.s3.requests import S3Request, encode_key, format_time, read_number
 from workbench.modelserver.http import Response
@@ -78,7 +86,7 @@ class ListApi:
             delimiter=delimiter,
             after=_skip_prefix(after, prefix, delimiter),
         )
-        page = [each for _, each in zip(range(most + 1), entries, strict=False)]
+        page = list(islice(entries, most + 1))
         content = {
             "Name": call.bucket,
             "Prefix": encode_key(call, prefix),
@@ -93,8 +101,7 @@ class ListApi:
     async def _list_uploads(self, call: S3Request) -> Response:
         query = call.query
         most = read_number(call, "max-uploads", 1000, 1000)
-        entries = self._find_uploads(call)
-        page = [each for _, each in zip(range(most + 1), entries, strict=False)]
+        page = list(islice(self._find_uploads(call), most + 1))
         more, page = len(page) > most > 0, page[:most]
         content: dict[str, Any] = {
             "Bucket": call.bucket,
@@ -138,16 +145,15 @@ def _contents(call: S3Request, page: list[Object | str], **members: Any) -> dict
 
 
 def _upload(call: S3Request, upload: Upload) -> dict[str, Any]:
-    algorithm = {"ChecksumAlgorithm": upload.algorithm.upper()} if upload.algorithm else {}
+    facts = {"ChecksumAlgorithm": upload.algorithm.upper(), "ChecksumType": upload.checksum_type}
     return {
         "Key": encode_key(call, upload.key),
         "UploadId": upload.id,
         "Initiator": OWNER,
         "Owner": OWNER,
-        "StorageClass": upload.headers.get("x-amz-storage-class", "STANDARD"),
+        "StorageClass": storage_class(upload),
         "Initiated": format_time(upload.started),
-        **algorithm,
-        **({"ChecksumType": upload.checksum_type} if algorithm else {}),
+        **(facts if upload.algorithm else {}),
     }
 
 

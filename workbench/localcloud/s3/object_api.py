@@ -17,6 +17,7 @@ from workbench.localcloud.s3.answers import (
     result_headers,
     storage_class,
     tags_response,
+    whole_checksum,
 )
 from workbench.localcloud.s3.checksums import find_algorithm
 from workbench.localcloud.s3.objects import Object, ObjectStore
@@ -82,11 +83,7 @@ class ObjectApi:
         return Response(200, headers=result_headers(made))
 
     async def finish_body(self, call: S3Request) -> StoredBody:
-        """Return the body of an upload, verified.
-
-        Raises:
-            AwsError: There is no such bucket, or the body is not what the client said.
-        """
+        """Return the body of an upload, verified."""
         self._objects.region(call.bucket)
         if call.request.received > MAX_SIZE:
             raise AwsError(
@@ -133,9 +130,6 @@ class ObjectApi:
 
         An object that was put in one piece is its only part, which nothing counts; an empty one has
         no range.
-
-        Raises:
-            AwsError: There is no such part, or a range is asked for, too.
         """
         number, parts = read_part_number(call), self._objects.object_parts(call.bucket, found)
         if "range" in call.headers:
@@ -166,20 +160,15 @@ class ObjectApi:
             raise AwsError("InvalidArgument", "Invalid attribute name specified.")
         sums = found.checksums
         bare = {name: value.partition("-")[0] for name, value in sums.items()}  # as here alone
-        kind = {"ChecksumType": find_type(sums)} if sums else {}
         values: dict[str, Any] = {
             "ETag": found.etag,
-            "Checksum": checksum_elements(bare) | kind,
+            "Checksum": checksum_elements(bare) | {"ChecksumType": find_type(sums)},
             "ObjectParts": self._describe_parts(call, found),
             "StorageClass": storage_class(found),
             "ObjectSize": found.size,
         }
-        there = {"Checksum": bool(sums), "ObjectParts": "-" in found.etag}
-        content = {
-            name: value
-            for name, value in values.items()
-            if name in attributes and there.get(name, True)
-        }
+        absent = (() if sums else ("Checksum",)) + (() if "-" in found.etag else ("ObjectParts",))
+        content = {name: values[name] for name in values if name in attributes.difference(absent)}
         modified = ("last-modified", formatdate(found.modified, usegmt=True))
         return xml_response("GetObjectAttributesResponse", content, [modified])
 
@@ -219,16 +208,11 @@ class ObjectApi:
         body = await self._objects.copy_body(source, find_algorithm(wanted) if wanted else "")
         made = self._save(call, body, headers)
         content = {"ETag": f'"{made.etag}"', "LastModified": format_time(made.modified)}
-        kind = {"ChecksumType": find_type(made.checksums)} if made.checksums else {}
-        content |= checksum_elements(made.checksums) | kind
+        content |= whole_checksum(made.checksums)
         return xml_response("CopyObjectResult", content)
 
     def find_source(self, call: S3Request) -> Object:
-        """Return the object that a request copies from, as the client wants it.
-
-        Raises:
-            AwsError: There is none, or it is not.
-        """
+        """Return the object that a request copies from, as the client wants it."""
         found = self._objects.get(*read_source(call))
         check_source_conditions(call, found)
         return found
@@ -262,11 +246,7 @@ class ObjectApi:
         return xml_response("DeleteResult", {"Deleted": deleted, "Error": refused})
 
     def _check_deletion(self, bucket: str, asked: dict[str, str]) -> None:
-        """Check that one of many objects can be deleted as it is asked.
-
-        Raises:
-            AwsError: It cannot.
-        """
+        """Check that one of many objects can be deleted as it is asked."""
         if unknown := set(asked) - {"Key", "ETag", "VersionId"}:
             raise not_implemented_error(min(unknown))
         if asked.get("VersionId", "null") not in ("null", ""):

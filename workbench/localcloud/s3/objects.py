@@ -100,16 +100,13 @@ class ObjectStore:
         self._arriving = store.folder / "arriving"
         for folder in (self._files, self._arriving):
             folder.mkdir(exist_ok=True)
-        sums = "checksums"
-        self._buckets = StoreTable(
-            store, "buckets", _BUCKET_COLUMNS, json=["tags"], options="STRICT"
-        )
-        self._objects = StoreTable(store, "objects", _OBJECT_COLUMNS, json=["headers", sums])
+        plain = "STRICT"  # without WITHOUT ROWID
+        self._buckets = StoreTable(store, "buckets", _BUCKET_COLUMNS, json=["tags"], options=plain)
+        self._objects = StoreTable(store, "objects", _OBJECT_COLUMNS, json=["headers", "checksums"])
         self._joined = StoreTable(store, "joined", _JOINED_COLUMNS, json=["parts"])
-        self._uploads = StoreTable(
-            store, "uploads", _UPLOAD_COLUMNS, json=["headers"], options="STRICT"
-        )
-        self._parts = StoreTable(store, "parts", _PART_COLUMNS, json=[sums])
+        headers = ["headers"]
+        self._uploads = StoreTable(store, "uploads", _UPLOAD_COLUMNS, json=headers, options=plain)
+        self._parts = StoreTable(store, "parts", _PART_COLUMNS, json=["checksums"])
         self._completed: dict[str, str] = {}  # the blobs that uploads became, in order
         self._sweep()
 
@@ -198,10 +195,6 @@ class ObjectStore:
         row = self._joined.find(bucket=bucket, key=found.key)
         return [(size, sums) for size, sums in row["parts"]] if row else []
 
-    def put(self, bucket: str, key: str, body: StoredBody, headers: Mapping[str, str]) -> Object:
-        """Save a body as the object of a key, in place of what had it."""
-        return self._save(bucket, key, body, headers)
-
     async def copy_body(self, source: Object, algorithm: str = "") -> StoredBody:
         """Copy the body of an object, with a checksum of an algorithm where it is not ''.
 
@@ -263,7 +256,7 @@ class ObjectStore:
                 return
             yield found
 
-    def _save(
+    def put(
         self,
         bucket: str,
         key: str,
@@ -271,11 +264,10 @@ class ObjectStore:
         headers: Mapping[str, str],
         upload: str | None = None,
     ) -> Object:
-        """Save a file as an object and end the upload that it comes from."""
+        """Save a body as the object of a key, and end the upload that it comes from, if any."""
         self._bucket(bucket)
-        blob = body.path.name
-        sums = dict(body.checksums)
-        kept = Object(key, blob, body.size, body.md5, now(), dict(headers), sums)
+        facts = (body.size, body.md5, now(), dict(headers), dict(body.checksums))
+        kept = Object(key, body.path.name, *facts)
         body.path.rename(self.path(kept))
         with self._store.write():
             gone = [] if upload is None else self._delete_upload(upload)
@@ -317,8 +309,8 @@ class ObjectStore:
 
     def put_part(self, upload: Upload, number: int, body: StoredBody) -> Part:
         """Save a body as a part, in place of one of the same number."""
-        sums = dict(body.checksums)
-        part = Part(number, body.path.name, body.size, body.md5, now(), sums)
+        facts = (body.path.name, body.size, body.md5, now(), dict(body.checksums))
+        part = Part(number, *facts)
         body.path.rename(self._files / part.blob)
         with self._store.write():
             gone = _blobs(self._parts, upload=upload.id, number=number)
@@ -357,14 +349,10 @@ class ObjectStore:
         return StoredBody(path, sum(part.size for part in chosen), _etag(chosen), sums, parts)
 
     def complete(self, upload: Upload, body: StoredBody) -> Object:
-        """Save what was joined as an object and end the upload.
-
-        Raises:
-            AwsError: Somebody ended it meanwhile.
-        """
+        """Save what was joined as an object and end the upload, if nobody else has by now."""
         self.upload(upload.bucket, upload.key, upload.id)
         headers = {name: value for name, value in upload.headers.items() if name != TYPE_HEADER}
-        made = self._save(upload.bucket, upload.key, body, headers, upload.id)
+        made = self.put(upload.bucket, upload.key, body, headers, upload.id)
         self._completed[upload.id] = made.blob
         if len(self._completed) > _MAX_COMPLETED:
             del self._completed[next(iter(self._completed))]

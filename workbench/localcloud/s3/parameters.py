@@ -5,7 +5,7 @@ operation that is not in the table below is answered with 501, so that nothing i
 word. Names and values are those of the Amazon S3 API Reference.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from workbench.localcloud.core.protocol import ACCOUNT, AwsError, not_implemented_error
@@ -28,14 +28,36 @@ CONFIGURATIONS: Mapping[str, tuple[str, str, str]] = {
 }
 """What no bucket here has: operation, and empty document or error, by the parameter that asks."""
 
-STORED_HEADERS = (  # with an object, besides its type and x-amz-meta-*
+_HTTP_HEADERS = (
     *("cache-control", "content-disposition", "content-encoding", "content-language", "expires"),
+)
+STORED_HEADERS = (  # with an object, besides its type and x-amz-meta-*
+    *_HTTP_HEADERS,
     *("x-amz-server-side-encryption", "x-amz-storage-class", "x-amz-website-redirect-location"),
     "x-amz-tagging",
 )
+MOVED_HEADERS = frozenset({"content-type", "content-md5"})
+"""Headers besides x-amz-* that a URL signed with version 2 has in its query."""
 
 _CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 _WATCHED = frozenset((*_CONDITIONS, "range"))  # HTTP's own that an operation honours or refuses
+_EVERYWHERE = frozenset(  # how a request is signed and sent, and whom it concerns
+    f"x-amz-{name}"
+    for name in (
+        *("algorithm", "api-version", "content-sha256", "credential", "date", "expires"),
+        *("decoded-content-length", "expected-bucket-owner", "request-payer", "security-token"),
+        *("signature", "signedheaders", "trailer", "user-agent"),
+    )
+)
+_SIGNING_QUERY = frozenset({"AWSAccessKeyId", "Signature", "Expires"})
+
+# --- parts of the table
+_VERSION = ("versionId",)
+_LISTED = ("prefix", "delimiter", "encoding-type")
+_OBJECTS_LISTED = (*_LISTED, "max-keys")
+_OVERRIDES = (*(f"response-{name}" for name in (*_HTTP_HEADERS, "content-type")), *_VERSION)
+_OPTIONAL = ("x-amz-optional-object-attributes",)  # RestoreStatus, which no object here has
+_READ = (*_CONDITIONS, "range", "x-amz-checksum-mode")
 _WRITE = ("if-match", "if-none-match")
 _SUMS = (*(PREFIX + name for name in CHECKSUMS), "x-amz-sdk-checksum-algorithm")
 _ACL = ("x-amz-acl",)
@@ -44,32 +66,14 @@ _SOURCE = (
     *(f"{COPY_SOURCE}-{name}" for name in _CONDITIONS),
     *(COPY_SOURCE, "x-amz-source-expected-bucket-owner"),
 )
-_LISTED = ("prefix", "delimiter", "encoding-type")
-_OVERRIDES = tuple(
-    f"response-{name}"
-    for name in (
-        *("cache-control", "content-disposition", "content-encoding", "content-language"),
-        *("content-type", "expires"),
-    )
+_COPY = (
+    *(*_WRITE, *_KEPT, *_SOURCE, "x-amz-checksum-algorithm"),
+    *("x-amz-metadata-directive", "x-amz-tagging-directive"),
 )
-_EVERYWHERE = frozenset(  # how a request is signed and sent, and whom it concerns
-    f"x-amz-{name}"
-    for name in (
-        *(
-            "algorithm",
-            "api-version",
-            "content-sha256",
-            "credential",
-            "date",
-            "decoded-content-length",
-        ),
-        *("expected-bucket-owner", "expires", "request-payer", "security-token", "signature"),
-        *("signedheaders", "trailer", "user-agent"),
-    )
+_NEW_BUCKET = (
+    *(*_ACL, *_SUMS, "x-amz-object-ownership"),
+    *("x-amz-bucket-object-lock-enabled", "x-amz-bucket-namespace"),
 )
-_SIGNING_QUERY = frozenset({"AWSAccessKeyId", "Signature", "Expires"})
-MOVED_HEADERS = frozenset({"content-type", "content-md5"})
-"""Headers besides x-amz-* that a URL signed with version 2 has in its query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,96 +81,68 @@ class S3Operation:
     """An operation: its name, and what it honours of a query and of the headers that matter."""
 
     name: str
-    query: frozenset[str]
-    headers: frozenset[str]
-
-
-def _rows() -> dict[tuple[str, str, str], tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    """Return names, queries and headers by method, subject and what else makes the operation."""
-    version = ("versionId",)
-    lists = (*_LISTED, "max-keys")
-    overrides = (*_OVERRIDES, *version)
-    optional = ("x-amz-optional-object-attributes",)  # RestoreStatus, which no object here has
-    reads = (*_CONDITIONS, "range", "x-amz-checksum-mode")
-    begins = (*_KEPT, "x-amz-checksum-algorithm", "x-amz-checksum-type")
-    copies = (
-        *(*_WRITE, *_KEPT, *_SOURCE, "x-amz-checksum-algorithm"),
-        *("x-amz-metadata-directive", "x-amz-tagging-directive"),
-    )
-    buckets = (
-        *(*_ACL, *_SUMS, "x-amz-object-ownership"),
-        *("x-amz-bucket-object-lock-enabled", "x-amz-bucket-namespace"),
-    )
-    return {
-        ("GET", "service", ""): (
-            "ListBuckets",
-            ("prefix", "max-buckets", "continuation-token", "bucket-region"),
-            (),
-        ),
-        ("PUT", "bucket", ""): ("CreateBucket", (), buckets),
-        ("HEAD", "bucket", ""): ("HeadBucket", (), ()),
-        ("DELETE", "bucket", ""): ("DeleteBucket", (), ()),
-        ("GET", "bucket", "location"): ("GetBucketLocation", (), ()),
-        ("GET", "bucket", "tagging"): ("GetBucketTagging", (), ()),
-        ("PUT", "bucket", "tagging"): ("PutBucketTagging", (), _SUMS),
-        ("DELETE", "bucket", "tagging"): ("DeleteBucketTagging", (), ()),
-        ("GET", "bucket", "acl"): ("GetBucketAcl", (), ()),
-        ("PUT", "bucket", "acl"): ("PutBucketAcl", (), (*_ACL, *_SUMS)),
-        **{("GET", "bucket", each): (name, (), ()) for each, (name, *_) in CONFIGURATIONS.items()},
-        ("GET", "bucket", ""): ("ListObjects", (*lists, "marker"), optional),
-        ("GET", "bucket", "list-type"): (
-            "ListObjectsV2",
-            (*lists, "continuation-token", "fetch-owner", "start-after"),
-            optional,
-        ),
-        ("GET", "bucket", "versions"): (
-            "ListObjectVersions",
-            (*lists, "key-marker", "version-id-marker"),
-            optional,
-        ),
-        ("POST", "bucket", "delete"): ("DeleteObjects", (), _SUMS),
-        ("GET", "bucket", "uploads"): (
-            "ListMultipartUploads",
-            (*_LISTED, "key-marker", "upload-id-marker", "max-uploads"),
-            (),
-        ),
-        ("PUT", "object", ""): ("PutObject", (), (*_WRITE, *_KEPT, *_SUMS)),
-        ("PUT", "object", COPY_SOURCE): ("CopyObject", (), copies),
-        ("GET", "object", ""): ("GetObject", overrides, reads),
-        ("GET", "object", "partNumber"): ("GetObject", overrides, reads),
-        ("HEAD", "object", ""): ("HeadObject", overrides, reads),
-        ("HEAD", "object", "partNumber"): ("HeadObject", overrides, reads),
-        ("DELETE", "object", ""): ("DeleteObject", version, ("if-match",)),
-        ("GET", "object", "tagging"): ("GetObjectTagging", version, ()),
-        ("PUT", "object", "tagging"): ("PutObjectTagging", version, _SUMS),
-        ("DELETE", "object", "tagging"): ("DeleteObjectTagging", version, ()),
-        ("GET", "object", "acl"): ("GetObjectAcl", version, ()),
-        ("PUT", "object", "acl"): ("PutObjectAcl", version, (*_ACL, *_SUMS)),
-        ("GET", "object", "attributes"): (
-            "GetObjectAttributes",
-            version,
-            ("x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"),
-        ),
-        ("POST", "object", "uploads"): ("CreateMultipartUpload", (), begins),
-        ("PUT", "object", "partNumber&uploadId"): ("UploadPart", (), _SUMS),
-        ("PUT", "object", f"partNumber&uploadId&{COPY_SOURCE}"): (
-            "UploadPartCopy",
-            (),
-            (*_SOURCE, f"{COPY_SOURCE}-range"),
-        ),
-        ("GET", "object", "uploadId"): ("ListParts", ("max-parts", "part-number-marker"), ()),
-        ("POST", "object", "uploadId"): (
-            "CompleteMultipartUpload",
-            (),
-            (*_WRITE, *_SUMS, "x-amz-checksum-type", "x-amz-mp-object-size"),
-        ),
-        ("DELETE", "object", "uploadId"): ("AbortMultipartUpload", (), ()),
-    }
+    query: Collection[str] = ()
+    headers: Collection[str] = ()
 
 
 OPERATIONS: Mapping[tuple[str, str, str], S3Operation] = {
-    action: S3Operation(name, frozenset(query), frozenset(headers))
-    for action, (name, query, headers) in _rows().items()
+    ("GET", "service", ""): S3Operation(
+        "ListBuckets", ("prefix", "max-buckets", "continuation-token", "bucket-region")
+    ),
+    ("PUT", "bucket", ""): S3Operation("CreateBucket", (), _NEW_BUCKET),
+    ("HEAD", "bucket", ""): S3Operation("HeadBucket"),
+    ("DELETE", "bucket", ""): S3Operation("DeleteBucket"),
+    ("GET", "bucket", "location"): S3Operation("GetBucketLocation"),
+    ("GET", "bucket", "tagging"): S3Operation("GetBucketTagging"),
+    ("PUT", "bucket", "tagging"): S3Operation("PutBucketTagging", (), _SUMS),
+    ("DELETE", "bucket", "tagging"): S3Operation("DeleteBucketTagging"),
+    ("GET", "bucket", "acl"): S3Operation("GetBucketAcl"),
+    ("PUT", "bucket", "acl"): S3Operation("PutBucketAcl", (), (*_ACL, *_SUMS)),
+    **{("GET", "bucket", each): S3Operation(name) for each, (name, *_) in CONFIGURATIONS.items()},
+    ("GET", "bucket", ""): S3Operation("ListObjects", (*_OBJECTS_LISTED, "marker"), _OPTIONAL),
+    ("GET", "bucket", "list-type"): S3Operation(
+        "ListObjectsV2",
+        (*_OBJECTS_LISTED, "continuation-token", "fetch-owner", "start-after"),
+        _OPTIONAL,
+    ),
+    ("GET", "bucket", "versions"): S3Operation(
+        "ListObjectVersions", (*_OBJECTS_LISTED, "key-marker", "version-id-marker"), _OPTIONAL
+    ),
+    ("POST", "bucket", "delete"): S3Operation("DeleteObjects", (), _SUMS),
+    ("GET", "bucket", "uploads"): S3Operation(
+        "ListMultipartUploads", (*_LISTED, "key-marker", "upload-id-marker", "max-uploads")
+    ),
+    ("PUT", "object", ""): S3Operation("PutObject", (), (*_WRITE, *_KEPT, *_SUMS)),
+    ("PUT", "object", COPY_SOURCE): S3Operation("CopyObject", (), _COPY),
+    ("GET", "object", ""): S3Operation("GetObject", _OVERRIDES, _READ),
+    ("GET", "object", "partNumber"): S3Operation("GetObject", _OVERRIDES, _READ),
+    ("HEAD", "object", ""): S3Operation("HeadObject", _OVERRIDES, _READ),
+    ("HEAD", "object", "partNumber"): S3Operation("HeadObject", _OVERRIDES, _READ),
+    ("DELETE", "object", ""): S3Operation("DeleteObject", _VERSION, ("if-match",)),
+    ("GET", "object", "tagging"): S3Operation("GetObjectTagging", _VERSION),
+    ("PUT", "object", "tagging"): S3Operation("PutObjectTagging", _VERSION, _SUMS),
+    ("DELETE", "object", "tagging"): S3Operation("DeleteObjectTagging", _VERSION),
+    ("GET", "object", "acl"): S3Operation("GetObjectAcl", _VERSION),
+    ("PUT", "object", "acl"): S3Operation("PutObjectAcl", _VERSION, (*_ACL, *_SUMS)),
+    ("GET", "object", "attributes"): S3Operation(
+        "GetObjectAttributes",
+        _VERSION,
+        ("x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"),
+    ),
+    ("POST", "object", "uploads"): S3Operation(
+        "CreateMultipartUpload", (), (*_KEPT, "x-amz-checksum-algorithm", "x-amz-checksum-type")
+    ),
+    ("PUT", "object", "partNumber&uploadId"): S3Operation("UploadPart", (), _SUMS),
+    ("PUT", "object", f"partNumber&uploadId&{COPY_SOURCE}"): S3Operation(
+        "UploadPartCopy", (), (*_SOURCE, f"{COPY_SOURCE}-range")
+    ),
+    ("GET", "object", "uploadId"): S3Operation("ListParts", ("max-parts", "part-number-marker")),
+    ("POST", "object", "uploadId"): S3Operation(
+        "CompleteMultipartUpload",
+        (),
+        (*_WRITE, *_SUMS, "x-amz-checksum-type", "x-amz-mp-object-size"),
+    ),
+    ("DELETE", "object", "uploadId"): S3Operation("AbortMultipartUpload"),
 }
 """What is offered, by method, what it is about, and the parameters that make it another one."""
 
@@ -237,11 +213,7 @@ def find_extras(names: Mapping[str, str]) -> list[str]:
 def check_parameters(
     operation: S3Operation, query: Mapping[str, str], headers: Mapping[str, str]
 ) -> None:
-    """Check that an operation honours everything that its request says.
-
-    Raises:
-        AwsError: NotImplemented, with the name; or what AWS answers to a value.
-    """
+    """Check that an operation honours everything that its request says."""
     for name, value in query.items():
         if name in _PLAIN and name not in operation.query:
             raise not_implemented_error(f"S3's {operation.name} with the parameter {name!r}")

@@ -30,10 +30,8 @@ if TYPE_CHECKING:
 
 MAX_TAGS = {"object": 10, "bucket": 50}  # S3 user guide, "Categorizing your objects using tags"
 _NEVER_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
-_HEADER_PREFIXES = (
-    *("x-amz-", "response-", *STORED_HEADERS, *MOVED_HEADERS),
-    *("success_action_", "redirect"),
-)
+_HEADER_PREFIXES = (*STORED_HEADERS, *MOVED_HEADERS)
+_HEADER_PREFIXES += ("x-amz-", "response-", "success_action_", "redirect")
 _SDK_ALGORITHM = "x-amz-sdk-checksum-algorithm"
 
 
@@ -67,11 +65,7 @@ class S3Request:
         return self.request.method, self.about, "&".join(names)
 
     def find_operation(self) -> S3Operation:
-        """Return the operation that it is, with nothing in it that would not be honoured.
-
-        Raises:
-            AwsError: It is none, or says what is not offered.
-        """
+        """Return the operation that it is, with nothing in it that would not be honoured."""
         check_key(self.key)
         found = OPERATIONS.get(self.action)
         if self.query:
@@ -111,21 +105,13 @@ def _is_moved(name: str, value: str) -> bool:
 
 
 def check_key(key: str) -> None:
-    """Check the length of an object's key.
-
-    Raises:
-        AwsError: It is longer than 1024 bytes.
-    """
+    """Check that an object's key has 1024 bytes at most."""
     if len(key.encode()) > 1024:
         raise AwsError("KeyTooLongError", "Your key is too long.")
 
 
 def check_header_values(values: Mapping[str, str]) -> None:
-    """Check that what becomes headers of answers, but came otherwise, can be such.
-
-    Raises:
-        AwsError: A value holds what no header can.
-    """
+    """Check that what becomes headers of answers, but came otherwise, can be such."""
     for name, value in values.items():
         if _NEVER_IN_HEADERS.search(value) and name.lower().startswith(_HEADER_PREFIXES):
             raise AwsError(
@@ -139,21 +125,13 @@ def check_header_values(values: Mapping[str, str]) -> None:
 
 
 def read_document(call: S3Request) -> ET.Element:
-    """Return the XML of a request's body, which is what its headers say it is.
-
-    Raises:
-        AwsError: It is not.
-    """
+    """Return the XML of a request's body, which is what its headers say it is."""
     verify_body(call.headers, call.request.body)
     return parse_document(call.request.body)
 
 
 def parse_document(body: bytes) -> ET.Element:
-    """Return the root of an XML document.
-
-    Raises:
-        AwsError: It is none.
-    """
+    """Return the root of an XML document."""
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
         raise document_error("It must not define entities.")
     try:
@@ -168,22 +146,14 @@ def document_error(why: str) -> AwsError:
 
 
 def parse_tags(document: ET.Element, about: str) -> list[list[str]]:
-    """Return the pairs of key and value that a document of tags holds.
-
-    Raises:
-        AwsError: They are not those that S3 takes of an object or a bucket.
-    """
+    """Return the pairs of key and value that a document of tags holds."""
     tags = document.findall("{*}TagSet/{*}Tag")
     pairs = [[tag.findtext(f"{{*}}{name}") or "" for name in ("Key", "Value")] for tag in tags]
     return check_tags(pairs, MAX_TAGS[about])
 
 
 def check_tags(pairs: list[list[str]], most: int) -> list[list[str]]:
-    """Return tags that keep S3's limits.
-
-    Raises:
-        AwsError: They do not.
-    """
+    """Return tags that keep S3's limits."""
     if len(pairs) > most:
         raise AwsError("BadRequest", f"There can be {most} tags at most, got {len(pairs)}.")
     if len({key for key, _ in pairs}) < len(pairs):
@@ -212,11 +182,7 @@ def encode_tags(pairs: list[list[str]]) -> str:
 
 
 def read_number(call: S3Request, name: str, default: int, most: int = 10**9) -> int:
-    """Return a number of the query, or of a header, at most so much.
-
-    Raises:
-        AwsError: It is none.
-    """
+    """Return a number of the query, or of a header, at most so much."""
     text = call.query.get(name) or call.headers.get(name) or str(default)
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
         raise AwsError(
@@ -228,26 +194,17 @@ def read_number(call: S3Request, name: str, default: int, most: int = 10**9) -> 
 
 
 def read_part_number(call: S3Request) -> int:
-    """Return the number of the part that a request names.
-
-    Raises:
-        AwsError: It is none.
-    """
+    """Return the number of the part that a request names."""
     number = read_number(call, "partNumber", 0)
     if not 1 <= number <= 10_000:
         raise AwsError(
-            "InvalidArgument",
-            "Part number must be an integer between 1 and 10000, inclusive.",
+            "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive."
         )
     return number
 
 
 def read_object_headers(call: S3Request) -> dict[str, str]:
-    """Return the headers to store with an object, which its readers get.
-
-    Raises:
-        AwsError: They are too large, or hold tags that S3 does not take.
-    """
+    """Return the headers to store with an object, which its readers get."""
     given = call.headers
     headers = {name: given[name] for name in STORED_HEADERS if given.get(name)}
     codings = [each.strip() for each in headers.pop("content-encoding", "").split(",")]
@@ -268,11 +225,7 @@ def read_object_headers(call: S3Request) -> dict[str, str]:
 
 
 def read_source(call: S3Request) -> tuple[str, str]:
-    """Return bucket and key of the object that a request copies from.
-
-    Raises:
-        AwsError: It names none.
-    """
+    """Return bucket and key of the object that a request copies from."""
     named, _, version = call.headers[COPY_SOURCE].partition("?versionId=")
     bucket, _, key = unquote(named).lstrip("/").partition("/")
     if not key:
@@ -285,8 +238,7 @@ def read_source(call: S3Request) -> tuple[str, str]:
 def read_source_range(call: S3Request, size: int) -> tuple[int, int]:
     """Return first byte and length of what a request copies from an object of so many bytes.
 
-    Raises:
-        AwsError: It is not within the object, or not `bytes=first-last`: S3 takes no other range.
+    It must be within the object: S3 takes no other range here, as `bytes=-5`.
     """
     text = call.headers.get(f"{COPY_SOURCE}-range")
     if text is None:
@@ -303,22 +255,15 @@ def read_source_range(call: S3Request, size: int) -> tuple[int, int]:
 
 
 def parse_range(text: str, size: int) -> tuple[int, int] | None:
-    """First byte and length of a range; None where the whole is meant, as HTTP has it.
-
-    Raises:
-        AwsError: It begins behind the end.
-    """
+    """Return first byte and length of a range; None where the whole is meant, as HTTP has it."""
     found = re.fullmatch(r"bytes=(\d{0,19})-(\d{0,19})", text.strip(), re.ASCII)
     if found is None or found[0] == "bytes=-":
         return None
     first, last = found[1], found[2]
-    if not first:
-        length = min(int(last), size)
-        start, end = size - length, size - 1
-    else:
-        start, end = int(first), min(int(last or size - 1), size - 1)
-        if last and int(last) < start:
-            return None
+    if first and last and int(last) < int(first):
+        return None
+    start, end = (int(first), int(last or size)) if first else (size - int(last), size)
+    start, end = max(start, 0), min(end, size - 1)
     if start > end:
         raise AwsError(
             "InvalidRange",
@@ -340,11 +285,7 @@ class NotModified(AwsError):
 
 
 def check_conditions(headers: Mapping[str, str], found: "Object") -> None:
-    """Check what the client wants to be true of the object it reads (RFC 9110, section 13).
-
-    Raises:
-        AwsError: It is not.
-    """
+    """Check what the client wants to be true of the object it reads (RFC 9110, section 13)."""
     if wanted := headers.get("if-match"):
         if not _matches(wanted, found.etag):
             raise precondition_error("If-Match")
@@ -358,11 +299,7 @@ def check_conditions(headers: Mapping[str, str], found: "Object") -> None:
 
 
 def check_source_conditions(call: S3Request, found: "Object") -> None:
-    """Check what the client wants to be true of the object it copies from.
-
-    Raises:
-        AwsError: It is not.
-    """
+    """Check what the client wants to be true of the object it copies from."""
     prefix = f"{COPY_SOURCE}-"
     conditions = {
         name.removeprefix(prefix): value
@@ -376,11 +313,7 @@ def check_source_conditions(call: S3Request, found: "Object") -> None:
 
 
 def check_replaced(headers: Mapping[str, str], there: "Object | None") -> None:
-    """Check what the client wants to be true of the object that it replaces or deletes.
-
-    Raises:
-        AwsError: It is not.
-    """
+    """Check what the client wants to be true of the object that it replaces or deletes."""
     unwanted, wanted = headers.get("if-none-match", "*"), headers.get("if-match")
     if unwanted != "*":
         raise not_implemented_error(f"Writing with {unwanted!r} as If-None-Match (only *)")

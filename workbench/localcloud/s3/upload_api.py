@@ -10,8 +10,9 @@ from workbench.localcloud.s3.answers import (
     S3Handler,
     checksum_elements,
     checksum_headers,
-    find_type,
     part_element,
+    storage_class,
+    whole_checksum,
 )
 from workbench.localcloud.s3.checksums import (
     CHECKSUMS,
@@ -110,7 +111,7 @@ class UploadApi:
             "UploadId": upload.id,
             "Initiator": OWNER,
             "Owner": OWNER,
-            "StorageClass": upload.headers.get("x-amz-storage-class", "STANDARD"),
+            "StorageClass": storage_class(upload),
             "PartNumberMarker": after,
             "NextPartNumberMarker": page[-1].number if page else 0,
             "MaxParts": most,
@@ -124,8 +125,7 @@ class UploadApi:
 
     async def _complete(self, call: S3Request) -> Response:
         named = _read_parts(parse_document(call.request.body))
-        where = (call.bucket, call.key)
-        made = self._objects.find_completed(*where, call.query["uploadId"])
+        made = self._objects.find_completed(call.bucket, call.key, call.query["uploadId"])
         if made is None:
             made = await self._make(call, self._find_upload(call), named)
         content = {
@@ -134,25 +134,13 @@ class UploadApi:
             "Key": call.key,
             "ETag": f'"{made.etag}"',
         }
-        sums = made.checksums
-        content |= checksum_elements(sums) | ({"ChecksumType": find_type(sums)} if sums else {})
+        content |= whole_checksum(made.checksums)
         return xml_response("CompleteMultipartUploadResult", content)
 
     async def _make(self, call: S3Request, upload: Upload, named: list["_NamedPart"]) -> Object:
         """Join the parts of an upload to its object."""
         check_replaced(call.headers, self._objects.find(call.bucket, call.key))
         self._check_parts(upload, named)
-        body = await self._join(call, upload, [(each.number, each.etag) for each in named])
-        try:
-            check_replaced(call.headers, self._objects.find(call.bucket, call.key))
-            return self._objects.complete(upload, body)
-        finally:
-            body.path.unlink(missing_ok=True)
-
-    async def _join(
-        self, call: S3Request, upload: Upload, named: list[tuple[int, str]]
-    ) -> StoredBody:
-        """Return the parts as one body, whose checksum is the one that the client says it has."""
         sent, value = find_checksum({**call.headers, "x-amz-trailer": ""}, composite=True)
         kind = call.headers.get(TYPE_HEADER, upload.checksum_type)
         if upload.algorithm and (kind, sent or upload.algorithm) != (
@@ -167,18 +155,19 @@ class UploadApi:
         full = {upload.algorithm} if upload.checksum_type == "FULL_OBJECT" else set()
         if sent and not upload.algorithm:
             full = {sent}
-        body = await self._objects.join(upload, named, full)
+        parts = [(each.number, each.etag) for each in named]
+        body = await self._objects.join(upload, parts, full)
         try:
             self._check_whole(call, body, sent, value)
-        except AwsError:
-            body.path.unlink()
-            raise
-        return body
+            check_replaced(call.headers, self._objects.find(call.bucket, call.key))
+            return self._objects.complete(upload, body)
+        finally:
+            body.path.unlink(missing_ok=True)
 
     def _check_whole(self, call: S3Request, body: StoredBody, sent: str, value: str) -> None:
         made = body.checksums.get(sent, "")
         if sent and value.partition("-")[0] != made.partition("-")[0]:
-            raise digest_error(f"{sent.upper()} you specified")
+            raise digest_error(sent.upper())
         size = call.headers.get("x-amz-mp-object-size", str(body.size))
         if size != str(body.size):
             raise AwsError(

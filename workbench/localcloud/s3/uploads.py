@@ -80,10 +80,10 @@ class BodyWriter:
             self._sum = CHECKSUMS[self._algorithm]() if self._algorithm else None
         except AwsError as error:
             self._error = error
-        self._payload = hashlib.sha256() if len(self._get_payload_hash()) == 64 else None
-        coded = "aws-chunked" in headers.get(
-            "content-encoding", ""
-        ) or self._get_payload_hash().startswith("STREAMING-")
+        self._sha256 = headers.get("x-amz-content-sha256", "").lower()  # or a word for it
+        self._payload = hashlib.sha256() if len(self._sha256) == 64 else None
+        coded = "aws-chunked" in headers.get("content-encoding", "")
+        coded = coded or self._sha256.startswith("streaming-")
         self._chunks = ChunkDecoder(signatures) if coded else None
         try:
             self._file = path.open("xb")
@@ -94,9 +94,8 @@ class BodyWriter:
         """Take in more of the body as it came over the wire."""
         if self._error is None and self._file is not None:
             try:
-                self._write_data(
-                    self._file, data if self._chunks is None else self._chunks.feed(data)
-                )
+                plain = data if self._chunks is None else self._chunks.feed(data)
+                self._write_data(self._file, plain)
             except AwsError as error:
                 self._error = error
             except OSError as error:
@@ -104,11 +103,7 @@ class BodyWriter:
         return len(data)
 
     def finish(self) -> StoredBody:
-        """Return the body, on the disk; slow, because the disk is waited for.
-
-        Raises:
-            AwsError: It could not be written, or is not what the client said it would be.
-        """
+        """Return the body, on the disk; slow, because the disk is waited for."""
         if self._error is not None or self._file is None:
             raise self._error or AwsError("InternalError", "The upload was closed.", 500)
         self._verify()
@@ -138,17 +133,11 @@ class BodyWriter:
             self._sum.update(data)
         file.write(data)
 
-    def _get_payload_hash(self) -> str:
-        return self._headers.get("x-amz-content-sha256", "")
-
     def _verify(self) -> None:
         self._verify_length()
         if self._sum is not None:
             self._verify_checksum(self._sum)
-        if (
-            self._payload is not None
-            and self._payload.hexdigest() != self._get_payload_hash().lower()
-        ):
+        if self._payload is not None and self._payload.hexdigest() != self._sha256:
             raise AwsError(
                 "XAmzContentSHA256Mismatch",
                 "The provided 'x-amz-content-sha256' header does not match what was computed.",
@@ -179,12 +168,8 @@ class BodyWriter:
 class ChunkDecoder:
     """The coding `aws-chunked`: sizes in hexadecimal, data, and checksums behind the last chunk.
 
-    Args:
-        signatures: Checks those of the chunks, where they are signed.
-
-    Attributes:
-        trailers: What followed the last chunk, by lower-case name.
-        done: Whether the end was seen.
+    `signatures` checks those of the chunks, where they are signed; `trailers` are what followed the
+    last chunk, by lower-case name; it is `done` once the end was seen.
     """
 
     def __init__(self, signatures: SignatureCheck | None = None) -> None:
@@ -199,11 +184,7 @@ class ChunkDecoder:
         self._line = self._size_line
 
     def feed(self, data: bytes) -> bytes:
-        """Return the data that these bytes complete.
-
-        Raises:
-            AwsError: The bytes are not in this coding, or not those that were signed.
-        """
+        """Return the data that these bytes complete."""
         self._buffer += data
         found = bytearray()
         while self._buffer and not self.done:
