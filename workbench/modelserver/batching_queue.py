@@ -37,12 +37,9 @@ class _QueuedRequest:
 class BatchingQueue:
     """Runs a model on what is submitted, first come, first served.
 
-    Args:
-        engine: The model.
-        workers: Runs at a time; above 1, each has a thread of its own.
-        max_batch: The most rows that are stacked into one run; a request is never split.
-
-    `dropped` counts the requests whose clients had left before the model took them.
+    So many `workers` run at a time, above 1 each in a thread of its own. Up to `max_batch` rows are
+    stacked into one run, and a request is never split. `dropped` counts the requests whose clients
+    had left before the model took them.
     """
 
     def __init__(self, engine: Engine, *, workers: int = 1, max_batch: int = 1) -> None:
@@ -67,10 +64,11 @@ class BatchingQueue:
             return
         if self._max_batch == 1:
             self._start()
-        else:  # after the other requests that have come by now
+        else:
             self._schedule_start()
 
     def _schedule_start(self) -> None:
+        """Start after the other requests that have come by now."""
         self._start_scheduled = True
         asyncio.get_running_loop().call_soon(self._start)
 
@@ -103,20 +101,14 @@ class BatchingQueue:
         """Return the next job, and those behind it that fit into one run with it."""
         waiting = self._waiting
         jobs = [waiting.popleft()]
-        first = jobs[0].rows
-        rows, row, dtype = len(first), first.shape[1:], first.dtype
+        rows, kind = len(jobs[0].rows), _kind(jobs[0].rows)
         while waiting and not jobs[0].alone:
             job = waiting[0]
             if not job.is_wanted():
                 self._drop_unwanted()
                 continue
             rows += len(job.rows)
-            if (
-                rows > self._max_batch
-                or job.alone
-                or job.rows.shape[1:] != row
-                or job.rows.dtype != dtype
-            ):
+            if rows > self._max_batch or job.alone or _kind(job.rows) != kind:
                 break
             jobs.append(waiting.popleft())
         return jobs
@@ -143,3 +135,8 @@ class BatchingQueue:
             end = start + len(job.rows)
             job.deliver(outcome[start:end])
             start = end
+
+
+def _kind(rows: NDArray[Any]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return what rows that are stacked must have in common."""
+    return rows.shape[1:], rows.dtype

@@ -26,25 +26,16 @@ _EXACT = 2.0**53  # from here on a float64 cannot tell whole numbers apart
 
 
 class CastError(ValueError):
-    """A value that a type does not hold.
-
-    Attributes:
-        place: Its index: the row, counted from 0, then the axes of the row.
-        value: It.
-        reason: Why not.
-    """
+    """A value that a type does not hold, and why: its place is the row, from 0, then its axes."""
 
     def __init__(self, place: tuple[int, ...], value: object, reason: str) -> None:
         super().__init__(place, value, reason)
         self.place, self.value, self.reason = place, value, reason
 
     def describe(self, *, first: int = 0, names: Sequence[str] = (), what: str = "column") -> str:
-        """Say where it stands and what is wrong, both counted from 1.
+        """Say where it stands, counted from 1 behind the `first` rows, and what is wrong.
 
-        Args:
-            first: Rows before those that were cast.
-            names: Of the columns, where they have some.
-            what: Those are called.
+        Columns are called `what`, and by their names where they have some.
 
         >>> CastError((2, 0), 300, "a uint8 is 0 to 255").describe(names=["red"])
         "Row 3, column 'red' is 300: a uint8 is 0 to 255"
@@ -62,12 +53,9 @@ class CastError(ValueError):
 
 
 def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return numbers in a type that holds them; themselves if it is theirs.
+    """Return booleans, whole numbers or floats in a type that holds them, which may be theirs.
 
-    Args:
-        values: Booleans, whole numbers or floats, or an array of such Python objects, each of
-            which then counts as what it is.
-        dtype: Of the result.
+    In an array of such Python objects, each counts as what it is.
 
     Raises:
         CastError: A value is not held; the first is named.
@@ -166,7 +154,7 @@ def _find_wrong(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]
     if dtype.kind == "b":
         return np.asarray((values != 0) & (values != 1))
     if dtype.kind == "f":
-        return _infinite(values, dtype) if given == "f" else _find_inexact(values, dtype)
+        return _find_infinite(values, dtype) if given == "f" else _find_inexact(values, dtype)
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     if given == "f":
         wide = values.astype(np.float64)
@@ -177,7 +165,7 @@ def _find_wrong(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]
     return np.asarray((values < low) | (values > high))
 
 
-def _infinite(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_] | None:
+def _find_infinite(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_] | None:
     if np.abs(values).max() <= np.finfo(dtype).max:
         return None
     return np.asarray(np.isinf(values.astype(dtype)) & ~np.isinf(values))

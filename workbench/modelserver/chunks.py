@@ -139,11 +139,7 @@ def _check_end(opening: bytes, end: bytes) -> None:
 def array_rows(
     file: BinaryIO, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], *, order: str
 ) -> Iterator[NDArray[Any]]:
-    """Yield the rows of an array that begins at byte `start`, in pieces of about `PIECE_BYTES`.
-
-    Raises:
-        EOFError: The file ends before the array does.
-    """
+    """Yield the rows of an array that begins at byte `start`, in pieces of about `PIECE_BYTES`."""
     row = shape[1:]
     step = max(1, PIECE_BYTES // (math.prod(row) * dtype.itemsize))
     for first in range(0, shape[0], step):

@@ -29,11 +29,9 @@ def error_response(status: int, reason: str) -> Response:
 
 def open_spool(request: Request) -> BinaryIO | None:
     """Return a file for a body that may be large, else None."""
-    length = request.headers.get("content-length")
-    if length is None:
-        large = "transfer-encoding" in request.headers
-    else:
-        large = length.isdigit() and int(length) > SPOOL_THRESHOLD
+    length = request.headers.get("content-length", "")
+    large = "transfer-encoding" in request.headers and not length
+    large = large or (length.isdigit() and int(length) > SPOOL_THRESHOLD)
     return spool() if large and request.path == "/invocations" else None
 
 
@@ -85,19 +83,15 @@ class Contract:
         self._queue.submit(batch.rows, deliver, lambda: not request.abandoned)
 
     def _stream(self, request: Request, file: BinaryIO, reply: Reply) -> None:
-        """Answer a large body.
-
-        Raises:
-            RequestError: No answer would be acceptable.
-        """
+        """Answer a large body, unless no answer would be acceptable."""
         content_type = request.headers.get("content-type", "")
         accept = formats.choose(request.headers.get("accept", ""), content_type)
 
         def done(outcome: FilePart | Exception) -> None:
-            if isinstance(outcome, FilePart):
-                reply(Response(200, outcome, accept))
-            else:
+            if isinstance(outcome, Exception):
                 reply(_failure_response(outcome))
+            else:
+                reply(Response(200, outcome, accept))
 
         blocks = self._reader.blocks(content_type, file, request.received)
         StreamedRequest(request, blocks, accept, self._queue, done).start()
@@ -139,21 +133,13 @@ def follow_route(routes: Mapping[str, Route], request: Request, reply: Reply) ->
 
 
 def check_encoding(request: Request) -> None:
-    """Check that a body is as it is.
-
-    Raises:
-        RequestError: 415, it is compressed.
-    """
+    """Refuse a body that is compressed."""
     if request.headers.get("content-encoding", "identity") != "identity":
         raise RequestError(415, "The body must not be compressed.")
 
 
 def read_batch(reader: formats.Reader, request: Request) -> tuple[formats.InputBatch, str]:
-    """Return the rows of a request's body, and the type to answer in.
-
-    Raises:
-        RequestError: There are none that the model takes, or no answer would be acceptable.
-    """
+    """Return the rows of a request's body, and the type to answer in, unless one is refused."""
     content_type = request.headers.get("content-type", "")
     batch = reader.read(content_type, request.body)
     return batch, formats.choose(request.headers.get("accept", ""), content_type)

@@ -48,14 +48,9 @@ class Engine:
         known = {"alone": len(declared) == 1, "gaps": facts.get("gaps") is True}
         self.inputs = tuple(_read_input(each, **known) for each in declared)
         self._input = declared[0].name
-        plain = len(declared) == 1 and self.inputs[0].dtype != TEXT
-        self._feed = None if plain else self._feed_records
+        self._plain = len(declared) == 1 and self.inputs[0].dtype != TEXT
         self._first = [self._session.get_outputs()[0].name]
-        self._run = self._session.run
-        self._last, self._typical_times = (
-            (0.0, 0.0),
-            (0.0, 0.0),
-        )  # seconds of a run, seconds of its rows
+        self._last = self._typical_times = 0.0, 0.0  # seconds of a run, seconds of a row of it
 
     def run(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the first output for a batch.
@@ -66,10 +61,9 @@ class Engine:
         """
         start = time.perf_counter()
         try:
-            feed = self._feed
-            outputs = self._run(self._first, {self._input: rows} if feed is None else feed(rows))[0]
+            outputs = self._run(rows)
         except Exception as error:
-            raise explain_failure(error, self._run_first, rows, self._input) from error
+            raise explain_failure(error, self._run, rows, self._input) from error
         took = time.perf_counter() - start
         before, self._last = self._last, (took, took / (len(rows) or 1))
         self._typical_times = min(before[0], self._last[0]), min(before[1], self._last[1])
@@ -97,9 +91,9 @@ class Engine:
             except Exception:  # noqa: BLE001 - zeros were our idea, not the client's
                 return
 
-    def _run_first(self, rows: NDArray[Any]) -> Any:  # noqa: ANN401 - what a model answers
-        feed = self._feed
-        return self._run(self._first, {self._input: rows} if feed is None else feed(rows))[0]
+    def _run(self, rows: NDArray[Any]) -> Any:  # noqa: ANN401 - what a model answers
+        feed = {self._input: rows} if self._plain else self._feed_records(rows)
+        return self._session.run(self._first, feed)[0]
 
     def _feed_records(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
         alone = rows.dtype.names is None

@@ -45,11 +45,7 @@ def explain_failure(
 ) -> ModelRunError:
     """Return what is said of a run that failed: which row makes it fail, and what failed then.
 
-    Args:
-        error: What ONNX Runtime raised.
-        run: The model, which is tried with fewer rows.
-        rows: Those of the run.
-        name: Of the only input; rows of several name theirs themselves.
+    `run` is tried with fewer rows; `name` is the only input's: rows of several name theirs.
 
     >>> def run(rows):
     ...     if (rows > 2).any():
@@ -61,11 +57,7 @@ def explain_failure(
     reason = _NODE.sub(lambda found: f"{found[1]} {found[2]}".strip() + ": ", reason)
     reason = _PLACE.sub("", reason)[:500]
     at = _find_row(run, rows)
-    return (
-        ModelRunError(reason)
-        if at is None
-        else ModelRunError(reason, at, _describe_row(rows[at], name))
-    )
+    return ModelRunError(reason, at, "" if at is None else _describe_row(rows[at], name))
 
 
 def _find_row(run: Callable[[NDArray[Any]], object], rows: NDArray[Any]) -> int | None:

@@ -24,16 +24,11 @@ from workbench.modelserver.options import ServerOptions, parse
 from workbench.modelserver.parent_death import exit_with_parent
 from workbench.modelserver.runtime_env import configure_runtime_env
 
-_MAX_COMMAND_BYTES = 128 * 1024  # bytes of an order: a container's environment has 32 KB at most
+_MAX_COMMAND_BYTES = 128 * 1024  # a container's environment has 32 KB at most
 
 
 class ForkServer:
-    """Forks a container for each order.
-
-    Args:
-        orders: Where orders come from.
-        model: The folder of the model that is loaded beforehand, or None.
-    """
+    """Forks a container for each command that comes; any model is loaded beforehand."""
 
     def __init__(self, commands: socket.socket, model: Path | None) -> None:
         gc.disable()  # until all is loaded

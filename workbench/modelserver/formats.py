@@ -21,14 +21,10 @@ from numpy.typing import NDArray
 from workbench.modelserver.casts import MISSING, CastError, as_numbers, cast, pack_floats
 from workbench.modelserver.chunks import array_rows, json_rows, whole_lines
 from workbench.modelserver.errors import RequestError
+from workbench.modelserver.inputs import fits
 
-NPY, JSON, CSV, JSONLINES = (
-    "application/x-npy",
-    "application/json",
-    "text/csv",
-    "application/jsonlines",
-)
-TYPES = (NPY, JSON, CSV, JSONLINES)
+TYPES = ("application/x-npy", "application/json", "text/csv", "application/jsonlines")
+NPY, JSON, CSV, JSONLINES = TYPES
 
 Order = Literal["C", "F"]
 
@@ -49,12 +45,7 @@ class InputBatch(NamedTuple):
 
 
 class Reader:
-    """Reads bodies as rows of one type and shape.
-
-    Args:
-        dtype: The type of the model's input.
-        row: The shape of one row, None for an axis of any size.
-    """
+    """Reads bodies as rows of one type and of one shape, None being an axis of any size."""
 
     kinds = "biuf"
     """The kinds of NumPy's types that an array may have."""
@@ -71,7 +62,6 @@ class Reader:
             JSONLINES: self._jsonlines,
         }
         self._known: tuple[bytes, int, tuple[int, ...], Order, bool] = (b"", -1, (), "C", False)
-        self._headers: dict[bytes, tuple[tuple[int, ...], np.dtype[Any], Order]] = {}
 
     def read(self, content_type: str, body: bytes) -> InputBatch:
         """Return the rows of a body.
@@ -122,9 +112,7 @@ class Reader:
         return RequestError(400, f"The rows must all have one shape, {self._describe_input()}.")
 
     def _find_reader(self, content_type: str) -> Callable[[bytes], InputBatch]:
-        read = self._readers.get(content_type)
-        if read is None:
-            read = self._readers.get(_bare_type(content_type))
+        read = self._readers.get(content_type) or self._readers.get(_bare_type(content_type))
         if read is None:
             raise RequestError(
                 415, f"Content-Type must be {_join_names(TYPES)}, got {content_type!r}."
@@ -177,18 +165,9 @@ class Reader:
     def _read_npy_header(
         self, body: bytes, size: int
     ) -> tuple[tuple[int, ...], np.dtype[Any], Order, int]:
-        """Read shape, type, order and start of an array of `size` bytes, its header included.
-
-        `body` is the whole or enough of it.
-        """
+        """Return shape, type, order and start of an array of `size` bytes, from its beginning."""
         end = _header_end(body)
-        header = body[:end]
-        known = self._headers.get(header)
-        if known is None:
-            known = _parse_header(header, self.kinds, self._max_npy_header)
-            if len(self._headers) < _HEADER_CACHE_SIZE:
-                self._headers[header] = known
-        shape, dtype, order = known
+        shape, dtype, order = _parse_header(body[:end], self.kinds, self._max_npy_header)
         if size - end != math.prod(shape) * dtype.itemsize:
             raise RequestError(
                 400, f"The header promises {dtype} {shape}, the data are not as long."
@@ -201,15 +180,14 @@ class Reader:
             return self._to_batch(self._to_array(value))
         if "instances" not in value:
             raise RequestError(400, 'A JSON object must hold the rows as {"instances": [...]}.')
-        rows = self._to_array([features(each) for each in _as_list(value["instances"])])
+        if not isinstance(value["instances"], list):
+            raise RequestError(400, '"instances" must be a list of rows.')
+        rows = self._to_array([features(each) for each in value["instances"]])
         return InputBatch(self._check_batch(rows), wrapped="predictions")
 
     def _jsonlines(self, body: bytes) -> InputBatch:
-        lines = [line for line in body.splitlines() if line.strip()]
-        values = parse_json(b"[" + b",".join(lines) + b"]")
-        if len(values) != len(lines):
-            raise RequestError(400, "Each line must be one JSON value.")
-        return InputBatch(self._check_batch(self._to_array([features(each) for each in values])))
+        values = [features(each) for each in parse_jsonlines(body)]
+        return InputBatch(self._check_batch(self._to_array(values)))
 
     def _csv(self, body: bytes) -> InputBatch:
         lines = [line for line in body.splitlines() if line.strip()]
@@ -252,12 +230,7 @@ class Reader:
 
     def _check_batch(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return rows of the model's shape in its type."""
-        row = array.shape[1:]
-        fits = row == self._row or (
-            len(row) == len(self._row)
-            and all(want in (None, got) for want, got in zip(self._row, row, strict=True))
-        )
-        if not fits or not array.ndim or not len(array):
+        if not array.ndim or not len(array) or not fits(array.shape[1:], self._row):
             raise RequestError(
                 400, f"The rows have shape {array.shape}; wanted: {self._describe_input()}."
             )
@@ -330,6 +303,7 @@ def _header_end(body: bytes) -> int:
     return (10 if body[6] == 1 else 12) + size
 
 
+@lru_cache(_HEADER_CACHE_SIZE)
 def _parse_header(
     header: bytes, kinds: str, max_size: int
 ) -> tuple[tuple[int, ...], np.dtype[Any], Order]:
@@ -337,11 +311,9 @@ def _parse_header(
     file = io.BytesIO(header)
     try:
         version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
+        layout = np.lib.format
+        old = version == (1, 0)
+        read = layout.read_array_header_1_0 if old else layout.read_array_header_2_0
         shape, fortran, dtype = read(file, max_header_size=max_size)
         if version == (3, 0) and dtype.names:  # which differs in its characters alone
             dtype.names = tuple(name.encode("latin1").decode() for name in dtype.names)
@@ -354,21 +326,20 @@ def _parse_header(
 
 
 def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """Return what JSON holds.
-
-    Raises:
-        RequestError: 400, the body is none.
-    """
+    """Return what JSON holds; a body that is none is refused."""
     try:
         return orjson.loads(body)
     except ValueError as error:
         raise RequestError(400, f"The body is not JSON: {error}.") from error
 
 
-def _as_list(value: Any) -> list[Any]:  # noqa: ANN401
-    if not isinstance(value, list):
-        raise RequestError(400, '"instances" must be a list of rows.')
-    return value
+def parse_jsonlines(body: bytes) -> list[Any]:
+    """Return what each line holds that is not blank; one that is no JSON is refused."""
+    lines = [line for line in body.splitlines() if line.strip()]
+    values: list[Any] = parse_json(b"[" + b",".join(lines) + b"]")
+    if len(values) != len(lines):
+        raise RequestError(400, "Each line must be one JSON value.")
+    return values
 
 
 def features(value: Any) -> Any:  # noqa: ANN401

@@ -20,27 +20,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench.modelserver.errors import RequestError
 from workbench.modelserver.runtime_env import configure_runtime_env
 
 MODEL_VARIABLE = "WORKBENCH_MODEL"
 """The variable that holds where the model's tar.gz lies: s3://bucket/key."""
 
-_LOG_STREAM_VARIABLE = (
-    "AWS_LAMBDA_LOG_STREAM_NAME"  # every execution environment has one of its own
-)
+_LOG_STREAM_VARIABLE = "AWS_LAMBDA_LOG_STREAM_NAME"  # one for each execution environment
 _INIT_TYPE_VARIABLE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 
 
 class ModelFunction:
-    """A loaded model that answers events.
-
-    Args:
-        folder: The model's.
-        environment: Says which execution environment this is.
-
-    Raises:
-        ModelLoadError: The folder holds no model that can be served.
-    """
+    """The model of a folder, loaded, that answers events in what `environment` says."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         configure_runtime_env()
@@ -62,12 +53,9 @@ class ModelFunction:
 
     def __call__(self, event: Any, context: object) -> dict[str, Any]:  # noqa: ANN401, ARG002 - AWS's
         """Return the answer to an event; raises what a model raises."""
-        from workbench.modelserver.errors import RequestError
-
         if not (isinstance(event, dict) and "body" in event):
-            return dict(
-                self._json.loads(self._answer(self._formats.JSON, "", self._encode_event(event))[1])
-            )
+            _, answer = self._answer(self._formats.JSON, "", self._encode_event(event))
+            return dict(self._json.loads(answer))
         try:
             accept, content = self._answer(*_parse_event(event))
             reply = self._reply(200, accept, content)
@@ -79,8 +67,6 @@ class ModelFunction:
         return reply
 
     def _encode_event(self, event: Any) -> bytes:  # noqa: ANN401 - any JSON
-        from workbench.modelserver.errors import RequestError
-
         rows = event if isinstance(event, dict) else {"instances": event}
         try:
             return bytes(self._json.dumps(rows))
@@ -103,13 +89,7 @@ class ModelFunction:
 
 
 def _parse_event(event: Mapping[str, Any]) -> tuple[str, str, bytes]:
-    """Return content type, accepted type and body of an event.
-
-    Raises:
-        RequestError: The headers are none, or the body is not what they say.
-    """
-    from workbench.modelserver.errors import RequestError
-
+    """Return content type, accepted type and body of an event."""
     headers = _parse_headers(event)
     try:
         body = str(event["body"]).encode()
@@ -121,13 +101,7 @@ def _parse_event(event: Mapping[str, Any]) -> tuple[str, str, bytes]:
 
 
 def _parse_headers(event: Mapping[str, Any]) -> dict[str, str]:
-    """Return an event's headers by their names in lower case; of several values, Accept has all.
-
-    Raises:
-        RequestError: They are no headers.
-    """
-    from workbench.modelserver.errors import RequestError
-
+    """Return an event's headers by their names in lower case; of several values, Accept has all."""
     single, several = event.get("headers") or {}, event.get("multiValueHeaders") or {}
     try:
         headers = {name.lower(): str(value) for name, value in single.items()}

@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, BinaryIO, cast
@@ -38,6 +38,7 @@ _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+@dataclass(slots=True, eq=False)
 class Request:
     """What a client asks: `headers` by lower-case name; `body` whole, or in the file `spooled`.
 
@@ -45,32 +46,21 @@ class Request:
     `abandoned` once the client has left without its answer; `on_abandoned` is called then.
     """
 
-    __slots__ = (
-        *("abandoned", "body", "headers", "method", "on_abandoned", "path", "query", "raw_path"),
-        *("received", "spool_file"),
-    )
-
-    def __init__(self) -> None:
-        self.method = ""
-        self.path = ""
-        self.raw_path = ""
-        self.query = ""
-        self.headers: dict[str, str] = {}
-        self.body = b""
-        self.spool_file: BinaryIO | None = None
-        self.received = 0
-        self.abandoned = False
-        self.on_abandoned: Callable[[], None] | None = None
+    method: str = ""
+    path: str = ""
+    raw_path: str = ""
+    query: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    spool_file: BinaryIO | None = None
+    received: int = 0
+    abandoned: bool = False
+    on_abandoned: Callable[[], None] | None = None
 
     def repeat(self, body: bytes) -> "Request":
         """Return a request with the same head and another body."""
-        request = Request()
-        request.method, request.path = self.method, self.path
-        request.raw_path, request.query = self.raw_path, self.query
-        request.headers = self.headers
-        request.body = body
-        request.received = len(body)
-        return request
+        head = (self.method, self.path, self.raw_path, self.query, self.headers)
+        return Request(*head, body, received=len(body))
 
 
 @dataclass(slots=True)
@@ -547,11 +537,7 @@ class Server:
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def listen(self, host: str, port: int) -> int:
-        """Take connections, and return the port: a free one where `port` is 0.
-
-        Raises:
-            OSError: The address cannot be used.
-        """
+        """Take connections, and return the port: a free one where `port` is 0."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         limit = self._settings.max_connections or _count_files() // 2

@@ -68,9 +68,7 @@ class ModelInput:
             array = np.empty((0, 0, 0, 0, 0))  # they have no shape at all
         if self.declared_row != self.row and array.ndim == 2 + len(self.row):
             array = array[..., 0] if array.shape[-1] == 1 else array  # as the file declares it
-        if array.ndim != 1 + len(self.row) or any(
-            want not in (None, got) for want, got in zip(self.row, array.shape[1:], strict=True)
-        ):
+        if not array.ndim or not fits(array.shape[1:], self.row):
             self._refuse_shape(values)
         return array
 
@@ -97,17 +95,23 @@ class ModelInput:
     def _refuse_shape(self, values: Sequence[Any]) -> None:
         """Raise which row has another shape, or another than the first where any would do."""
         shapes = [np.shape(np.array(each, object)) for each in values]
-        wrong = [at for at, shape in enumerate(shapes) if not self._fits(shape)]
+        wrong = [at for at, shape in enumerate(shapes) if not fits(shape, self.row)]
         wrong += [at for at, shape in enumerate(shapes) if shape != shapes[0]]
         if not wrong:
             cast(np.array(values, object), self.dtype)  # there is a list where a number should be
         at = wrong[0]
         raise CastError((at,), values[at], f"it has shape {shapes[at]}, and {self} is wanted")
 
-    def _fits(self, shape: tuple[int, ...]) -> bool:
-        return len(shape) == len(self.row) and all(
-            want in (None, got) for want, got in zip(self.row, shape, strict=True)
-        )
+
+def fits(shape: tuple[int, ...], row: tuple[int | None, ...]) -> bool:
+    """Return whether a shape is that of a row, None being any size.
+
+    >>> fits((2, 3), (2, None)), fits((2,), ()), fits((), ())
+    (True, False, True)
+    """
+    return shape == row or (
+        len(shape) == len(row) and all(a in (None, b) for a, b in zip(row, shape, strict=True))
+    )
 
 
 def name_columns(name: str, row: Sequence[int | None]) -> list[str]:

@@ -32,6 +32,7 @@ from workbench.modelserver.formats import (
     features,
     parse_cell,
     parse_json,
+    parse_jsonlines,
 )
 from workbench.modelserver.inputs import TEXT, ModelInput, join_columns, name_columns
 
@@ -96,11 +97,7 @@ class RecordReader(Reader):
         return name in value and name not in self._names
 
     def _jsonlines(self, body: bytes) -> InputBatch:
-        lines = [line for line in body.splitlines() if line.strip()]
-        values = parse_json(b"[" + b",".join(lines) + b"]")
-        if len(values) != len(lines):
-            raise RequestError(400, "Each line must be one JSON value.")
-        return InputBatch(self._take(values))
+        return InputBatch(self._take(parse_jsonlines(body)))
 
     def _csv(self, body: bytes) -> InputBatch:
         return InputBatch(self._take_cells(*self._find_header(_parse_csv(body))))

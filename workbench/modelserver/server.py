@@ -35,11 +35,7 @@ def serve_and_exit(options: ServerOptions, load_model: Callable[[], Engine]) -> 
 
 
 def load(folder: Path, *, threads: int) -> Engine:
-    """Return the model of a folder, warm, with all memory that is in use now left to itself.
-
-    Raises:
-        ModelLoadError: The folder holds no model that can be served.
-    """
+    """Return the model of a folder, warm, with all memory that is in use now left to itself."""
     engine = Engine(folder, threads=threads)
     engine.warm()
     freeze_garbage_collector()
@@ -56,11 +52,7 @@ def freeze_garbage_collector() -> None:
 
 
 def serve(engine: Engine, options: ServerOptions) -> None:
-    """Answer until SIGTERM or SIGINT, then finish what is in flight.
-
-    Raises:
-        OSError: The address cannot be used.
-    """
+    """Answer until SIGTERM or SIGINT, then finish what is in flight."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(engine, options))
 

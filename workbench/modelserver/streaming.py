@@ -94,9 +94,7 @@ class StreamedRequest:
 class BlockWriter:
     """Answers as a body of one of `TYPES`, written block by block and like `formats.write` does.
 
-    Args:
-        content_type: The type of the body.
-        file: An empty one, which is the writer's now.
+    The file is an empty one, which is the writer's now.
     """
 
     def __init__(self, content_type: str, file: BinaryIO) -> None:
@@ -107,12 +105,7 @@ class BlockWriter:
         self._arrays: list[tuple[int, np.dtype[Any]]] = []  # rows and type of each block's
 
     def add(self, outputs: NDArray[Any], batch: InputBatch) -> None:
-        """Write the answers to the next block.
-
-        Raises:
-            ValueError: They are not of the shape of those before.
-            OSError: The file takes no more.
-        """
+        """Write the answers to the next block, which have the shape of those before."""
         first, self._batch = self._batch is None, batch
         if not first and outputs.shape[1:] != self._shape:
             raise ValueError(f"Answers of {self._shape} were followed by {outputs.shape[1:]}.")
@@ -120,10 +113,15 @@ class BlockWriter:
         if batch.single or self._type in (CSV, JSONLINES):
             self._file.write(formats.write(self._type, outputs, batch))
         elif self._type == JSON:
-            self._file.write(self._json_prefix(batch) if first else b",")
+            opening = b'{"%s":[' % batch.wrapped.encode() if batch.wrapped else b"["
+            self._file.write(opening if first else b",")
             self._file.write(formats.dump(outputs)[1:-1])
         else:
-            self._add_array(formats.strip_objects(outputs))
+            array = formats.strip_objects(outputs)
+            if first:
+                self._file.seek(_HEADER_BYTES)
+            self._arrays.append((len(array), array.dtype))
+            self._file.write(array.tobytes())
 
     def finish(self) -> FilePart:
         """Return the whole body."""
@@ -139,15 +137,6 @@ class BlockWriter:
     def close(self) -> None:
         """Throw away what was written."""
         self._file.close()
-
-    def _json_prefix(self, batch: InputBatch) -> bytes:
-        return b'{"%s":[' % batch.wrapped.encode() if batch.wrapped else b"["
-
-    def _add_array(self, array: NDArray[Any]) -> None:
-        if not self._arrays:
-            self._file.seek(_HEADER_BYTES)
-        self._arrays.append((len(array), array.dtype))
-        self._file.write(array.tobytes())
 
     def _write_header(self) -> int:
         """Write the header in front of the rows; return where it begins."""
