@@ -57,9 +57,7 @@ class Decisions:
 def sagemaker(monkeypatch):
     """SageMaker's client, which boto3 checks arguments for, with answers of ours."""
     client = AWS.client("sagemaker")
-    monkeypatch.setattr(
-        CloudClient, "_client", lambda _, service, __: {"sagemaker": client}.get(service)
-    )
+    monkeypatch.setattr(CloudClient, "_client", lambda _, service: {"sagemaker": client}[service])
     with closing(client), Stubber(client) as stubber:
         yield stubber
 

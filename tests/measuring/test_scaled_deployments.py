@@ -369,7 +369,7 @@ def test_aws_takes_the_arguments(deployment, policy, monkeypatch):
         alarms.add_response("put_metric_alarm", {}, {**asked, "AlarmActions": [arn]})
     gone = {"AlarmNames": ["one"]}
     alarms.add_client_error("delete_alarms", "ResourceNotFound", expected_params=gone)
-    monkeypatch.setattr(CloudClient, "_client", lambda _, service, __: clients.get(service))
+    monkeypatch.setattr(CloudClient, "_client", lambda _, service: clients[service])
     with scaling, alarms, closing(clients["cloudwatch"]), CloudClient(Cloud(keys=keys)) as aws:
         register(aws, entry(scales), deployment, policy)
         deregister(aws, entry(scales))

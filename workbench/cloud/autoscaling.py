@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from itertools import pairwise
+from typing import Any, Self, TypeGuard
 
 from workbench.cloud.adapters.base import ADAPTERS, WatchedMetric
-from workbench.cloud.adapters.endpoint import VARIANT
+from workbench.cloud.adapters.endpoint import VARIANT, name_metric
 from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient
 from workbench.cloud.cost_guard import estimate_max_cost
@@ -44,7 +45,7 @@ RegisteredPolicy = TargetTracking | StepScaling | Schedule
 """What Application Auto Scaling can carry out itself."""
 
 
-def is_registered(policy: ScalingPolicy) -> bool:
+def is_registered(policy: ScalingPolicy | None) -> TypeGuard[RegisteredPolicy]:
     """Return whether Application Auto Scaling follows the policy; else a run does so itself."""
     if isinstance(policy, Schedule):
         return not any(isinstance(count, Mapping) for _, count in policy.changes)
@@ -166,8 +167,7 @@ def expand_to_max(deployment: Deployment, policy: ScalingPolicy | None) -> Deplo
         return deployment
     if isinstance(policy, RegisteredPolicy):
         return deployment.with_scale(_limits(deployment, policy)["MaxCapacity"])
-    most = getattr(policy, "most", None)
-    if most is None:
+    if (most := getattr(policy, "most", None)) is None:
         raise InvalidInput(
             f"What {policy!r} may cost is not known: give it a number `most`, of instances."
         )
@@ -177,8 +177,7 @@ def expand_to_max(deployment: Deployment, policy: ScalingPolicy | None) -> Deplo
 def _limits(deployment: Deployment, policy: RegisteredPolicy) -> dict[str, int]:
     """Return between which counts a policy keeps a deployment; a schedule, as it is at first."""
     if isinstance(policy, Schedule):
-        there = deployment.platform.idle_instances
-        counts = [there, *policy.totals]
+        counts = [deployment.platform.idle_instances, *policy.totals]
         return {"MinCapacity": min(counts), "MaxCapacity": max(counts)}
     return {"MinCapacity": policy.least, "MaxCapacity": policy.most}
 
@@ -215,11 +214,7 @@ def estimate_scaled(
     calls: int | None = None,
     bytes_in: float = 0.0,
 ) -> Cost:
-    """Return the most that a deployment can cost in `seconds` whose size follows a policy, if any.
-
-    Raises:
-        InvalidInput: The policy does not say how many instances it may give the deployment.
-    """
+    """Return the most that a deployment, which may follow a policy, can cost in `seconds`."""
     largest = expand_to_max(deployment, policy)
     cost = estimate_max_cost(largest, seconds, calls=calls, bytes_in=bytes_in)
     return replace(cost, items=cost.items + alarm_items(policy, seconds, region=region))
@@ -237,14 +232,12 @@ def register(
     aws.call(_SERVICE, "register_scalable_target", **identifiers, **limits)
     if isinstance(policy, Schedule):
         return
-    settings = (
-        _target_tracking(entry, deployment, policy, aws.cloud)
-        if isinstance(policy, TargetTracking)
-        else _step_policy(policy, aws.cloud)
-    )
-    put = aws.call(
-        _SERVICE, "put_scaling_policy", **identifiers, PolicyName=_POLICY_NAME, **settings
-    )
+    if isinstance(policy, StepScaling):
+        settings = _step_policy(policy, aws.cloud)
+    else:
+        settings = _target_tracking(entry, deployment, policy, aws.cloud)
+    named = {**identifiers, "PolicyName": _POLICY_NAME}
+    put = aws.call(_SERVICE, "put_scaling_policy", **named, **settings)
     if isinstance(policy, StepScaling):
         alarm = _alarm(entry, deployment, policy)
         aws.call("cloudwatch", "put_metric_alarm", **alarm, AlarmActions=[put["PolicyARN"]])
@@ -290,16 +283,9 @@ def deregister(aws: CloudClient, entry: LedgerEntry) -> None:
 
 def list_activities(aws: CloudClient, name: str, scales: str) -> list[dict[str, Any]]:
     """Return what scaling has done to an endpoint, oldest first, as JSON values."""
-    found: list[dict[str, Any]] = []
-    more: dict[str, str] = {}
-    while True:
-        page = aws.call(
-            _SERVICE, "describe_scaling_activities", **_scalable_target(name, scales), **more
-        )
-        found += page["ScalingActivities"]
-        if "NextToken" not in page:
-            break
-        more = {"NextToken": page["NextToken"]}
+    target = _scalable_target(name, scales)
+    pages = aws.pages(_SERVICE, "describe_scaling_activities", **target)
+    found = [each for page in pages for each in page["ScalingActivities"]]
     return [_parse_activity(each) for each in reversed(found)]
 
 
@@ -312,10 +298,8 @@ def _parse_activity(activity: dict[str, Any]) -> dict[str, Any]:
         "EndTime": "ended",
     }
     facts = {word: activity[name] for name, word in names.items() if name in activity}
-    return {
-        word: each.isoformat() if isinstance(each, datetime) else each
-        for word, each in facts.items()
-    }
+    times = {word: at.isoformat() for word, at in facts.items() if isinstance(at, datetime)}
+    return facts | times
 
 
 def _scalable_target(name: str, scales: str) -> dict[str, str]:
@@ -331,11 +315,10 @@ def _target_tracking(
 ) -> dict[str, Any]:
     """Return what PutScalingPolicy calls target tracking; a cloud's minute may be a short one."""
     metric = _metrics(deployment)[policy.metric]
-    specification: dict[str, Any] = {
-        "PredefinedMetricSpecification": {"PredefinedMetricType": metric.tracked}
-    }
-    if not metric.tracked:
-        specification = {"CustomizedMetricSpecification": _metric(entry, metric)}
+    specification: dict[str, Any] = {"CustomizedMetricSpecification": _metric(entry, metric)}
+    if metric.tracked:
+        predefined = {"PredefinedMetricType": metric.tracked}
+        specification = {"PredefinedMetricSpecification": predefined}
     share = cloud.minute / _MINUTE
     per_minute = share if policy.metric == "invocations" else 1.0
     return {
@@ -352,12 +335,11 @@ def _target_tracking(
 
 def _step_policy(policy: StepScaling, cloud: Cloud) -> dict[str, Any]:
     """Return what PutScalingPolicy calls step scaling: intervals from step to step."""
-    ends = [at for at, _ in policy.steps[1:]]
     steps: list[dict[str, float]] = [
         {"MetricIntervalLowerBound": at, "ScalingAdjustment": by} for at, by in policy.steps
     ]
-    for step, end in zip(steps, ends, strict=False):
-        step["MetricIntervalUpperBound"] = end
+    for step, after in pairwise(steps):
+        step["MetricIntervalUpperBound"] = after["MetricIntervalLowerBound"]
     exact = policy.adjustment == "exact"
     return {
         "PolicyType": "StepScaling",
@@ -384,15 +366,8 @@ def _alarm(entry: LedgerEntry, deployment: Deployment, policy: StepScaling) -> d
 
 def _metric(entry: LedgerEntry, metric: WatchedMetric) -> dict[str, Any]:
     """Return which values of CloudWatch a metric is: a backlog is an endpoint's as a whole."""
-    identifiers = {"EndpointName": entry.name}
-    if metric.of_variant:
-        identifiers["VariantName"] = VARIANT
-    return {
-        "Namespace": "AWS/SageMaker",
-        "MetricName": metric.name,
-        "Dimensions": [{"Name": name, "Value": value} for name, value in identifiers.items()],
-        "Statistic": metric.statistic,
-    }
+    variant = VARIANT if metric.of_variant else None
+    return {**name_metric(entry.name, metric.name, variant), "Statistic": metric.statistic}
 
 
 class InstanceCounter:

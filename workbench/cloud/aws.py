@@ -26,28 +26,22 @@ SUBNETS, SECURITY_GROUPS = "WORKBENCH_SUBNETS", "WORKBENCH_SECURITY_GROUPS"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _READ_TIMEOUTS = {"lambda": 910}  # seconds to wait for an answer, where it is not 70
 _SIGN_IN = "Sign in (aws configure, or aws sso login), or name another profile: aws(profile=...)."
-_ADVICE = {
-    NotAvailable: {
-        _SIGN_IN: (
-            "ExpiredToken ExpiredTokenException RequestExpired UnrecognizedClientException "
-            "InvalidClientTokenId InvalidAccessKeyId SignatureDoesNotMatch "
-            "InvalidSignatureException MissingAuthenticationToken "
-            "MissingAuthenticationTokenException RequestTimeTooSkewed"
-        ),
-        "Ask who looks after the account for permission, or use another profile.": (
-            "AccessDenied AccessDeniedException UnauthorizedOperation OptInRequired 403"
-        ),
-    },
-    CloudError: {
-        "Ask for more in Service Quotas, end what is not needed (workbench teardown --list), "
-        "or choose less.": (
-            "ResourceLimitExceeded LimitExceededException ServiceQuotaExceededException "
-            "TooManyBuckets"
-        ),
-        "Too many calls at once: try again in a minute.": (
-            "Throttling ThrottlingException TooManyRequestsException RequestLimitExceeded SlowDown"
-        ),
-    },
+_NOT_AVAILABLE = {  # what to do, and the codes that call for it
+    _SIGN_IN: "ExpiredToken ExpiredTokenException RequestExpired UnrecognizedClientException "
+    "InvalidClientTokenId InvalidAccessKeyId SignatureDoesNotMatch InvalidSignatureException "
+    "MissingAuthenticationToken MissingAuthenticationTokenException RequestTimeTooSkewed",
+    "Ask who looks after the account for permission, or use another profile.": (
+        "AccessDenied AccessDeniedException UnauthorizedOperation OptInRequired 403"
+    ),
+}
+_ADVICE = _NOT_AVAILABLE | {
+    "Ask for more in Service Quotas, end what is not needed (workbench teardown --list), or "
+    "choose less.": (
+        "ResourceLimitExceeded LimitExceededException ServiceQuotaExceededException TooManyBuckets"
+    ),
+    "Too many calls at once: try again in a minute.": (
+        "Throttling ThrottlingException TooManyRequestsException RequestLimitExceeded SlowDown"
+    ),
 }
 
 
@@ -133,11 +127,7 @@ class Cloud:
             )
 
     def push_models(self, registry: "Registry", groups: Sequence[str] | None = None) -> list[str]:
-        """Bring groups of a registry, by default all, here and return the ARNs of their versions.
-
-        Raises:
-            WorkbenchError: As `workbench.cloud.registry_sync.push` says.
-        """
+        """Bring groups of a registry here: see `workbench.cloud.registry_sync.push`."""
         from workbench.cloud import registry_sync
 
         return registry_sync.push(registry, self, groups=groups)
@@ -145,11 +135,7 @@ class Cloud:
     def pull_models(
         self, registry: "Registry", groups: Sequence[str] | None = None
     ) -> "list[Model]":
-        """Bring groups, by default all, to a registry from here and return their versions there.
-
-        Raises:
-            WorkbenchError: As `workbench.cloud.registry_sync.pull` says.
-        """
+        """Bring groups from here to a registry: see `workbench.cloud.registry_sync.pull`."""
         from workbench.cloud import registry_sync
 
         return registry_sync.pull(registry, self, groups=groups)
@@ -168,9 +154,8 @@ class Cloud:
         try:
             yield
         except ClientError as error:
-            raise _convert_response_error(
-                self.name, what, error.response.get("Error", {})
-            ) from error
+            answer = error.response.get("Error", {})
+            raise _convert_response_error(self.name, what, answer) from error
         except BotoCoreError as error:
             raise _convert_connection_error(self, what, error) from error
 
@@ -255,12 +240,9 @@ def _convert_response_error(
     message = str(error.get("Message", "")).strip() or "it gave no reason"
     said = f"{name} did not {what}. It said {code}: {message}"
     said += "" if said.endswith(".") else "."
-    for kind, advices in _ADVICE.items():
-        for advice, codes in advices.items():
-            if code in codes.split():
-                said = f"{said} {advice}"
-                return NotAvailable(said) if kind is NotAvailable else CloudError(said, code)
-    return CloudError(said, code)
+    advice = next((each for each, codes in _ADVICE.items() if code in codes.split()), "")
+    said = f"{said} {advice}".rstrip()
+    return NotAvailable(said) if advice in _NOT_AVAILABLE else CloudError(said, code)
 
 
 def _convert_connection_error(
@@ -287,28 +269,19 @@ def _convert_connection_error(
 
 
 def image_of(cloud: Cloud) -> str:
-    """Return the URI of the image with the model server.
-
-    Raises:
-        NotAvailable: It is not known.
-    """
-    if cloud.image is None:
-        raise NotAvailable(
-            f"{cloud.name} needs the URI of an image with the model server: "
-            f"workbench.aws(image=...) or ${IMAGE}."
-        )
-    return cloud.image
+    """Return the URI of the image with the model server, or raise `NotAvailable`."""
+    return _known(cloud, cloud.image, "the URI of an image with the model server", IMAGE)
 
 
 def role_of(cloud: Cloud) -> str:
-    """Return the ARN of the role that endpoints run under.
+    """Return the ARN of the role that endpoints run under, or raise `NotAvailable`."""
+    return _known(cloud, cloud.role, "the ARN of a role that SageMaker may take", ROLE)
 
-    Raises:
-        NotAvailable: It is not known.
-    """
-    if cloud.role is None:
+
+def _known(cloud: Cloud, value: str | None, what: str, variable: str) -> str:
+    if value is None:
+        argument = variable.split("_")[1].lower()
         raise NotAvailable(
-            f"{cloud.name} needs the ARN of a role that SageMaker may take: "
-            f"workbench.aws(role=...) or ${ROLE}."
+            f"{cloud.name} needs {what}: workbench.aws({argument}=...) or ${variable}."
         )
-    return cloud.role
+    return value

@@ -8,15 +8,19 @@ from typing import Any, Self
 from workbench.cloud.aws import BUCKET, Cloud
 from workbench.errors import CloudError, Stopped
 
-_ATTEMPTS = 5  # nothing is timed here
 _MISSING_MESSAGES = (
     *("could not find", "does not exist", "nosuchkey", "nosuchbucket", "not found"),
     "resourcenotfound",
 )
 
 
+def open_client(cloud: Cloud, service: str) -> contextlib.closing[Any]:
+    """Return a boto3 client for a `with` block, which tries again: nothing is timed with it."""
+    return contextlib.closing(cloud.client(service, attempts=5))
+
+
 class CloudClient:
-    """SageMaker, S3 and other services of a cloud, for as long as a `with` block lasts.
+    """The services of a cloud, each with a client from its first call to the end of a `with` block.
 
     Once `stopped` is set, no call is made any more: it raises `Stopped` instead, and `pause` is
     over at once.
@@ -25,13 +29,10 @@ class CloudClient:
     def __init__(self, cloud: Cloud, stopped: threading.Event | None = None) -> None:
         self.cloud = cloud
         self._stopped = stopped or threading.Event()
+        self._clients: dict[str, Any] = {}
+        self._exit_stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            self._sagemaker = self._client("sagemaker", stack)
-            self._s3 = self._client("s3", stack)
-            self._other_clients: dict[str, Any] = {}  # clients that few need
-            self._exit_stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -39,24 +40,25 @@ class CloudClient:
 
     def sagemaker(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
         """Return what SageMaker answers."""
-        with self._translate_errors(operation.replace("_", " ")):
-            return getattr(self._sagemaker, operation)(**parameters)
+        return self.call("sagemaker", operation, **parameters)
 
     def lambda_(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
         """Return what Lambda answers."""
         return self.call("lambda", operation, **parameters)
 
     def call(self, service: str, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
-        """Return what any other service answers."""
-        if service not in self._other_clients:
-            self._other_clients[service] = self._client(service, self._exit_stack)
-        with self._translate_errors(operation.replace("_", " ")):
-            return getattr(self._other_clients[service], operation)(**parameters)
+        """Return what a service answers."""
+        with self._translate_errors(service, operation):
+            return getattr(self._client(service), operation)(**parameters)
 
     def s3(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
         """Return what S3 answers."""
-        with self._translate_errors(f"{operation.replace('_', ' ')} in S3"):
-            return getattr(self._s3, operation)(**parameters)
+        return self.call("s3", operation, **parameters)
+
+    def pages(self, service: str, operation: str, **parameters: Any) -> Iterator[Any]:  # noqa: ANN401 - an AWS answer
+        """Yield the pages of what a service lists."""
+        with self._translate_errors(service, operation):
+            yield from self._client(service).get_paginator(operation).paginate(**parameters)
 
     def pause(self) -> None:
         """Wait until it is time to ask again how something is."""
@@ -75,22 +77,26 @@ class CloudClient:
             self.s3("create_bucket", Bucket=name, **({} if first else location))
         return name
 
-    def _translate_errors(self, what: str) -> contextlib.AbstractContextManager[None]:
+    def _translate_errors(
+        self, service: str, operation: str
+    ) -> contextlib.AbstractContextManager[None]:
         if self._stopped.is_set():
             raise Stopped("Stopped before all was made: what was made is torn down.")
-        return self.cloud.translate_errors(what)
+        where = " in S3" if service == "s3" else ""
+        return self.cloud.translate_errors(operation.replace("_", " ") + where)
 
     def _default_bucket(self) -> str:
         with (
-            contextlib.closing(self.cloud.client("sts", attempts=_ATTEMPTS)) as client,
+            open_client(self.cloud, "sts") as client,
             self.cloud.translate_errors(f"say whose account it is (name a bucket: ${BUCKET})"),
         ):
             return f"workbench-{client.get_caller_identity()['Account']}-{self.cloud.region}"
 
-    def _client(self, service: str, stack: contextlib.ExitStack) -> Any:  # noqa: ANN401 - boto3's
-        return stack.enter_context(
-            contextlib.closing(self.cloud.client(service, attempts=_ATTEMPTS))
-        )
+    def _client(self, service: str) -> Any:  # noqa: ANN401 - boto3's
+        if service not in self._clients:
+            client = open_client(self.cloud, service)
+            self._clients[service] = self._exit_stack.enter_context(client)
+        return self._clients[service]
 
 
 @contextlib.contextmanager

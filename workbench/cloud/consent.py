@@ -7,17 +7,10 @@ from workbench.errors import NotAvailable
 
 
 def agree_to(text: str, *, yes: bool, notify: Callable[[str], object] | None) -> None:
-    """Tell what something costs, and return once that is agreed to.
-
-    Raises:
-        NotAvailable: Nobody agreed.
-    """
+    """Tell what something costs; raise `NotAvailable` unless that is agreed to."""
     (notify or _print_line)(text)
-    if not yes:
-        _ask_confirmation()
-
-
-def _ask_confirmation() -> None:
+    if yes:
+        return
     if not sys.stdin.isatty():
         raise NotAvailable(
             "Nobody is there to confirm what it may cost: pass yes=True if that is fine."

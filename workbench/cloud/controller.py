@@ -153,7 +153,6 @@ class FleetController:
             types[name].ready * each.deployment.instance_workers
             for name, each in self._types.items()
         )
-        spilled = int(counts.spilled - before.counts.spilled)
         return Reading(
             arrived=int(counts.arrived - before.counts.arrived),
             done=int(counts.done - before.counts.done),
@@ -162,7 +161,7 @@ class FleetController:
             ready=ready,
             starting=sum(each.starting for each in types.values()),
             requests=requests - before.requests,
-            spilled=spilled,
+            spilled=int(counts.spilled - before.counts.spilled),
             late=late - before.late,
             types=types if len(types) > 1 else MappingProxyType({}),
         )
@@ -173,7 +172,7 @@ class FleetController:
             return True
         if time.monotonic() < self._ask_at or not self._is_changeable(aws):
             return False
-        changes = [self._change(name, count) for name, count in self._wanted.items()]
+        changes = [self._change(*wanted) for wanted in self._wanted.items()]
         try:
             aws.sagemaker(
                 "update_endpoint_weights_and_capacities",
@@ -188,9 +187,9 @@ class FleetController:
         for name, count in self._asked.items():
             if (fleet := self._types[name].fleet) is not None:
                 fleet.expect(count)
-        several = len(self._asked) > 1
-        counts = ", ".join(f"{count} x {name}" for name, count in self._asked.items())
-        what = counts if several else str(*self._asked.values())
+        what = ", ".join(f"{count} x {name}" for name, count in self._asked.items())
+        if len(self._asked) == 1:
+            what = str(*self._asked.values())
         self.activities.append(
             {
                 "description": f"Setting desired instance count to {what}.",

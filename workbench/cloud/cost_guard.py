@@ -94,11 +94,7 @@ def confirm_cost(
 def describe_cost(
     cost: Cost, deployment: Deployment, cloud: Cloud, *, budget: float | None = None
 ) -> str:
-    """Return in words what a deployment may cost.
-
-    Raises:
-        OverBudget: That is more than `budget` US dollars.
-    """
+    """Return in words what a deployment may cost; raise `OverBudget` where `budget` is less."""
     text = f"{deployment.label} on {cloud.name} {cloud.region} costs at most {dollars(cost.total)}"
     text += f" ({cost.mark} prices), and {dollars(hourly_cost(deployment))} an hour while it stays."
     if budget is not None and cost.total > budget:

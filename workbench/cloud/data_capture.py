@@ -98,20 +98,14 @@ def _find_place(aws: CloudClient, name: str) -> tuple[str, str]:
 
 def _list_keys(aws: CloudClient, bucket: str, prefix: str, start: datetime) -> Iterator[str]:
     """Yield the names of the files that were written from an instant on."""
-    last, listed = "", {"Bucket": bucket, "Prefix": prefix}
-    while page := aws.s3("list_objects_v2", **listed, StartAfter=last).get("Contents"):
-        yield from (each["Key"] for each in page if each["LastModified"] >= start)
-        last = page[-1]["Key"]
+    for page in aws.pages("s3", "list_objects_v2", Bucket=bucket, Prefix=prefix):
+        yield from (e["Key"] for e in page.get("Contents", []) if e["LastModified"] >= start)
 
 
 def _read_file(
     aws: CloudClient, bucket: str, key: str, reader: "Reader"
 ) -> Iterator[NDArray[Any] | RequestError]:
-    """Yield the rows of each request in a file, or why it cannot be read.
-
-    Raises:
-        CloudError: It holds something else.
-    """
+    """Yield the rows of each request in a file, or why it cannot be read."""
     body = aws.s3("get_object", Bucket=bucket, Key=key)["Body"].read()
     for line in body.splitlines():
         try:

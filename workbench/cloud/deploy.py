@@ -22,7 +22,6 @@ from workbench.cloud.adapters.base import ADAPTERS, CallTarget, Creation, adapte
 from workbench.cloud.adapters.resources import delete_objects
 from workbench.cloud.autoscaling import (
     InstanceCounter,
-    RegisteredPolicy,
     alarm_items,
     begin_schedule,
     check_scaling,
@@ -53,9 +52,7 @@ if TYPE_CHECKING:
     from workbench.cloud.ensemble_deploy import DeployedEnsemble
     from workbench.ensemble import Ensemble
 
-_EXTRA_CALLS = (
-    16  # calls beyond the limit of a serverless endpoint, so that it is the one to reject
-)
+_EXTRA_CALLS = 16  # beyond the limit of a serverless endpoint, so that it is the one to reject
 _TEARDOWN_FAILED = "Not all could be torn down; the ledger keeps it. Try again: workbench teardown."
 
 
@@ -114,21 +111,13 @@ class DeployedModel:
         return facts | ({"variant": self.variant} if self.variant else {})
 
     def scaling_activities(self) -> list[dict[str, Any]]:
-        """Return what Application Auto Scaling has done so far, oldest first, as JSON values.
-
-        Raises:
-            CloudError: The cloud does not tell.
-        """
+        """Return what Application Auto Scaling has done so far, oldest first, as JSON values."""
         with CloudClient(self.cloud) as aws:
             return list_activities(aws, self.name, dimension(self.deployment))
 
     def begin_scaling(self) -> None:
-        """Tell scaling that a trace begins now, from which a schedule counts.
-
-        Raises:
-            CloudError: The cloud refused.
-        """
-        if isinstance(self.scaling, Schedule) and is_registered(self.scaling):
+        """Tell scaling that a trace begins now, from which a schedule counts."""
+        if is_registered(self.scaling) and isinstance(self.scaling, Schedule):
             scales, begins = dimension(self.deployment), datetime.now(UTC)
             with CloudClient(self.cloud) as aws:
                 begin_schedule(aws, self.name, scales, self.scaling, begins=begins)
@@ -167,18 +156,13 @@ class DeployTerms:
 
     def for_parts(self) -> dict[str, Any]:
         """Return them as arguments of `deploy` for a part of what was agreed to as a whole."""
-        rest = {"libraries": self.libraries, "ledger": self.ledger, "stopped": self.stopped}
-        return {"yes": True, "notify": lambda _: None, **rest}
+        given = {"libraries": self.libraries, "ledger": self.ledger, "stopped": self.stopped}
+        return {**given, "yes": True, "notify": lambda _: None}
 
     def confirm(
         self, deployment: Deployment, cloud: Cloud, scaling: ScalingPolicy | None = None
     ) -> None:
-        """Estimate the most that a deployment can cost, and require that this is agreed to.
-
-        Raises:
-            NotAvailable: Nobody agreed to the cost.
-            OverBudget: It may cost more than the budget.
-        """
+        """Have it agreed to what a deployment can cost at most: see `confirm_cost`."""
         cost = estimate_scaled(
             deployment,
             scaling,
@@ -309,10 +293,10 @@ def _deploy_model(
     """Deploy a model, and tear it down when the block ends: see `deploy`."""
     adapter = adapter_of(deployment)
     adapter.check(deployment)
-    registered = scaling is not None and is_registered(scaling)
-    if scaling is not None:
-        check = check_scaling if registered else check_controlled
-        check(deployment, scaling, cloud)
+    if is_registered(scaling):
+        check_scaling(deployment, scaling, cloud)
+    elif scaling is not None:
+        check_controlled(deployment, scaling)
     largest = expand_to_max(deployment, scaling)
     role, image = role_of(cloud), adapter.image(cloud, terms.libraries)
     terms.confirm(deployment, cloud, scaling)
@@ -332,26 +316,30 @@ def _deploy_model(
                 libraries=terms.libraries,
                 capture=terms.capture,
             )
-            deployed = replace(_launch(creation), ledger=ledger)
+            mailbox = adapter.prepare(creation)
+            launched = time.perf_counter()
+            deployed = DeployedModel(
+                name=adapter.create(creation, mailbox),
+                model=model,
+                deployment=deployment,
+                cloud=cloud,
+                launched=launched,
+                seconds=time.perf_counter() - launched,
+                mailbox=mailbox,
+                entry=entry,
+                ledger=ledger,
+            )
             if scaling is None:
                 yield deployed
                 return
             with count_scaled(deployed, scaling) as scaled:
-                if isinstance(scaling, RegisteredPolicy) and registered:
+                if is_registered(scaling):
                     register(aws, entry, deployment, scaling)
                 yield scaled
 
 
-def check_controlled(
-    deployment: Deployment,
-    policy: ScalingPolicy,
-    cloud: Cloud,  # noqa: ARG001 - as `check_scaling`
-) -> None:
-    """Require that a run can have the deployment follow a policy itself.
-
-    Raises:
-        InvalidInput: It has no instances that a run could change, or what is given is no policy.
-    """
+def check_controlled(deployment: Deployment, policy: ScalingPolicy) -> None:
+    """Raise `InvalidInput` where a run cannot have the deployment follow a policy itself."""
     require_policy(policy)
     if isinstance(deployment, Composite) and is_registered(policy):
         raise InvalidInput(
@@ -394,18 +382,9 @@ def teardown(ledger: Ledger | None = None, *, names: tuple[str, ...] = ()) -> li
             f"No deployment is called {', '.join(unknown)}; the ledger has "
             f"{', '.join(known) or 'none'}. See workbench teardown --list."
         )
-    ended, problems = [], []
-    for entry in entries:
-        if names and entry.name not in names:
-            continue
-        try:
-            _tear_down(entry, ledger)
-            ended.append(entry)
-        except WorkbenchError as error:
-            problems.append(f"{entry.label}: {error}")
-    if problems:
-        raise CloudError(f"{_TEARDOWN_FAILED} {' '.join(problems)}")
-    return ended
+    chosen = [entry for entry in entries if not names or entry.name in names]
+    _tear_all_down(chosen, ledger)
+    return chosen
 
 
 def open_entry(
@@ -426,7 +405,7 @@ def open_entry(
         hourly=hourly_cost(deployment) + total(alarms),
         cloud=aws.cloud.value(),
         kind=kind,
-        scales=dimension(deployment) if scaling is not None and is_registered(scaling) else "",
+        scales=dimension(deployment) if is_registered(scaling) else "",
     )
     ledger.write(entry)
     return entry
@@ -446,6 +425,11 @@ def ensure_teardown(entries: Sequence[LedgerEntry], ledger: Ledger) -> Iterator[
                 error.add_note(left)
                 sys.stderr.write(f"{left}\n")
         raise
+    _tear_all_down(entries, ledger)
+
+
+def _tear_all_down(entries: Sequence[LedgerEntry], ledger: Ledger) -> None:
+    """Tear the entries down in order, as many as can be, and raise why others could not."""
     problems = {}
     for entry in entries:
         try:
@@ -455,24 +439,6 @@ def ensure_teardown(entries: Sequence[LedgerEntry], ledger: Ledger) -> Iterator[
     if problems:
         left = " ".join(f"{label}: {problem}" for label, problem in problems.items())
         raise CloudError(f"{_TEARDOWN_FAILED} {left}") from next(iter(problems.values()))
-
-
-def _launch(creation: Creation[Deployment]) -> DeployedModel:
-    """Make everything and wait until it is in service."""
-    adapter = adapter_of(creation.deployment)
-    mailbox = adapter.prepare(creation)
-    launched = time.perf_counter()
-    name = adapter.create(creation, mailbox)
-    return DeployedModel(
-        name=name,
-        model=creation.model,
-        deployment=creation.deployment,
-        cloud=creation.aws.cloud,
-        launched=launched,
-        seconds=time.perf_counter() - launched,
-        mailbox=mailbox,
-        entry=creation.entry,
-    )
 
 
 def _tear_down(entry: LedgerEntry, ledger: Ledger) -> None:

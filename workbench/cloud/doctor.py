@@ -48,7 +48,7 @@ _MANY_ROWS, _MANY_BYTES = 1024, 2 * _MB  # of the larger batch whose memory is s
 _TOLERANCE = 1e-4  # by which answers may differ: decimals are cut off in texts
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Check:
     """One thing that was looked at: its name, whether it is well, and what was found."""
 
@@ -122,28 +122,24 @@ def examine(
     whole_number("threads", threads, low=1)
     require_extra("cloud", "A server to try")
     positive("ping_timeout", ping_timeout, "seconds")
-    checks: list[Check] = []
     fits: tuple[PayloadFit, ...] = ()
     with tempfile.TemporaryDirectory(prefix="workbench-doctor-") as name:
         packed = archive(model, Path(name) / "model.tar.gz")
         folder = unpack(packed, Path(name) / "model")
-        checks.append(
-            Check(
-                name="archive", ok=True, finding=f"model.tar.gz has {packed.stat().st_size:,} bytes"
-            )
-        )
-        checks += [_check_batches(model), _check_outputs(model, rows), _check_origin(model)]
-        checks.append(_check_values(model))
+        checks = [
+            Check("archive", ok=True, finding=f"model.tar.gz has {packed.stat().st_size:,} bytes"),
+            *(_check_batches(model), _check_outputs(model, rows), _check_origin(model)),
+            _check_values(model),
+        ]
         log = Path(name) / "log"
         try:
             with _run_server(folder, log, threads=threads) as (server, port):
-                fits = _check_requests(
-                    checks, model, server, port, rows=rows, ping_timeout=ping_timeout
-                )
+                checks.append(_check_ping(port, ping_timeout))
+                fits = _check_requests(checks, model, server.pid, port, rows=rows)
                 checks.append(_check_shutdown(server))
         except _ServerNotResponding as error:
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it wrote nothing"]
-            checks.append(Check(name="start", ok=False, finding=f"{error}. {last[0]}"))
+            checks.append(Check("start", ok=False, finding=f"{error}. {last[0]}"))
     return Diagnosis(model=model.name, checks=tuple(checks), fits=fits)
 
 
@@ -158,17 +154,10 @@ def _run_server(
     """Yield the server's process and port; it ends with the block, and with this process."""
     watched, death_pipe = os.pipe()
     port_pipe, announce = os.pipe()
+    options = f"--host 127.0.0.1 --port 0 --threads {threads} --announce {announce}".split()
     command = [
-        *(sys.executable, "-P", "-m", "workbench.modelserver", "serve"),
-        *("--host", "127.0.0.1", "--port", "0", "--model", str(folder)),
-        *(
-            "--threads",
-            str(threads),
-            "--announce",
-            str(announce),
-            "--parent-death-pipe",
-            str(watched),
-        ),
+        *(sys.executable, "-P", "-m", "workbench.modelserver", "serve", *options),
+        *("--model", str(folder), "--parent-death-pipe", str(watched)),
     ]
     with log.open("wb") as file, os.fdopen(port_pipe) as announced:
         server = subprocess.Popen(  # noqa: S603 - our own program
@@ -197,19 +186,12 @@ def _run_server(
 
 
 def _check_requests(
-    checks: list[Check],
-    model: Model,
-    server: "subprocess.Popen[bytes]",
-    port: int,
-    *,
-    rows: int,
-    ping_timeout: float,
+    checks: list[Check], model: Model, pid: int, port: int, *, rows: int
 ) -> tuple[PayloadFit, ...]:
     """Add what each request shows, and return how requests fit."""
-    checks.append(_check_ping(port, ping_timeout))
     status, body = _request(port, "GET", "/execution-parameters")
     asked = status == 200 and "MaxPayloadInMB" in json.loads(body)
-    checks.append(Check(name="/execution-parameters", ok=asked, finding=body.decode()[:200]))
+    checks.append(Check("/execution-parameters", ok=asked, finding=body.decode()[:200]))
     batch = model.samples().inputs[:rows]
     expected = model.session().run(batch)
     sizes = {}
@@ -219,8 +201,8 @@ def _check_requests(
         sizes[kind] = (len(sent) / len(batch), answer / len(batch))
     status, body = _invoke(port, b"{no", "application/json", "application/json")
     refused = 400 <= status < 500
-    checks.append(Check(name="nonsense", ok=refused, finding=f"{status}: {body.decode()[:120]}"))
-    check, base, growth = _check_memory(server.pid, port, batch)
+    checks.append(Check("nonsense", ok=refused, finding=f"{status}: {body.decode()[:120]}"))
+    check, base, growth = _check_memory(pid, port, batch)
     checks.append(check)
     return _compute_fits(max(sizes["application/x-npy"]), base, growth)
 
@@ -238,13 +220,13 @@ def _check_memory(pid: int, port: int, batch: NDArray[Any]) -> tuple[Check, floa
     if status != 200:
         finding += f", which were answered {status}: {body.decode(errors='replace')[:100]}"
     growth = (most - base) / (size - len(batch))
-    return Check(name="memory", ok=True, finding=finding), base, growth
+    return Check("memory", ok=True, finding=finding), base, growth
 
 
 def _check_outputs(model: Model, rows: int) -> Check:
     """Return whether each output is of the type and shape that the file declares."""
     wrong = model.session().list_undeclared(model.samples().inputs[:rows])
-    return Check(name="outputs", ok=not wrong, finding=" ".join(wrong) or "as the file declares")
+    return Check("outputs", ok=not wrong, finding=" ".join(wrong) or "as the file declares")
 
 
 def _check_origin(model: Model) -> Check:
@@ -254,7 +236,7 @@ def _check_origin(model: Model) -> Check:
         f"{NOT_CHECKED}: the file came without it, and nothing more can be known from the file; "
         "register(..., estimator=) compares them"
     )
-    return Check(name="estimator", ok=True, finding=str(agreement) if agreement else unknown)
+    return Check("estimator", ok=True, finding=str(agreement) if agreement else unknown)
 
 
 def _check_batches(model: Model) -> Check:
@@ -266,13 +248,13 @@ def _check_batches(model: Model) -> Check:
         forest=has_trees(model.path.read_bytes()),
     )
     well = found.invariant or not found.deterministic
-    return Check(name="rows together", ok=well, finding=str(found))
+    return Check("rows together", ok=well, finding=str(found))
 
 
 def _check_values(model: Model) -> Check:
     """Return how time depends on values: nothing to fail for, but good to know beforehand."""
     found = time_values(model.session(), model.samples().inputs)
-    return Check(name="time by values", ok=True, finding=str(found))
+    return Check("time by values", ok=True, finding=str(found))
 
 
 def _check_ping(port: int, ping_timeout: float) -> Check:
@@ -284,7 +266,7 @@ def _check_ping(port: int, ping_timeout: float) -> Check:
             took = time.perf_counter() - asked
             well = status == 200 and not body and took <= _PING_TIMEOUT
             finding = f"{status} in {duration(took)}, {len(body)} bytes; 200 is due within 2 s"
-            return Check(name="/ping", ok=well, finding=finding)
+            return Check("/ping", ok=well, finding=finding)
         if time.perf_counter() - began > ping_timeout:
             raise _ServerNotResponding(f"/ping was not answered within {ping_timeout:g} s")
 
@@ -327,13 +309,13 @@ def _check_invocation(
     took = time.perf_counter() - began
     if status != 200:
         finding = f"{len(expected)} rows: {status} {body.decode(errors='replace')[:200]}"
-        return Check(name=kind, ok=False, finding=finding), 0
+        return Check(kind, ok=False, finding=finding), 0
     same = _is_close(unpack_npy(body), expected)
     again, _ = _invoke(port, sent, kind, kind)
     finding = f"{len(expected)} rows, {len(sent):,} bytes, in {duration(took)}"
     finding += "" if same else "; the answers are not those of the model alone"
     finding += "" if again == 200 else f"; as an answer: {again}"
-    return Check(name=kind, ok=same and again == 200, finding=finding), len(body)
+    return Check(kind, ok=same and again == 200, finding=finding), len(body)
 
 
 def _is_close(found: NDArray[Any], expected: NDArray[Any]) -> bool:
@@ -351,9 +333,9 @@ def _check_shutdown(server: "subprocess.Popen[bytes]") -> Check:
         status = server.wait(_STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         finding = f"It went on {_STOP_TIMEOUT:g} s after SIGTERM, when AWS kills it"
-        return Check(name="SIGTERM", ok=False, finding=finding)
+        return Check("SIGTERM", ok=False, finding=finding)
     finding = f"It ended with {status} in {duration(time.perf_counter() - began)}"
-    return Check(name="SIGTERM", ok=status == 0, finding=finding)
+    return Check("SIGTERM", ok=status == 0, finding=finding)
 
 
 def _compute_fits(row: float, memory: float, growth: float) -> tuple[PayloadFit, ...]:
@@ -361,11 +343,9 @@ def _compute_fits(row: float, memory: float, growth: float) -> tuple[PayloadFit,
 
     That is `memory` and, for each row, `growth`; at least the bytes that come and go.
     """
-    return tuple(
-        _fit(kind, limit, row, memory, max(growth, row))
-        for kind in KINDS.values()
-        if (limit := kind.payload_limit) is not None
-    )
+    limits = ((kind, kind.payload_limit) for kind in KINDS.values())
+    growth = max(growth, row)
+    return tuple(_fit(kind, most, row, memory, growth) for kind, most in limits if most is not None)
 
 
 def _fit(
@@ -374,8 +354,8 @@ def _fit(
     rows, more = int(limit / row), kind.payload_note
     while rows and kind.payload(int(rows * row)) > limit:
         rows = int(rows * 0.99)
-    sizes = settings_of(kind)["memory_mb"].choices if "memory_mb" in settings_of(kind) else ()
-    if sizes:
+    memory_setting = settings_of(kind).get("memory_mb")
+    if memory_setting is not None and (sizes := memory_setting.choices):
         rows = max(0, min(rows, int((max(sizes) * _MB - memory) / growth)))
         large = [size for size in sizes if size * _MB >= memory + rows * growth]
         held = f"{large[0]} MB of memory hold it" if large else "no memory size holds it"

@@ -63,24 +63,20 @@ def read_calls(
     if "AsyncInferenceConfig" in config:
         raise InvalidInput(f"{name} is asynchronous, and such endpoints publish no Invocations.")
     end = clock()
-    begins = max(end - since, found["CreationTime"].astimezone(UTC)).replace(
-        second=0, microsecond=0
-    )
+    begins = max(end - since, found["CreationTime"].astimezone(UTC))
+    begins = begins.replace(second=0, microsecond=0)
     counts = np.zeros(max(1, math.ceil((end - begins) / _MINUTE)), np.int64)
     seconds = 0.0
     for variant in config["ProductionVariants"]:
-        calls_by_minute = _read_variant(
-            name, cloud, variant["VariantName"], end - begins, clock=lambda: end
-        )
-        for at, (calls, latency) in calls_by_minute.items():
+        found_of_variant = _read_variant(name, cloud, variant["VariantName"], end - begins, end)
+        for at, (calls, latency) in found_of_variant.items():
             if 0 <= (minute := int((at - begins) / _MINUTE)) < len(counts):
                 counts[minute] += int(calls)
                 seconds += calls * latency
+    running = found.get("ProductionVariants", ())
     return EndpointCalls(
         name=name,
-        deployment=read_deployment(
-            config["ProductionVariants"], found.get("ProductionVariants", ())
-        ),
+        deployment=read_deployment(config["ProductionVariants"], running),
         begins=begins,
         counts=counts,
         call_seconds=seconds / counts.sum() if counts.any() else math.nan,
@@ -88,11 +84,11 @@ def read_calls(
 
 
 def _read_variant(
-    name: str, cloud: Cloud, variant: str, since: timedelta, *, clock: monitor.Clock
+    name: str, cloud: Cloud, variant: str, since: timedelta, end: datetime
 ) -> dict[datetime, tuple[float, float]]:
     """Return the calls of each minute that had some, and the seconds that one took on average."""
     frame = monitor.metrics(
-        name, cloud, since=since, only=_METRICS, variant=variant, clock=clock
+        name, cloud, since=since, only=_METRICS, variant=variant, clock=lambda: end
     ).pivot("metric", index="time", values="value")
     if "Invocations" not in frame.columns:
         return {}

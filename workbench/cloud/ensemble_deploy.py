@@ -7,9 +7,8 @@ has it (SageMaker's developer guide, "Deploy models with Amazon SageMaker Server
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from workbench.cloud.adapters.base import LiveAdapter, adapter_of
+from workbench.cloud.adapters.base import adapter_of
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import DeployedModel, DeployTerms, deploy
 from workbench.cloud.variants import DeployedMembers, VariantPlan, deploy_variants
@@ -37,7 +36,7 @@ def deploy_ensemble(
         adapter.check(each)
     terms.confirm(deployment, cloud)
     made: dict[str, DeployedModel]
-    if _shares_endpoint(adapters):
+    if len(set(adapters)) == 1 and 1 < len(adapters) <= adapters[0].most_variants:
         plans = {
             name: VariantPlan(each.model, each.deployment)
             for name, each in ensemble.members.items()
@@ -52,8 +51,3 @@ def deploy_ensemble(
             for name, each in ensemble.members.items()
         }
         yield DeployedEnsemble(ensemble=ensemble, cloud=cloud, members=made)
-
-
-def _shares_endpoint(adapters: list[LiveAdapter[Any]]) -> bool:
-    """Return whether all members can be variants of one endpoint."""
-    return len(set(adapters)) == 1 and 1 < len(adapters) <= adapters[0].most_variants

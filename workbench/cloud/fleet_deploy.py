@@ -55,9 +55,6 @@ def deploy_fleet(
     """Deploy a mixed fleet or a hybrid, and tear it down when the block ends: see `deploy`.
 
     The overflow comes first, which costs nothing while it waits for the fleet.
-
-    Raises:
-        InvalidInput: It is made of something else.
     """
     if not isinstance(deployment, Hybrid | MixedFleet):
         raise InvalidInput(f"{deployment.label} is an ensemble's: deploy(ensemble, cloud).")
@@ -96,7 +93,7 @@ def _deploy_types(
 ) -> Iterator[list[DeployedModel]]:
     """Deploy a mixed fleet as one endpoint, each type as a variant of it."""
     if scaling is not None:
-        check_controlled(fleet, scaling, cloud)
+        check_controlled(fleet, scaling)
     plans = {
         name: VariantPlan(model, part, variant_weight(part, part.platform.idle_instances))
         for name, part in zip(fleet.place_names, fleet.parts, strict=True)

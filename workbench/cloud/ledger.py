@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from workbench.cloud.aws import Cloud
 from workbench.errors import StorageError
@@ -147,8 +146,5 @@ def _text(entry: LedgerEntry) -> str:
 
 def _entry(text: str) -> LedgerEntry:
     facts = json.loads(text)
-    cloud: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in facts["cloud"].items()
-    }
-    return LedgerEntry(**facts | {"cloud": Cloud(**cloud)})
+    lists = {name: tuple(each) for name, each in facts["cloud"].items() if isinstance(each, list)}
+    return LedgerEntry(**facts | {"cloud": Cloud(**facts["cloud"] | lists)})

@@ -6,11 +6,13 @@ deployment that it watches.
 """
 
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from workbench.cloud.aws import Cloud
+from workbench.cloud.client import open_client
 from workbench.cloud.consent import agree_to
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.errors import CloudError, NotFound, OverBudget
@@ -25,9 +27,6 @@ KINDS = {
 }
 """How each kind is made and deleted, and what its delete operation calls the names."""
 
-_ATTEMPTS = 5  # nothing is timed here
-_FIRST = "us-east-1"
-
 
 def monthly_price(kind: str, region: str) -> Price:
     """Return what one costs a month; that of us-east-1, marked inferred, where not known.
@@ -40,9 +39,8 @@ def monthly_price(kind: str, region: str) -> Price:
     """
     with suppress(NotFound):
         return PriceSheet.load(region).price(f"cloudwatch {kind}")
-    return replace(
-        PriceSheet.load_bundled(_FIRST).price(f"cloudwatch {kind}"), region=region, mark="inferred"
-    )
+    first = PriceSheet.load_bundled("us-east-1").price(f"cloudwatch {kind}")
+    return replace(first, region=region, mark="inferred")
 
 
 def monthly_items(kind: str, region: str, count: int, seconds: float) -> Items:
@@ -77,20 +75,8 @@ def put_monthly(
 ) -> None:
     """Make one, or change the one of that name, for which nothing more is paid.
 
-    Args:
-        kind: Of `KINDS`.
-        endpoint: What it watches.
-        cloud: Where.
-        settings: Of the call that makes it; the first is its name.
-        budget: US dollars a month that it may cost.
-        yes: Whether it may cost money without asking.
-        ledger: Where it is written down, by default the one of the workbench's home.
-        notify: Called with what it costs, by default on the error stream.
-
-    Raises:
-        OverBudget: It costs more than the budget.
-        NotAvailable: Nobody agreed to the cost.
-        CloudError: The cloud refused.
+    `settings` are those of the call that makes it, its name first; the terms and what is raised
+    are those of `workbench.cloud.monitor.put_alarm`.
     """
     flag("yes", yes)
     ledger, name = ledger or Ledger(), next(iter(settings.values()))
@@ -121,13 +107,9 @@ def put_monthly(
 
 
 def delete_monthly(kind: str, name: str, cloud: Cloud, ledger: Ledger | None = None) -> None:
-    """Delete one, and strike it out; one that is not there is fine.
-
-    Raises:
-        CloudError: The cloud refused.
-    """
+    """Delete one, and strike it out; one that is not there is fine."""
     _, delete, names = KINDS[kind]
-    with closing(cloud.client("cloudwatch", attempts=_ATTEMPTS)) as aws:
+    with open_client(cloud, "cloudwatch") as aws:
         missing = (aws.exceptions.ResourceNotFound, aws.exceptions.DashboardNotFoundError)
         with cloud.translate_errors(f"delete the {kind} {name}"), suppress(*missing):
             getattr(aws, delete)(**{names: [name]})
@@ -137,41 +119,31 @@ def delete_monthly(kind: str, name: str, cloud: Cloud, ledger: Ledger | None = N
 
 
 def end_monthly(entry: LedgerEntry, ledger: Ledger) -> None:
-    """Delete what an entry of the ledger names, and strike it out.
-
-    Raises:
-        CloudError: The cloud refused.
-    """
+    """Delete what an entry of the ledger names, and strike it out."""
     delete_monthly(entry.kind, entry.name, entry.cloud, ledger)
 
 
 def list_monthly(entry: LedgerEntry, ledger: Ledger) -> list[LedgerEntry]:
     """Return the entries of what watches the deployment of another entry."""
     watching = {f"{kind} of {entry.name}" for kind in KINDS}
-    return [
-        each
-        for each in ledger.entries()
-        if each.what in watching and _place(each.cloud) == _place(entry.cloud)
-    ]
+    return [each for each in _entries_on(entry.cloud, ledger) if each.what in watching]
 
 
 def _find(ledger: Ledger, kind: str, name: str, cloud: Cloud) -> list[LedgerEntry]:
-    return [
-        each
-        for each in ledger.entries()
-        if (each.kind, each.name, _place(each.cloud)) == (kind, name, _place(cloud))
-    ]
+    there = _entries_on(cloud, ledger)
+    return [each for each in there if (each.kind, each.name) == (kind, name)]
 
 
-def _place(cloud: Cloud) -> tuple[Any, ...]:
-    return cloud.name, cloud.region, cloud.endpoint_url, cloud.profile
+def _entries_on(cloud: Cloud, ledger: Ledger) -> list[LedgerEntry]:
+    same = attrgetter("name", "region", "endpoint_url", "profile")
+    return [each for each in ledger.entries() if same(each.cloud) == same(cloud)]
 
 
 def _call(
     cloud: Cloud, kind: str, settings: dict[str, Any], tags: list[dict[str, str]] | None = None
 ) -> None:
     operation = KINDS[kind][0]
-    with closing(cloud.client("cloudwatch", attempts=_ATTEMPTS)) as aws:
+    with open_client(cloud, "cloudwatch") as aws:
         model = aws.meta.service_model.operation_model(aws.meta.method_to_api_mapping[operation])
         # botocore before 2026 knows no tags of dashboards
         more = {"Tags": tags} if tags and "Tags" in model.input_shape.members else {}

@@ -11,10 +11,11 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from workbench.errors import Damaged, InvalidInput, StorageError, WorkbenchError
 from workbench.files import read_and_verify, write_file
@@ -45,17 +46,7 @@ HANDLER = "workbench.modelserver.function.handler"
 _SAMPLE_BYTES = 32 * 1024  # bytes on either side of the middle that are tried
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 _CONTAINER_MODULES = (
-    "engine",
-    "formats",
-    "function",
-    "inputs",
-    "records",
-    "casts",
-    "chunks",
-    "errors",
-    "failures",
-    "runtime_env",
-    "tiny_numbers",
+    "casts chunks engine errors failures formats function inputs records runtime_env tiny_numbers"
 )
 
 
@@ -115,11 +106,8 @@ def unzip(
         InvalidInput: A member is refused, the zip unpacks to more than `max_bytes`, or the folder
             is there already; nothing is left of what was unpacked.
     """
-    with (
-        _make_folder(Path(folder), source, "zip") as target,
-        zipfile.ZipFile(source) as archive_file,
-    ):
-        _unzip(archive_file, target, max_bytes)
+    with _make_folder(Path(folder), source, "zip") as target, zipfile.ZipFile(source) as file:
+        _extract("zip", _list_zip(file), target, max_bytes)
     return target
 
 
@@ -139,7 +127,7 @@ def unpack(source: str | Path, folder: str | Path, *, max_bytes: int = MAX_UNPAC
         _make_folder(Path(folder), source, "tar.gz") as target,
         tarfile.open(source, "r:gz") as tar,
     ):
-        _unpack(tar, target, max_bytes)
+        _extract("archive", _list_tar(tar), target, max_bytes)
     return target
 
 
@@ -204,34 +192,42 @@ def _compression_level(content: bytes) -> int:
     return 1 if len(zlib.compress(sample, 1)) < 0.8 * len(sample) else 0
 
 
-def _unpack(tar: tarfile.TarFile, target: Path, max_bytes: int) -> None:
+class _Member(NamedTuple):
+    name: str
+    size: int
+    sound: bool  # a file or a folder, and nothing else
+    read: Callable[[], IO[bytes] | None] | None  # None: it is a folder
+
+
+def _list_tar(tar: tarfile.TarFile) -> Iterator[_Member]:
+    for each in tar:
+        read = None if each.isdir() else partial(tar.extractfile, each)
+        yield _Member(each.name, each.size, each.isreg() or each.isdir(), read)
+
+
+def _list_zip(file: zipfile.ZipFile) -> Iterator[_Member]:
+    for each in file.infolist():
+        sound = stat.S_IFMT(each.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
+        read = None if each.is_dir() else partial(file.open, each)
+        yield _Member(each.filename, each.file_size, sound, read)
+
+
+def _extract(kind: str, members: Iterator[_Member], target: Path, max_bytes: int) -> None:
     left = max_bytes
-    for member in tar:
-        path = target / _check_member(member)
+    for member in members:
+        if not member.sound:
+            raise InvalidInput(f"The {kind} holds {member.name!r}, neither a file nor a folder.")
+        inside = PurePosixPath(member.name)
+        if inside.is_absolute() or ".." in inside.parts:
+            raise InvalidInput(f"The {kind} holds {member.name!r}, which leads out of its folder.")
         left -= member.size
         if left < 0:
-            raise InvalidInput(f"The archive unpacks to more than {max_bytes:,} bytes.")
-        if member.isdir():
-            path.mkdir(parents=True, exist_ok=True)
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = tar.extractfile(member)
-        assert content is not None  # noqa: S101 - it is a file, as was checked
-        with content, path.open("xb") as file:
-            shutil.copyfileobj(content, file)
-
-
-def _check_member(member: tarfile.TarInfo) -> PurePosixPath:
-    if not (member.isreg() or member.isdir()):
-        raise InvalidInput(f"The archive holds {member.name!r}, neither a file nor a folder.")
-    return _check_path(member.name)
-
-
-def _check_path(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise InvalidInput(f"The archive holds {name!r}, which leads out of its folder.")
-    return path
+            raise InvalidInput(f"The {kind} unpacks to more than {max_bytes:,} bytes.")
+        path = target / inside
+        (path if member.read is None else path.parent).mkdir(parents=True, exist_ok=True)
+        if member.read is not None and (content := member.read()) is not None:
+            with content, path.open("xb") as file:
+                shutil.copyfileobj(content, file)
 
 
 def _program() -> dict[str, bytes]:
@@ -240,7 +236,7 @@ def _program() -> dict[str, bytes]:
     packages = ("workbench", "workbench/modelserver")
     return {f"{each}/__init__.py": b"" for each in packages} | {
         f"workbench/modelserver/{name}.py": (here / f"{name}.py").read_bytes()
-        for name in _CONTAINER_MODULES
+        for name in _CONTAINER_MODULES.split()
     }
 
 
@@ -262,20 +258,3 @@ def _zip(file: IO[bytes], members: Mapping[str, bytes]) -> None:
                 zipfile.ZIP_DEFLATED if _compression_level(content) else zipfile.ZIP_STORED
             )
             archive_file.writestr(member, content, compresslevel=1)
-
-
-def _unzip(archive_file: zipfile.ZipFile, target: Path, max_bytes: int) -> None:
-    left = max_bytes
-    for member in archive_file.infolist():
-        path = target / _check_path(member.filename)
-        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise InvalidInput(f"The zip holds {member.filename!r}, neither a file nor a folder.")
-        left -= member.file_size
-        if left < 0:
-            raise InvalidInput(f"The zip unpacks to more than {max_bytes:,} bytes.")
-        if member.is_dir():
-            path.mkdir(parents=True, exist_ok=True)
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with archive_file.open(member) as content, path.open("xb") as file:
-            shutil.copyfileobj(content, file)

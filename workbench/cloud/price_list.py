@@ -13,11 +13,11 @@ import datetime as dt
 import json
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench.cloud.aws import Cloud
+from workbench.cloud.client import open_client
 from workbench.errors import CloudError, NotFound
 from workbench.pricing.sheet import Price, PriceSheet
 
@@ -25,7 +25,6 @@ SAGEMAKER, LAMBDA = "AmazonSageMaker", "AWSLambda"
 """The services whose prices are read, as the Price List calls them."""
 
 _PRICE_LIST_REGION = "us-east-1"  # one of the few regions in which the Price List answers
-_ATTEMPTS = 5
 _GB = 1024
 _GROUPS = {
     "lambda duration x86_64": "AWS-Lambda-Duration",
@@ -76,15 +75,14 @@ def refresh_prices(sheet: PriceSheet, cloud: Cloud, *, today: dt.date) -> PriceR
     """
     found: dict[str, tuple[Price, ...]] = {}
     unclear: set[str] = set()
-    with closing(
-        replace(cloud.value(), region=_PRICE_LIST_REGION).client("pricing", attempts=_ATTEMPTS)
-    ) as aws:
+    with open_client(replace(cloud.value(), region=_PRICE_LIST_REGION), "pricing") as aws:
         for product in _products(aws, cloud, sheet.region):
             item = _item_of(product, sheet)
             if item is None:
                 continue
             prices = _prices(item, product, sheet, today)
-            if item in found and _dollars(prices) != _dollars(found[item]):
+            others = found.get(item, prices)
+            if [each.dollars for each in prices] != [each.dollars for each in others]:
                 unclear.add(item)
             found[item] = prices
     read = {item: prices for item, prices in found.items() if prices and item not in unclear}
@@ -188,10 +186,6 @@ def _prices(
         )
         for number, (start, dollars) in enumerate(tiers)
     )
-
-
-def _dollars(prices: tuple[Price, ...]) -> list[float]:
-    return [price.dollars for price in prices]
 
 
 def _change(

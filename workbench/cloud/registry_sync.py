@@ -12,8 +12,9 @@ import hashlib
 import json
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from workbench.cloud.client import CloudClient, ignore_missing, is_missing
 from workbench.cloud.packaging import MODEL_FILE, archive, unpack
 from workbench.errors import CloudError, Damaged, InvalidInput, NotFound
 from workbench.registry.api import Registry
-from workbench.registry.labels import Label
 from workbench.registry.model import Model
 
 _TYPES = ["application/x-npy", "application/json", "application/jsonlines", "text/csv"]
@@ -98,8 +98,12 @@ def _group(aws: CloudClient, group: str) -> Packages:
 
 
 def _groups(aws: CloudClient) -> list[str]:
-    listed = _list_all(aws, "list_model_package_groups", "ModelPackageGroupSummaryList")
-    return [each["ModelPackageGroupName"] for each in listed]
+    pages = aws.pages("sagemaker", "list_model_package_groups", MaxResults=100)
+    return [
+        each["ModelPackageGroupName"]
+        for page in pages
+        for each in page["ModelPackageGroupSummaryList"]
+    ]
 
 
 def _packages(aws: CloudClient, group: str) -> Packages:
@@ -109,11 +113,11 @@ def _packages(aws: CloudClient, group: str) -> Packages:
         if is_missing(error):
             raise NotFound(f"{aws.cloud.name} has no group {group!r}.") from error
         raise
-    listed = _list_all(
-        aws, "list_model_packages", "ModelPackageSummaryList", ModelPackageGroupName=group
+    pages = aws.pages(
+        "sagemaker", "list_model_packages", ModelPackageGroupName=group, MaxResults=100
     )
     packages = {}
-    for each in listed:
+    for each in (each for page in pages for each in page["ModelPackageSummaryList"]):
         with ignore_missing():  # deleted since it was listed
             package = aws.sagemaker(
                 "describe_model_package", ModelPackageName=each["ModelPackageArn"]
@@ -122,18 +126,6 @@ def _packages(aws: CloudClient, group: str) -> Packages:
             if "workbench.version" in metadata:
                 packages[int(metadata["workbench.version"])] = package
     return packages
-
-
-def _list_all(
-    aws: CloudClient, operation: str, field: str, **parameters: str
-) -> Iterator[dict[str, Any]]:
-    token: dict[str, str] = {}
-    while True:
-        page = aws.sagemaker(operation, MaxResults=100, **parameters, **token)
-        yield from page[field]
-        if "NextToken" not in page:
-            return
-        token = {"NextToken": page["NextToken"]}
 
 
 # -------------------------------------------------------------------------------------------- push
@@ -171,18 +163,14 @@ def _push_approval(
         return
     history = registry.history(model.group, model.version)
     last = [change for change in history if change.field == "approval"][-1]
+    reason = " ".join(f"{last.why} ({last.who})".split())
     aws.sagemaker(
         "update_model_package",
         ModelPackageArn=package["ModelPackageArn"],
         ModelApprovalStatus=model.approval,
-        ApprovalDescription=_format_reason(last.why, last.who),
+        ApprovalDescription=reason[:1024],
         ModelLifeCycle={"Stage": model.stage, "StageStatus": _STAGE_STATUS},
     )
-
-
-def _format_reason(why: str, who: str) -> str:
-    said = " ".join(f"{why} ({who})".split())
-    return said[:1024]
 
 
 def _build_package(model: Model, url: str, image: str, bucket: str) -> dict[str, Any]:
@@ -215,7 +203,10 @@ def _metadata(model: Model, samples: str) -> dict[str, str]:
         "workbench.samples": samples,
         "workbench.samples-sha256": model.samples_sha256,
         **{f"trait.{name}": _clean_value(value) for name, value in plain.items() if value},
-        **{f"user.{name}": _clean_value(_write(value)) for name, value in facts["user"].items()},
+        **{
+            f"user.{name}": _clean_value(value if isinstance(value, str) else json.dumps(value))
+            for name, value in facts["user"].items()
+        },
     }
     packed = _pack_facts({"traits": facts, "lineage": model.lineage})
     if len(readable) + len(packed) > _MAX_PAIRS:
@@ -225,10 +216,6 @@ def _metadata(model: Model, samples: str) -> dict[str, str]:
             "traits or a shorter lineage."
         )
     return readable | packed
-
-
-def _write(value: Label) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _clean_value(value: str) -> str:
@@ -275,15 +262,12 @@ def _pull(
         if model.sha256 != metadata["workbench.sha256"]:
             raise InvalidInput(f"{name} is another model here than on {aws.cloud.name}.")
     else:
+        samples = _fetch(aws, metadata["workbench.samples"])
         model = registry.restore(
             group,
             version,
             content=_model_file(aws, package, metadata["workbench.sha256"], name),
-            samples=_check_digest(
-                _fetch(aws, metadata["workbench.samples"]),
-                metadata["workbench.samples-sha256"],
-                name,
-            ),
+            samples=_check_digest(samples, metadata["workbench.samples-sha256"], name),
             facts=_unpack_facts(metadata, name),
         )
     return _pull_approval(registry, model, package, aws.cloud)
@@ -334,16 +318,9 @@ def _check_digest(content: bytes, sha256: str, name: str) -> bytes:
 
 def _unpack_facts(metadata: Mapping[str, str], name: str) -> dict[str, Any]:
     """Return traits and lineage."""
-    text = "".join(_parts(metadata))
+    parts = takewhile(bool, (metadata.get(f"workbench.facts.{number}") for number in count()))
     try:
-        content = zlib.decompress(base64.urlsafe_b64decode(text))
+        content = zlib.decompress(base64.urlsafe_b64decode("".join(map(str, parts))))
         return dict(json.loads(content))
     except (ValueError, zlib.error, binascii.Error) as error:
         raise Damaged(f"{name}: its metadata is not what was pushed ({error}).") from error
-
-
-def _parts(metadata: Mapping[str, str]) -> Iterable[str]:
-    number = 0
-    while (part := metadata.get(f"workbench.facts.{number}")) is not None:
-        yield part
-        number += 1

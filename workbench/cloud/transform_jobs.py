@@ -29,9 +29,7 @@ from workbench.formatting import dollars
 from workbench.registry.model import Model
 from workbench.validation import positive
 
-_MAX_CONCURRENT_TRANSFORMS = (
-    2  # requests on an instance: one is computed while another is on its way
-)
+_MAX_CONCURRENT_TRANSFORMS = 2  # of an instance: one is computed while another is on its way
 _MAX_PAYLOAD_MB = 6
 
 
@@ -81,11 +79,7 @@ class TransformJobs:
         self._aws.s3("put_object", Bucket=self._entry.bucket, Key=key, Body=pack_npy(rows))
 
     def answers(self, job: str, part: int) -> NDArray[Any]:
-        """Return the answers to rows that were brought there.
-
-        Raises:
-            CloudError: There are none.
-        """
+        """Return the answers to rows that were brought there; raise `CloudError` without any."""
         key = f"{self._folder(job)}/out/{_name(part)}.out"
         found = self._aws.s3("get_object", Bucket=self._entry.bucket, Key=key)
         with contextlib.closing(found["Body"]) as body:
@@ -93,15 +87,8 @@ class TransformJobs:
 
     def count_answered(self, job: str) -> int:
         """Return how many parts have been answered."""
-        prefix, token, count = f"{self._folder(job)}/out/", dict[str, str](), 0
-        while True:
-            page = self._aws.s3(
-                "list_objects_v2", Bucket=self._entry.bucket, Prefix=prefix, **token
-            )
-            count += int(page["KeyCount"])
-            if not page["IsTruncated"]:
-                return count
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+        listed = {"Bucket": self._entry.bucket, "Prefix": f"{self._folder(job)}/out/"}
+        return sum(page["KeyCount"] for page in self._aws.pages("s3", "list_objects_v2", **listed))
 
     def start(self, job: str) -> None:
         """Begin a job over the rows that were brought for it."""
@@ -137,11 +124,8 @@ class TransformJobs:
             CloudError: It failed.
             OverBudget: It was stopped because the budget is spent.
         """
-        stopping, began = False, time.monotonic()
-        while (description := self._describe(job))["TransformJobStatus"] in (
-            "InProgress",
-            "Stopping",
-        ):
+        stopping, began, running = False, time.monotonic(), ("InProgress", "Stopping")
+        while (description := self._describe(job))["TransformJobStatus"] in running:
             spent = self._price(time.monotonic() - began) >= (self._budget or float("inf"))
             if not stopping and (spent or (stopped is not None and stopped.is_set())):
                 stopping = True
@@ -175,8 +159,8 @@ class TransformJobs:
         return (done + running) * hourly_cost(self.deployment) / 3600
 
     def _describe(self, job: str) -> dict[str, Any]:
-        description = self._aws.sagemaker("describe_transform_job", TransformJobName=self._job(job))
-        return dict(description)
+        name = self._job(job)
+        return dict(self._aws.sagemaker("describe_transform_job", TransformJobName=name))
 
     def _job(self, job: str) -> str:
         return f"{self._entry.name}-{job}"
@@ -200,35 +184,14 @@ def prepare_jobs(
 ) -> Iterator[TransformJobs]:
     """Make a model ready for jobs; stop them and remove everything when the block ends.
 
-    Args:
-        model: What transforms.
-        deployment: A batch transform deployment: which instances, and how many.
-        cloud: Where.
-        budget: The most that it may cost, in US dollars: a job that reaches it is stopped.
-        yes: Whether it may cost money without asking.
-        expected: Seconds that all jobs together take, for the estimate.
-        ledger: Where it is written down, by default the one of the workbench's home.
-        notify: Called with what it may cost, by default on the error stream.
-        stopped: Ends the preparing when it is set before all is ready.
-
-    Raises:
-        InvalidInput: The deployment is of another type.
-        Stopped: `stopped` was set meanwhile.
-        NotAvailable: Nobody agreed to the cost, or credentials, a role or an image are missing.
-        OverBudget: It may cost more than the budget.
-        CloudError: The cloud refused, or not all could be removed: the ledger says what is left.
+    Arguments and errors are those of `workbench.cloud.deploy.deploy`. `expected` are the seconds
+    that all jobs together take, and a job that reaches the budget is stopped.
     """
     if not isinstance(deployment, BatchTransform):
         raise InvalidInput(f"deployment must be a BatchTransform, got {deployment!r}.")
     role, image = role_of(cloud), image_of(cloud)
-    confirm_cost(
-        estimate_max_cost(deployment, positive("expected", expected, "seconds")),
-        deployment,
-        cloud,
-        budget=budget,
-        yes=yes,
-        notify=notify,
-    )
+    cost = estimate_max_cost(deployment, positive("expected", expected, "seconds"))
+    confirm_cost(cost, deployment, cloud, budget=budget, yes=yes, notify=notify)
     BatchTransformAdapter().check_quota(deployment, cloud)
     ledger = ledger or Ledger()
     with CloudClient(cloud) as aws:

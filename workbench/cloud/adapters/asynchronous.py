@@ -30,8 +30,7 @@ class AsyncAdapter(EndpointAdapter[Async]):
 
     def check_quota(self, deployment: Async, cloud: Cloud) -> None:
         """Require a quota for its instances."""
-        name, count = deployment.instance_type, deployment.count
-        check_instances(cloud, name, count, use="endpoint", label=deployment.label)
+        check_instances(cloud, deployment)
 
     def variant(self, deployment: Async) -> dict[str, Any]:
         """Return what a production variant says of the deployment."""

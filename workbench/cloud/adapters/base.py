@@ -91,11 +91,7 @@ class Adapter(ABC, Generic[D]):
 
     @abstractmethod
     def check_quota(self, deployment: D, cloud: Cloud) -> None:
-        """Require that the account may have the deployment, where AWS says so.
-
-        Raises:
-            CloudError: The quota is too small.
-        """
+        """Raise `CloudError` where AWS says that a quota of the account is too small."""
 
     @abstractmethod
     def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
@@ -118,18 +114,10 @@ class LiveAdapter(Adapter[D]):
     captures: ClassVar[bool] = False
 
     def check(self, deployment: D) -> None:
-        """Require that AWS has such a deployment.
-
-        Raises:
-            InvalidInput: It has not.
-        """
+        """Raise `InvalidInput` where AWS has no such deployment."""
 
     def image(self, cloud: Cloud, libraries: str | Path | None) -> str:  # noqa: ARG002 - of others
-        """Return the URI of the image it is made from; "" where it takes none.
-
-        Raises:
-            NotAvailable: The image is not known.
-        """
+        """Return the URI of the image it is made from; "" where it takes none."""
         return image_of(cloud)
 
     @abstractmethod
@@ -138,11 +126,7 @@ class LiveAdapter(Adapter[D]):
 
     @abstractmethod
     def create(self, creation: Creation[D], mailbox: Mailbox | None) -> str:
-        """Make it, wait until it answers, and return the name it is called by.
-
-        Raises:
-            CloudError: The cloud refused, or it failed.
-        """
+        """Make it, wait until it answers, and return the name it is called by."""
 
     @abstractmethod
     def backend(self, target: CallTarget[D]) -> Backend:
@@ -154,11 +138,7 @@ ADAPTERS: dict[str, Adapter[Any]] = {}
 
 
 def adapter_of(deployment: Deployment) -> LiveAdapter[Any]:
-    """Return what makes a deployment that answers calls.
-
-    Raises:
-        InvalidInput: Its type has no such thing on a cloud.
-    """
+    """Return what makes a deployment that answers calls; raise `InvalidInput` for others."""
     adapter = ADAPTERS.get(deployment.kind)
     if not isinstance(adapter, LiveAdapter):
         live = [kind for kind, each in ADAPTERS.items() if isinstance(each, LiveAdapter)]

@@ -21,8 +21,7 @@ class BatchTransformAdapter(Adapter[BatchTransform]):
 
     def check_quota(self, deployment: BatchTransform, cloud: Cloud) -> None:
         """Require a quota for its instances."""
-        name, count = deployment.instance_type, deployment.count
-        check_instances(cloud, name, count, use="transform job", label=deployment.label)
+        check_instances(cloud, deployment, "transform job")
 
     def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
         """Stop the jobs that run, and wait for their end."""

@@ -26,6 +26,9 @@ from workbench.errors import CloudError
 VARIANT = "all"
 """The name of the variant of an endpoint that has only one."""
 
+NAMESPACE = "AWS/SageMaker"
+"""What CloudWatch has endpoints' metrics under."""
+
 _IN_TRANSITION = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 
 
@@ -62,11 +65,7 @@ class EndpointAdapter(LiveAdapter[D]):
     def create_together(
         self, creations: Mapping[str, Creation[D]], mailbox: Mailbox | None = None
     ) -> str:
-        """Create one endpoint with a variant for each model, under the name of the first's entry.
-
-        Raises:
-            CloudError: The cloud refused, or it failed.
-        """
+        """Create one endpoint with a variant for each model, named as the first's entry."""
         first = next(iter(creations.values()))
         aws, entry, name = first.aws, first.entry, first.entry.name
         for each in creations.values():
@@ -115,6 +114,13 @@ class EndpointAdapter(LiveAdapter[D]):
                 aws.sagemaker(operation, **names)
 
 
+def name_metric(endpoint: str, metric: str, variant: str | None = VARIANT) -> dict[str, Any]:
+    """Return how CloudWatch knows a metric of a variant; without one, of the whole endpoint."""
+    names = {"EndpointName": endpoint} | ({"VariantName": variant} if variant else {})
+    dimensions = [{"Name": name, "Value": value} for name, value in names.items()]
+    return {"Namespace": NAMESPACE, "MetricName": metric, "Dimensions": dimensions}
+
+
 def describe_capture(entry: LedgerEntry, share: float) -> dict[str, Any]:
     """Return the DataCaptureConfig that keeps a share of requests in an entry's folder."""
     return {
@@ -127,11 +133,7 @@ def describe_capture(entry: LedgerEntry, share: float) -> dict[str, Any]:
 
 
 def await_service(aws: CloudClient, entry: LedgerEntry) -> None:
-    """Wait until an endpoint is in service.
-
-    Raises:
-        CloudError: It failed, or is not after an hour.
-    """
+    """Wait until an endpoint is in service; raise `CloudError` if it fails or takes an hour."""
     deadline = time.monotonic() + PATIENCE
     while (status := _status(aws, entry)) in _IN_TRANSITION:
         pause(aws, entry, deadline)

@@ -29,9 +29,7 @@ _MODEL = "WORKBENCH_MODEL"
 _ENTRY_POINT = ["python", "-m", "awslambdaric"]
 _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _STATE_TIMEOUT = 900.0  # seconds; large images are said to take minutes
-_MAX_INLINE_ZIP = (
-    MAX_ZIP * 3 // 4
-)  # bytes: in a call a zip is in base64, which is longer by a third
+_MAX_INLINE_ZIP = MAX_ZIP * 3 // 4  # bytes: a call has it in base64, longer by a third
 
 
 class FunctionAdapter(LiveAdapter[D]):
@@ -69,11 +67,7 @@ class LambdaAdapter(FunctionAdapter[Lambda]):
         check_concurrency(cloud, deployment.max_concurrency, label=deployment.label)
 
     def create(self, creation: Creation[Lambda], mailbox: Mailbox | None) -> str:  # noqa: ARG002
-        """Create a function, wait until it answers, and return its name with its version, if any.
-
-        Raises:
-            CloudError: The cloud refused, or the function failed.
-        """
+        """Create a function, wait until it answers, and return its name, with any version."""
         aws, entry, deployment = creation.aws, creation.entry, creation.deployment
         create_function(
             creation,
@@ -161,11 +155,7 @@ def await_state(
     read_state: Callable[[], tuple[str, str]],
     *wanted: str,
 ) -> None:
-    """Wait until a look finds one of the states that are wanted.
-
-    Raises:
-        CloudError: It finds another that does not pass, or a quarter of an hour is over.
-    """
+    """Wait until a look finds a state that is wanted, and no other that does not pass."""
     deadline = time.monotonic() + _STATE_TIMEOUT
     while (found := read_state())[0] not in wanted:
         status, reason = found

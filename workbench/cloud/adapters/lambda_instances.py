@@ -41,11 +41,7 @@ class LambdaManagedAdapter(FunctionAdapter[LambdaManaged]):
             )
 
     def create(self, creation: Creation[LambdaManaged], mailbox: Mailbox | None) -> str:  # noqa: ARG002
-        """Create provider, function and version, wait until it answers, and return its name.
-
-        Raises:
-            CloudError: The cloud refused, or one of them failed.
-        """
+        """Create provider, function and version, wait until it answers, and return its name."""
         aws, entry, deployment = creation.aws, creation.entry, creation.deployment
         name = entry.name
         provider = _create_provider(aws, entry, deployment)

@@ -5,53 +5,39 @@ then refused when it is made.
 """
 
 from workbench.cloud.aws import Cloud
+from workbench.cloud.client import open_client
+from workbench.deployment import Async, BatchTransform, RealTime
 from workbench.errors import CloudError, NotAvailable
 
 _UNRESERVED = 100  # calls at once that must stay for functions without a reserve (Lambda quotas)
 
 
-def check_instances(cloud: Cloud, instance_type: str, count: int, *, use: str, label: str) -> None:
-    """Require a quota for so many instances.
-
-    Args:
-        cloud: Where.
-        instance_type: Their type.
-        count: How many.
-        use: What for, as Service Quotas calls it: "endpoint" or "transform job".
-        label: The deployment, for the message.
-
-    Raises:
-        CloudError: The quota is too small.
-    """
+def check_instances(
+    cloud: Cloud, deployment: RealTime | Async | BatchTransform, use: str = "endpoint"
+) -> None:
+    """Raise `CloudError` where the quota of a use, as Service Quotas names it, is too small."""
     if not cloud.paid:
         return
-    name = f"{instance_type} for {use} usage"  # the quota's name in Service Quotas
+    name = f"{deployment.instance_type} for {use} usage"  # the quota's name in Service Quotas
     quota = _quota(cloud, name)
-    if quota is not None and quota < count:
+    if quota is not None and quota < deployment.count:
         raise CloudError(
             f"The account's quota {name!r} in {cloud.region} is {quota:g}, and "
-            f"{label} takes {count}: ask for more in Service Quotas, or "
+            f"{deployment.label} takes {deployment.count}: ask for more in Service Quotas, or "
             "choose another type.",
             "ResourceLimitExceeded",
         )
 
 
 def check_concurrency(cloud: Cloud, concurrency: int, *, label: str) -> None:
-    """Require room for a function of so many calls at once.
-
-    Raises:
-        CloudError: The account has less left.
-    """
+    """Raise `CloudError` where the account has no room for a function of so many calls at once."""
     if not cloud.paid:
         return
-    client = cloud.client("lambda", attempts=3)
     try:
-        with cloud.translate_errors("tell its limits"):
+        with open_client(cloud, "lambda") as client, cloud.translate_errors("tell its limits"):
             limits = client.get_account_settings()["AccountLimit"]
     except (CloudError, NotAvailable):
         return  # whether it is allowed will be seen
-    finally:
-        client.close()
     left = limits["UnreservedConcurrentExecutions"] - _UNRESERVED
     if left < concurrency:
         raise CloudError(
@@ -63,16 +49,15 @@ def check_concurrency(cloud: Cloud, concurrency: int, *, label: str) -> None:
 
 
 def _quota(cloud: Cloud, name: str) -> float | None:
-    client = cloud.client("service-quotas", attempts=3)
     try:
-        with cloud.translate_errors("list the quotas"):
+        with (
+            open_client(cloud, "service-quotas") as client,
+            cloud.translate_errors("list the quotas"),
+        ):
             pages = client.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
-            for page in pages:
-                for quota in page["Quotas"]:
-                    if quota["QuotaName"] == name:
-                        return float(quota["Value"])
+            for quota in (quota for page in pages for quota in page["Quotas"]):
+                if quota["QuotaName"] == name:
+                    return float(quota["Value"])
     except (CloudError, NotAvailable):
-        return None  # whether it is allowed will be seen
-    finally:
-        client.close()
+        pass  # whether it is allowed will be seen
     return None

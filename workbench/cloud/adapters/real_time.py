@@ -32,11 +32,7 @@ class RealTimeAdapter(EndpointAdapter[RealTime]):
     }
 
     def check(self, deployment: RealTime) -> None:
-        """Require a routing that AWS has.
-
-        Raises:
-            InvalidInput: It is "shared".
-        """
+        """Require a routing that AWS has: none is "shared"."""
         if deployment.routing not in _ROUTING:
             raise InvalidInput(
                 "AWS offers no shared queue: take routing='least_outstanding' or 'random'."
@@ -44,8 +40,7 @@ class RealTimeAdapter(EndpointAdapter[RealTime]):
 
     def check_quota(self, deployment: RealTime, cloud: Cloud) -> None:
         """Require a quota for its instances."""
-        name, count = deployment.instance_type, deployment.count
-        check_instances(cloud, name, count, use="endpoint", label=deployment.label)
+        check_instances(cloud, deployment)
 
     def variant(self, deployment: RealTime) -> dict[str, Any]:
         """Return what a production variant says of the deployment."""

@@ -21,13 +21,8 @@ def upload(aws: CloudClient, entry: LedgerEntry, model: Model) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = archive(model, Path(folder) / "model.tar.gz")
         with path.open("rb") as file:
-            aws.s3(
-                "put_object",
-                Bucket=entry.bucket,
-                Key=entry.key,
-                Body=file,
-                Tagging=f"workbench={entry.id}",
-            )
+            tag, where = f"workbench={entry.id}", {"Bucket": entry.bucket, "Key": entry.key}
+            aws.s3("put_object", **where, Body=file, Tagging=tag)
 
 
 def create_model(
@@ -52,15 +47,12 @@ def create_model(
 def delete_objects(aws: CloudClient, entry: LedgerEntry) -> None:
     """Delete what was read and written under an entry's folder."""
     with ignore_missing():
-        while found := _objects(aws, entry):
-            answer = aws.s3("delete_objects", Bucket=entry.bucket, Delete={"Objects": found})
+        listed = {"Bucket": entry.bucket, "Prefix": f"{entry.folder}/"}
+        while found := aws.s3("list_objects_v2", **listed).get("Contents"):
+            keys = {"Objects": [{"Key": each["Key"]} for each in found]}
+            answer = aws.s3("delete_objects", Bucket=entry.bucket, Delete=keys)
             for problem in answer.get("Errors", []):
                 raise CloudError(f"{problem['Key']} was not deleted: {problem['Code']}.")
-
-
-def _objects(aws: CloudClient, entry: LedgerEntry) -> list[dict[str, str]]:
-    page = aws.s3("list_objects_v2", Bucket=entry.bucket, Prefix=f"{entry.folder}/")
-    return [{"Key": each["Key"]} for each in page.get("Contents", [])]
 
 
 @contextlib.contextmanager
@@ -74,11 +66,7 @@ def ignore_existing() -> Iterator[None]:
 
 
 def pause(aws: CloudClient, entry: LedgerEntry, deadline: float) -> None:
-    """Wait a moment for something of an entry.
-
-    Raises:
-        CloudError: The deadline, by `time.monotonic`, has passed.
-    """
+    """Wait a moment; raise `CloudError` once the deadline, by `time.monotonic`, has passed."""
     if time.monotonic() > deadline:
         raise CloudError(f"{entry.name} is on its way for over an hour.", "Timeout")
     aws.pause()
