@@ -75,6 +75,23 @@ def test_counts_of_a_latency_stay_counts(played):
     assert monitor.metrics("digits", Cloud(), clock=lambda: NOON)["value"].to_list() == [7.0]
 
 
+def test_a_sum_of_latencies_is_in_seconds_too(played):
+    found = {"MetricDataResults": [series(0, (0, 250_000.0))]}
+    played("cloudwatch", "get_metric_data", None, found)
+
+    only = {"ModelLatency": ("Sum",)}
+    frame = monitor.metrics("digits", Cloud(), only=only, clock=lambda: NOON)
+    assert frame["value"].to_list() == [0.25]
+
+
+def test_no_metric_is_left_out_without_a_word(played):
+    window = {"StartTime": ANY, "EndTime": ANY, "ScanBy": ANY}
+    asked = {"MetricDataQueries": [ANY] * 501, **window}  # more than AWS takes, which says so
+    played("cloudwatch", "get_metric_data", asked, {"MetricDataResults": []})
+
+    monitor.metrics("digits", Cloud(), only={"Invocations": ["Sum"] * 501}, clock=lambda: NOON)
+
+
 def test_an_endpoint_without_metrics_has_an_empty_frame(played):
     played("cloudwatch", "get_metric_data", None, {"MetricDataResults": []})
     frame = monitor.metrics("digits", Cloud(), clock=lambda: NOON)
@@ -83,6 +100,11 @@ def test_an_endpoint_without_metrics_has_an_empty_frame(played):
     assert frame.columns == ["time", "metric", "statistic", "value"]
     with pytest.raises(InvalidInput, match="nothing to show"):
         plot_metrics(frame)
+
+
+def test_the_trails_limit_is_named_as_it_is_given():
+    with pytest.raises(InvalidInput, match="limit must be"):
+        monitor.trail(Cloud(), limit=0)
 
 
 @pytest.mark.parametrize("period", [0, 59, 61, 1.5])

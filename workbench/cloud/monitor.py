@@ -5,11 +5,11 @@ All of it is read through boto3, from AWS and from a local cloud alike::
     monitor.metrics(deployed.name, cloud)                # CloudWatch's figures, minute by minute
     monitor.logs(deployed.name, cloud, search="ERROR")   # what the containers wrote
     monitor.trail(cloud, name=deployed.name)             # CloudTrail: which calls were made
-    with monitor.Events(cloud) as events:                # EventBridge: what changed, as it does
+    with monitor.EventSubscription(cloud) as events:     # EventBridge: what changed, as it does
         events.read(wait=20)
 
 CloudWatch has a figure a minute, some minutes late; CloudTrail is up to 15 minutes late (AWS's own
-figures). What is late is not yet in the frames.
+figures). What is late is not yet in the frames. Each raises `CloudError` where the cloud refuses.
 """
 
 import json
@@ -17,16 +17,18 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from workbench.cloud.adapters.endpoint import VARIANT
+from workbench.cloud.adapters.endpoint import NAMESPACE, VARIANT, name_metric
 from workbench.cloud.aws import Cloud
+from workbench.cloud.client import open_client
 from workbench.cloud.deploy import DeployedModel
 from workbench.cloud.ledger import Ledger
 from workbench.cloud.monthly import delete_monthly, put_monthly
+from workbench.cloud.sns import let_send
 from workbench.errors import CloudError, InvalidInput
 from workbench.quantiles import SLO
 from workbench.validation import of_kind, positive, whole_number
@@ -40,8 +42,6 @@ SOURCE = "workbench"
 DRIFT = "Model Drift"
 """The detail-type of an event that says that inputs or latencies have drifted."""
 
-_ATTEMPTS = 5  # nothing is timed here
-_NAMESPACE = "AWS/SageMaker"
 _LATENCY = ("Average", "p50", "p90", "p95", "p99")
 _METRICS: dict[str, tuple[str, ...]] = {
     "Invocations": ("Sum",),
@@ -54,8 +54,6 @@ _METRICS: dict[str, tuple[str, ...]] = {
     "ServerlessConcurrentExecutionsUtilization": ("Maximum",),
 }
 _MICROSECONDS = frozenset({"ModelLatency", "OverheadLatency", "ModelSetupTime"})
-_COUNTS = frozenset({"Sum", "SampleCount"})
-_MAX_QUERIES = 500  # queries of one GetMetricData (AWS's limit)
 _MAX_RECEIVE_WAIT = 20  # seconds that SQS holds a request that waits for messages (AWS's limit)
 
 Clock = Callable[[], datetime]
@@ -87,7 +85,6 @@ def metrics(
 
     Raises:
         InvalidInput: The period is no multiple of 60 seconds.
-        CloudError: The cloud refused.
     """
     if whole_number("period", period, low=60) % 60:
         raise InvalidInput(f"period must be a multiple of 60 seconds, got {period}.")
@@ -96,7 +93,7 @@ def metrics(
         {
             "Id": f"q{number}",
             "MetricStat": {
-                "Metric": _metric(_name(endpoint), metric, variant),
+                "Metric": name_metric(_name(endpoint), metric, variant),
                 "Period": period,
                 "Stat": statistic,
             },
@@ -105,18 +102,18 @@ def metrics(
     ]
     end = clock()
     rows = []
-    with _client(cloud, "cloudwatch") as aws, cloud.translate_errors("read metrics"):
+    with open_client(cloud, "cloudwatch") as aws, cloud.translate_errors("read metrics"):
         pages = aws.get_paginator("get_metric_data").paginate(
-            MetricDataQueries=queries[:_MAX_QUERIES],
+            MetricDataQueries=queries,
             StartTime=end - since,
             EndTime=end,
             ScanBy="TimestampAscending",
         )
         for found in (found for page in pages for found in page["MetricDataResults"]):
             metric, statistic = wanted[int(found["Id"][1:])]
-            scaled = metric in _MICROSECONDS and statistic not in _COUNTS
+            unit = 1e6 if metric in _MICROSECONDS and statistic != "SampleCount" else 1
             for at, value in zip(found["Timestamps"], found["Values"], strict=True):
-                rows.append((_utc(at), metric, statistic, value / 1e6 if scaled else value))
+                rows.append((at.astimezone(UTC), metric, statistic, value / unit))
     frame = _frame(rows, metric="String", statistic="String", value="Float64")
     return frame.sort("time", "metric", "statistic")
 
@@ -124,7 +121,7 @@ def metrics(
 def logs(
     endpoint: str | DeployedModel, cloud: Cloud, *, search: str = "", tail: int = 100
 ) -> "pl.DataFrame":
-    """Return the last lines that the containers of an endpoint wrote.
+    """Return the last lines that the containers of an endpoint wrote, once they have written some.
 
     Columns: time (UTC), stream (variant and instance), message.
 
@@ -134,14 +131,11 @@ def logs(
         search: What a line must contain, or a filter pattern of CloudWatch Logs in braces or
             brackets, which a local cloud does not offer.
         tail: How many lines at most.
-
-    Raises:
-        CloudError: The cloud refused; an endpoint that never wrote has no log group.
     """
     whole_number("tail", tail, low=1)
     pattern = search if search[:1] in ("", "{", "[", '"') else json.dumps(search)
     group = f"/aws/sagemaker/Endpoints/{_name(endpoint)}"
-    with _client(cloud, "logs") as aws, cloud.translate_errors(f"read the logs of {group}"):
+    with open_client(cloud, "logs") as aws, cloud.translate_errors(f"read the logs of {group}"):
         pages = aws.get_paginator("filter_log_events").paginate(
             logGroupName=group, **({"filterPattern": pattern} if pattern else {})
         )
@@ -173,25 +167,22 @@ def trail(
         since: How far back; CloudTrail keeps 90 days.
         limit: How many calls at most.
         clock: Tells the time.
-
-    Raises:
-        CloudError: The cloud refused.
     """
     end = clock()
-    about = {"AttributeKey": "ResourceName", "AttributeValue": _name(name)} if name else None
+    asked: dict[str, Any] = {"StartTime": end - since, "EndTime": end}
+    asked["PaginationConfig"] = {"MaxItems": whole_number("limit", limit, low=1)}
+    if name:
+        about = {"AttributeKey": "ResourceName", "AttributeValue": _name(name)}
+        asked["LookupAttributes"] = [about]
     rows = []
-    with _client(cloud, "cloudtrail") as aws, cloud.translate_errors("read CloudTrail"):
-        pages = aws.get_paginator("lookup_events").paginate(
-            StartTime=end - since,
-            EndTime=end,
-            PaginationConfig={"MaxItems": whole_number("most", limit, low=1)},
-            **({"LookupAttributes": [about]} if about else {}),
-        )
+    with open_client(cloud, "cloudtrail") as aws, cloud.translate_errors("read CloudTrail"):
+        pages = aws.get_paginator("lookup_events").paginate(**asked)
         for each in (each for page in pages for each in page["Events"]):
             event = json.loads(each.get("CloudTrailEvent", "{}"))
             resources = [r.get("ResourceName", "") for r in each.get("Resources", [])]
-            rows.append((_utc(each["EventTime"]), each["EventName"], each.get("EventSource", ""),
-                         each.get("Username", ""), event.get("errorCode"), resources))  # fmt: skip
+            rows.append((each["EventTime"].astimezone(UTC), each["EventName"],
+                         each.get("EventSource", ""), each.get("Username", ""),
+                         event.get("errorCode"), resources))  # fmt: skip
     words = dict.fromkeys(("event", "service", "user", "error"), "String")
     return _frame(rows, **words, resources="List")
 
@@ -205,9 +196,6 @@ class EventSubscription:
         kinds: Their detail-types; none: all of the source.
         targets: ARNs that get each event as well, such as that of a function that retrains. AWS
             must allow events to call them.
-
-    Raises:
-        CloudError: The cloud refused.
     """
 
     def __init__(
@@ -225,8 +213,8 @@ class EventSubscription:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._sqs = stack.enter_context(_client(self._cloud, "sqs"))
-            self._bus = stack.enter_context(_client(self._cloud, "events"))
+            self._sqs = stack.enter_context(open_client(self._cloud, "sqs"))
+            self._bus = stack.enter_context(open_client(self._cloud, "events"))
             with self._cloud.translate_errors("watch events"):
                 self._begin(stack)
             self._exit_stack = stack.pop_all()
@@ -239,15 +227,11 @@ class EventSubscription:
         tags = {"workbench": self._rule}
         self._queue = self._sqs.create_queue(QueueName=self._rule, tags=tags)["QueueUrl"]
         stack.callback(self._sqs.delete_queue, QueueUrl=self._queue)
-        asked = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
-        queue = asked["Attributes"]["QueueArn"]
         listed = [{"Key": key, "Value": value} for key, value in tags.items()]
         pattern = json.dumps(self._pattern)
         rule = self._bus.put_rule(Name=self._rule, EventPattern=pattern, Tags=listed)["RuleArn"]
         stack.callback(self._bus.delete_rule, Name=self._rule)
-        self._sqs.set_queue_attributes(
-            QueueUrl=self._queue, Attributes={"Policy": _send_policy(queue, rule)}
-        )
+        queue = let_send(self._sqs, self._queue, service="events", source=rule)
         targets = [{"Id": f"t{n}", "Arn": arn} for n, arn in enumerate((queue, *self._targets))]
         self._bus.put_targets(Rule=self._rule, Targets=targets)
         ids = [target["Id"] for target in targets]
@@ -260,9 +244,6 @@ class EventSubscription:
 
         Args:
             wait: Seconds to wait for the first where there is none yet.
-
-        Raises:
-            CloudError: The cloud refused.
         """
         rows = [
             (
@@ -309,12 +290,9 @@ def report_drift(cloud: Cloud, *, model: str, what: str, detail: Mapping[str, An
         model: "group:version".
         what: "inputs" or "latency", or what you like.
         detail: JSON values.
-
-    Raises:
-        CloudError: The cloud refused.
     """
     text = json.dumps({**detail, "model": model, "what": what})
-    with _client(cloud, "events") as bus, cloud.translate_errors("send an event"):
+    with open_client(cloud, "events") as bus, cloud.translate_errors("send an event"):
         answer = bus.put_events(Entries=[{"Source": SOURCE, "DetailType": DRIFT, "Detail": text}])
     if answer.get("FailedEntryCount"):
         (entry,) = answer["Entries"]
@@ -410,7 +388,6 @@ def put_alarm(
     Raises:
         OverBudget: It costs more than the budget.
         NotAvailable: Nobody agreed to the cost.
-        CloudError: The cloud refused.
     """
     name = f"workbench-{_name(endpoint)}-{burn.statistic}-{burn.threshold:g}us"
     alarm = {
@@ -418,7 +395,7 @@ def put_alarm(
         "AlarmDescription": f"{burn.slo.label} is missed {burn.rate:g} times as often as allowed",
         "ActionsEnabled": bool(actions),
         "AlarmActions": list(actions),
-        **_metric(_name(endpoint), metric),
+        **name_metric(_name(endpoint), metric),
         "ExtendedStatistic": burn.statistic,
         "Period": 60,
         "EvaluationPeriods": burn.minutes,
@@ -438,7 +415,7 @@ def alarm_state(name: str, cloud: Cloud) -> str:
     Raises:
         CloudError: There is no such alarm.
     """
-    with _client(cloud, "cloudwatch") as aws, cloud.translate_errors("read an alarm"):
+    with open_client(cloud, "cloudwatch") as aws, cloud.translate_errors("read an alarm"):
         found = aws.describe_alarms(AlarmNames=[name])["MetricAlarms"]
     if not found:
         raise CloudError(f"There is no alarm {name} on {cloud.name}.", "ResourceNotFound")
@@ -450,16 +427,13 @@ def alarms(endpoint: str | DeployedModel, cloud: Cloud) -> "pl.DataFrame":
 
     Columns: time (of the latest change of state, UTC), name, state ("OK", "ALARM" or
     "INSUFFICIENT_DATA"), about, reason.
-
-    Raises:
-        CloudError: The cloud refused.
     """
-    with _client(cloud, "cloudwatch") as aws, cloud.translate_errors("read alarms"):
+    with open_client(cloud, "cloudwatch") as aws, cloud.translate_errors("read alarms"):
         pages = aws.get_paginator("describe_alarms").paginate(
             AlarmNamePrefix=f"workbench-{_name(endpoint)}-"
         )
         rows = [
-            (_utc(each["StateUpdatedTimestamp"]), each["AlarmName"], each["StateValue"],
+            (each["StateUpdatedTimestamp"].astimezone(UTC), each["AlarmName"], each["StateValue"],
              each.get("AlarmDescription", ""), each.get("StateReason", ""))
             for page in pages
             for each in page["MetricAlarms"]
@@ -469,11 +443,7 @@ def alarms(endpoint: str | DeployedModel, cloud: Cloud) -> "pl.DataFrame":
 
 
 def delete_alarm(name: str, cloud: Cloud, *, ledger: Ledger | None = None) -> None:
-    """Delete an alarm; one that is not there is fine.
-
-    Raises:
-        CloudError: The cloud refused.
-    """
+    """Delete an alarm; one that is not there is fine."""
     delete_monthly("alarm", name, cloud, ledger)
 
 
@@ -491,7 +461,12 @@ def dashboard_body(endpoint: str | DeployedModel, *, region: str) -> str:
         ("Overhead latency", ("OverheadLatency",), ("p50", "p95", "p99")),
         ("Cold starts", ("ModelSetupTime",), ("SampleCount", "p50")),
     )
-    identifiers = ["EndpointName", name, "VariantName", VARIANT]
+    variant = ("EndpointName", name, "VariantName", VARIANT)
+
+    def line(metric: str, statistic: str) -> list[Any]:
+        shown = {"stat": statistic, "label": f"{metric} {statistic}"}
+        return [NAMESPACE, metric, *variant, shown]
+
     widgets = [
         {
             "type": "metric",
@@ -504,16 +479,7 @@ def dashboard_body(endpoint: str | DeployedModel, *, region: str) -> str:
                 "region": region,
                 "view": "timeSeries",
                 "period": 60,
-                "metrics": [
-                    [
-                        _NAMESPACE,
-                        metric,
-                        *identifiers,
-                        {"stat": statistic, "label": f"{metric} {statistic}"},
-                    ]
-                    for metric in shown
-                    for statistic in statistics
-                ],
+                "metrics": [line(metric, each) for metric in shown for each in statistics],
             },
         }
         for number, (title, shown, statistics) in enumerate(panels)
@@ -538,7 +504,6 @@ def put_dashboard(
     Raises:
         OverBudget: It costs more than the budget.
         NotAvailable: Nobody agreed to the cost.
-        CloudError: The cloud refused.
     """
     name = f"workbench-{_name(endpoint)}"
     body = dashboard_body(endpoint, region=cloud.region)
@@ -549,28 +514,13 @@ def put_dashboard(
 
 
 def delete_dashboard(name: str, cloud: Cloud, *, ledger: Ledger | None = None) -> None:
-    """Delete a dashboard; one that is not there is fine.
-
-    Raises:
-        CloudError: The cloud refused.
-    """
+    """Delete a dashboard; one that is not there is fine."""
     delete_monthly("dashboard", name, cloud, ledger)
 
 
-def _client(cloud: Cloud, service: str) -> Any:  # noqa: ANN401 - boto3 builds its clients
-    return closing(cloud.client(service, attempts=_ATTEMPTS))
-
-
 def _name(endpoint: str | DeployedModel) -> str:
-    return (
-        endpoint.name if isinstance(endpoint, DeployedModel) else of_kind("endpoint", endpoint, str)
-    )
-
-
-def _metric(endpoint: str, metric: str, variant: str = VARIANT) -> dict[str, Any]:
-    identifiers = {"EndpointName": endpoint, "VariantName": variant}
-    dimensions = [{"Name": name, "Value": value} for name, value in identifiers.items()]
-    return {"Namespace": _NAMESPACE, "MetricName": metric, "Dimensions": dimensions}
+    named = endpoint.name if isinstance(endpoint, DeployedModel) else endpoint
+    return of_kind("endpoint", named, str)
 
 
 def _frame(rows: Sequence[tuple[Any, ...]], **columns: str) -> "pl.DataFrame":
@@ -581,19 +531,3 @@ def _frame(rows: Sequence[tuple[Any, ...]], **columns: str) -> "pl.DataFrame":
     for name, kind in columns.items():
         schema[name] = pl.List(pl.String) if kind == "List" else getattr(pl, kind)
     return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def _utc(at: datetime) -> datetime:
-    return at.astimezone(UTC)
-
-
-def _send_policy(queue: str, rule: str) -> str:
-    """Return the policy that lets a rule, and nobody else, send to a queue."""
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": queue,
-        "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
-    }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
