@@ -6,7 +6,7 @@ Batch Transform".
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import orjson
 
@@ -14,10 +14,10 @@ from workbench.modelserver import formats
 from workbench.modelserver.batching_queue import BatchingQueue, Outcome
 from workbench.modelserver.engine import Engine
 from workbench.modelserver.errors import RequestError
-from workbench.modelserver.http import FilePart, Reply, Request, Response
+from workbench.modelserver.http import Reply, Request, Response, make_handler
 from workbench.modelserver.options import EVEN_IF_ANSWERS_CHANGE, IF_ANSWERS_STAY, ServerOptions
 from workbench.modelserver.records import make_reader
-from workbench.modelserver.streaming import SPOOL_THRESHOLD, StreamedRequest, spool
+from workbench.modelserver.streaming import SPOOL_THRESHOLD, answer_blocks, spool
 
 Route = tuple[str, Callable[[Request, Reply], None]]
 
@@ -51,6 +51,7 @@ class Contract:
                 f"--stack {EVEN_IF_ANSWERS_CHANGE}, or WORKBENCH_STACK."
             )
         self._options = options
+        self._handle_spooled = make_handler(self._answer_spooled)
         self._routes: dict[str, Route] = {
             "/invocations": ("POST", self._invocations),
             "/ping": ("GET", ping),
@@ -62,15 +63,13 @@ class Contract:
         follow_route(self._routes, request, reply)
 
     def _invocations(self, request: Request, reply: Reply) -> None:
+        if request.spool_file is not None:
+            self._handle_spooled(request, reply)
+            return
         try:
             check_encoding(request)
-            if request.spool_file is not None:
-                self._stream(request, request.spool_file, reply)
-                return
             batch, accept = read_batch(self._reader, request)
         except RequestError as refused:
-            if request.spool_file is not None:
-                request.spool_file.close()
             reply(error_response(refused.status, str(refused)))
             return
 
@@ -82,19 +81,19 @@ class Contract:
 
         self._queue.submit(batch.rows, deliver, lambda: not request.abandoned)
 
-    def _stream(self, request: Request, file: BinaryIO, reply: Reply) -> None:
-        """Answer a large body, unless no answer would be acceptable."""
-        content_type = request.headers.get("content-type", "")
-        accept = formats.choose(request.headers.get("accept", ""), content_type)
-
-        def done(outcome: FilePart | Exception) -> None:
-            if isinstance(outcome, Exception):
-                reply(_failure_response(outcome))
-            else:
-                reply(Response(200, outcome, accept))
-
-        blocks = self._reader.blocks(content_type, file, request.received)
-        StreamedRequest(request, blocks, accept, self._queue, done).start()
+    async def _answer_spooled(self, request: Request) -> Response:
+        """Return the answer to a large body."""
+        with cast("BinaryIO", request.spool_file) as file:
+            try:
+                check_encoding(request)
+                content_type = request.headers.get("content-type", "")
+                accept = formats.choose(request.headers.get("accept", ""), content_type)
+                blocks = self._reader.blocks(content_type, file, request.received)
+                return Response(
+                    200, await answer_blocks(request, blocks, accept, self._queue), accept
+                )
+            except Exception as error:  # noqa: BLE001 - the client has to be answered, whatever it was
+                return _failure_response(error)
 
     def _execution_parameters(self, request: Request, reply: Reply) -> None:  # noqa: ARG002
         parameters = {

@@ -321,7 +321,6 @@ class Connection(asyncio.Protocol):
             self._known_head, self._known_size = data[:size], len(data)
 
     def _repeat_request(self, data: bytes) -> None:
-        """Take a request whose head is known."""
         self._age = 0.0
         former = cast("Request", self._known_request)
         self._known_request = request = former.repeat(data[len(self._known_head) :])

@@ -5,8 +5,7 @@ still an error to its client.
 """
 
 import asyncio
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -32,63 +31,30 @@ def spool() -> BinaryIO:
     return cast("BinaryIO", tempfile.SpooledTemporaryFile(SPOOL_THRESHOLD))
 
 
-class StreamedRequest:
-    """A body on its way, from `start` until `done` is called with the answer or what failed.
+async def answer_blocks(
+    request: Request, blocks: Iterator[InputBatch], accept: str, queue: BatchingQueue
+) -> FilePart:
+    """Return the answers to the blocks of a body, as far as its client is there to read them.
 
-    Other requests have their turn between two blocks. What a client abandoned is not reported.
+    Raises what is wrong with a block, or what the model raised.
     """
-
-    def __init__(
-        self,
-        request: Request,
-        blocks: Iterator[InputBatch],
-        accept: str,
-        queue: BatchingQueue,
-        done: Callable[[FilePart | Exception], None],
-    ) -> None:
-        self._request = request
-        self._blocks = blocks
-        self._queue = queue
-        self._done = done
-        self._writer = BlockWriter(accept, spool())
-        self._rows = 0  # that were answered
-
-    def start(self) -> None:
-        """Have the model run on the next block."""
-        try:
-            batch = None if self._request.abandoned else next(self._blocks, None)
-            if batch is None:
-                self._end(self._writer.finish())
-                return
-        except Exception as error:  # noqa: BLE001 - the client has to be answered, whatever it was
-            self._end(error)
-            return
-        self._queue.submit(
-            batch.rows,
-            functools.partial(self._deliver, batch),
-            lambda: not self._request.abandoned,
-        )
-
-    def _deliver(self, batch: InputBatch, outcome: Outcome) -> None:
-        if isinstance(outcome, Exception):
+    loop, writer, rows = asyncio.get_running_loop(), BlockWriter(accept, spool()), 0
+    try:
+        while not request.abandoned and (batch := next(blocks, None)) is not None:
+            done: asyncio.Future[Outcome] = loop.create_future()
+            queue.submit(batch.rows, done.set_result, lambda: not request.abandoned)
+            outcome = await done
             if isinstance(outcome, ModelRunError):
-                outcome = outcome.after(self._rows)
-            self._end(outcome)
-            return
-        self._rows += len(batch.rows)
-        try:
-            self._writer.add(outcome, batch)
-        except Exception as error:  # noqa: BLE001
-            self._end(error)
-            return
-        asyncio.get_running_loop().call_soon(self.start)
-
-    def _end(self, outcome: FilePart | Exception) -> None:
-        if self._request.spool_file is not None:
-            self._request.spool_file.close()
-        if isinstance(outcome, Exception):
-            self._writer.close()
-        self._done(outcome)
+                raise outcome.after(rows)
+            if isinstance(outcome, Exception):
+                raise outcome
+            writer.add(outcome, batch)
+            rows += len(batch.rows)
+            await asyncio.sleep(0)  # other requests have their turn between two blocks
+        return writer.finish()
+    except BaseException:
+        writer.close()
+        raise
 
 
 class BlockWriter:
