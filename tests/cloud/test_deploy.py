@@ -157,7 +157,6 @@ def test_an_endpoint_that_fails_says_why_and_is_deleted(up, cloud, ledger):
     stored(cloud)
     created(cloud)
     status(cloud, "Creating")
-    status(cloud, "Failed")
     status(cloud, "Failed", FailureReason="The container did not pass the ping health check.")
     torn_down(cloud)
 

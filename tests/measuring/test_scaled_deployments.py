@@ -232,7 +232,6 @@ def test_the_meter_goes_by_the_instances_that_there_are():
 @pytest.mark.parametrize(
     ("deployment", "policy", "message"),
     [
-        (ONE, wb.ScaleToZero(), "must be a TargetTracking, a StepScaling or a Schedule"),
         (ONE, Schedule([(0.0, 0)]), "least must be at least 1"),
         (ONE, Schedule([(float(at), 1) for at in range(201)]), "takes 1 to 200 scheduled actions"),
         (KEPT, Schedule([(0.0, 5)]), "must not exceed max_concurrency"),

@@ -52,11 +52,11 @@ def is_registered(policy: ScalingPolicy | None) -> TypeGuard[RegisteredPolicy]:
     return isinstance(policy, RegisteredPolicy)
 
 
-def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -> None:
+def check_scaling(deployment: Deployment, policy: RegisteredPolicy, cloud: Cloud) -> None:
     """Require that the cloud can have the deployment follow the policy.
 
     Raises:
-        InvalidInput: Application Auto Scaling has no such policy, or not for this deployment.
+        InvalidInput: Application Auto Scaling does not carry it out so, or not for this deployment.
 
     >>> from workbench.deployment import RealTime
     >>> two = RealTime(instance_type="ml.m5.large", count=2)
@@ -64,18 +64,9 @@ def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -
     Traceback (most recent call last):
     workbench.errors.InvalidInput: out_periods is 3 in target tracking on AWS, got 1: ...
     """
-    if isinstance(policy, Schedule):
-        _check_schedule(deployment, policy)
-    elif isinstance(policy, TargetTracking | StepScaling):
+    if not isinstance(policy, Schedule):
         _check_reactive(deployment, policy, cloud)
-    else:
-        raise InvalidInput(
-            "scaling on a cloud must be a TargetTracking, a StepScaling or a Schedule, "
-            f"got {policy!r}."
-        )
-
-
-def _check_schedule(deployment: Deployment, policy: Schedule) -> None:
+        return
     if len(policy.changes) > _MOST_ACTIONS or not policy.changes:
         raise InvalidInput(
             f"Application Auto Scaling takes 1 to {_MOST_ACTIONS} scheduled actions, "
@@ -83,11 +74,6 @@ def _check_schedule(deployment: Deployment, policy: Schedule) -> None:
         )
     if not deployment.scaled_by:
         raise InvalidInput(f"{deployment.label} is not scaled: leave scaling out.")
-    if any(isinstance(count, Mapping) for _, count in policy.changes):
-        raise InvalidInput(
-            "Application Auto Scaling schedules a count of one variant, and this policy has counts "
-            "by instance type."
-        )
     _check_limits(deployment, least=min(policy.totals), most=max(policy.totals))
 
 
@@ -108,9 +94,10 @@ def _check_reactive(
             "StepScaling, or the metric 'backlog'."
         )
     _check_limits(deployment, least=policy.least, most=policy.most)
+    minute = _MINUTE
     if isinstance(policy, TargetTracking):
         _check_fixed(policy)
-    minute = cloud.minute if isinstance(policy, TargetTracking) else _MINUTE
+        minute = cloud.minute
     period = minute * _metrics(deployment)[policy.metric].period / _MINUTE
     if not math.isclose(policy.period, period):
         raise InvalidInput(
@@ -455,7 +442,6 @@ class InstanceCounter:
                 self._take(variants.get(self._variant) or endpoint["ProductionVariants"][0])
 
     def _take(self, variant: dict[str, Any]) -> None:
-        """Take what a look found."""
         count = _count_billed(variant)
         if count != self._counts[-1][1]:
             self._counts.append((self._clock(), count))

@@ -235,7 +235,6 @@ def _loader() -> Any:  # noqa: ANN401 - botocore is not typed
 def _convert_response_error(
     name: str, what: str, error: Mapping[str, Any]
 ) -> NotAvailable | CloudError:
-    """Return our error for one that the cloud answered."""
     code = str(error.get("Code", "unknown"))
     message = str(error.get("Message", "")).strip() or "it gave no reason"
     said = f"{name} did not {what}. It said {code}: {message}"
@@ -248,7 +247,6 @@ def _convert_response_error(
 def _convert_connection_error(
     cloud: Cloud, what: str, error: Exception
 ) -> NotAvailable | CloudError:
-    """Return our error for a call that got no answer."""
     from botocore import exceptions
 
     signed_out = (

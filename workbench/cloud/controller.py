@@ -212,7 +212,6 @@ class FleetController:
         return change
 
     def _put_back(self, aws: CloudClient) -> None:
-        """Give the endpoint the counts that it had."""
         self._wanted, self._cause = dict(self._first), "Scaling ended."
         until = time.monotonic() + _PATIENCE
         try:
@@ -229,8 +228,6 @@ class FleetController:
 
 
 class _Seen(NamedTuple):
-    """What the last reading saw."""
-
     counts: FleetCounts
     requests: int
     late: int

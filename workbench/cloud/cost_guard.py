@@ -15,7 +15,6 @@ from workbench.cloud.consent import agree_to
 from workbench.errors import InvalidInput, OverBudget
 from workbench.formatting import dollars
 from workbench.pricing.cost import HOUR, Cost, total
-from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
 from workbench.validation import flag, not_negative, positive
 
@@ -26,7 +25,7 @@ START_AND_STOP_SECONDS = 600.0
 """Seconds that an instance is allowed for starting and stopping, which are billed. Inferred."""
 
 
-def hourly_cost(deployment: Deployment, *, prices: PriceSheet | None = None) -> float:
+def hourly_cost(deployment: Deployment) -> float:
     """Return what a deployment costs an hour while nobody calls it, in US dollars.
 
     >>> from workbench.deployment import RealTime, Serverless
@@ -36,17 +35,11 @@ def hourly_cost(deployment: Deployment, *, prices: PriceSheet | None = None) -> 
     0.0
     """
     _require_cloud(deployment)
-    return total(deployment.bill(deployment.idle_usage(HOUR), prices=prices))
+    return total(deployment.bill(deployment.idle_usage(HOUR)))
 
 
 def estimate_max_cost(
-    deployment: Deployment,
-    seconds: float,
-    *,
-    calls: int | None = None,
-    bytes_in: float = 0.0,
-    bytes_out: float = 0.0,
-    prices: PriceSheet | None = None,
+    deployment: Deployment, seconds: float, *, calls: int | None = None, bytes_in: float = 0.0
 ) -> Cost:
     """Return the most that a deployment can cost in `seconds` of traffic.
 
@@ -61,8 +54,7 @@ def estimate_max_cost(
     _require_cloud(deployment)
     seconds = positive("seconds", seconds, "seconds")
     usage = deployment.usage_at_most(seconds, calls=calls, up_and_down=START_AND_STOP_SECONDS)
-    usage = replace(usage, bytes_in=bytes_in, bytes_out=bytes_out)
-    items = deployment.bill(usage, prices=prices)
+    items = deployment.bill(replace(usage, bytes_in=bytes_in))
     return Cost(items=items, answered=calls or 0, origin="estimated, at most")
 
 

@@ -290,7 +290,6 @@ def _deploy_model(
     terms: DeployTerms,
     scaling: ScalingPolicy | None,
 ) -> Iterator[DeployedModel]:
-    """Deploy a model, and tear it down when the block ends: see `deploy`."""
     adapter = adapter_of(deployment)
     adapter.check(deployment)
     if is_registered(scaling):

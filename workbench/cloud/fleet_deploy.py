@@ -91,7 +91,6 @@ def _deploy_types(
     terms: DeployTerms,
     scaling: ScalingPolicy | None,
 ) -> Iterator[list[DeployedModel]]:
-    """Deploy a mixed fleet as one endpoint, each type as a variant of it."""
     if scaling is not None:
         check_controlled(fleet, scaling)
     plans = {

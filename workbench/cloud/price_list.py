@@ -137,7 +137,6 @@ def attributes_of(item: str, region: str) -> dict[str, str]:
 
 
 def _products(aws: Any, cloud: Cloud, region: str) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 - boto3's
-    """Yield every product of the two services in a region."""
     pages = aws.get_paginator("get_products")
     for service in (SAGEMAKER, LAMBDA):
         region_filter = {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}

@@ -232,7 +232,7 @@ def _pack_facts(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _upload(aws: CloudClient, model: Model, bucket: str) -> str:
-    """Put archive and samples into the bucket, where they are not there yet; return the URL."""
+    """Put archive and samples into the bucket; return the archive's URL."""
     key = f"workbench/models/{model.sha256}/model.tar.gz"
     with tempfile.TemporaryDirectory() as folder:
         _put(aws, bucket, key, archive(model, Path(folder) / "model.tar.gz"))
@@ -288,7 +288,6 @@ def _pull_approval(
 
 
 def _model_file(aws: CloudClient, package: Mapping[str, Any], sha256: str, name: str) -> bytes:
-    """Return the ONNX file of a package's archive."""
     (container,) = package["InferenceSpecification"]["Containers"]
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder) / "model.tar.gz"
@@ -317,7 +316,6 @@ def _check_digest(content: bytes, sha256: str, name: str) -> bytes:
 
 
 def _unpack_facts(metadata: Mapping[str, str], name: str) -> dict[str, Any]:
-    """Return traits and lineage."""
     parts = takewhile(bool, (metadata.get(f"workbench.facts.{number}") for number in count()))
     try:
         content = zlib.decompress(base64.urlsafe_b64decode("".join(map(str, parts))))

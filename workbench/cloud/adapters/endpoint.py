@@ -135,32 +135,30 @@ def describe_capture(entry: LedgerEntry, share: float) -> dict[str, Any]:
 def await_service(aws: CloudClient, entry: LedgerEntry) -> None:
     """Wait until an endpoint is in service; raise `CloudError` if it fails or takes an hour."""
     deadline = time.monotonic() + PATIENCE
-    while (status := _status(aws, entry)) in _IN_TRANSITION:
+    while (found := _describe(aws, entry))["EndpointStatus"] in _IN_TRANSITION:
         pause(aws, entry, deadline)
-    if status != "InService":
-        answer = aws.sagemaker("describe_endpoint", EndpointName=entry.name)
-        reason = answer.get("FailureReason", "no reason was given")
+    if (status := found["EndpointStatus"]) != "InService":
+        reason = found.get("FailureReason", "no reason was given")
         raise CloudError(f"The endpoint {entry.name} is {status}: {reason}", status)
 
 
-def _status(aws: CloudClient, entry: LedgerEntry) -> str:
-    return str(aws.sagemaker("describe_endpoint", EndpointName=entry.name)["EndpointStatus"])
+def _describe(aws: CloudClient, entry: LedgerEntry) -> dict[str, Any]:
+    return dict(aws.sagemaker("describe_endpoint", EndpointName=entry.name))
 
 
 def _delete_endpoint(aws: CloudClient, entry: LedgerEntry) -> None:
-    """Delete the endpoint and wait until it is gone."""
     deadline = time.monotonic() + PATIENCE
     with ignore_missing():
         while not _delete_if_allowed(aws, entry):
             pause(aws, entry, deadline)
-        while _status(aws, entry) == "Deleting":
+        while _describe(aws, entry)["EndpointStatus"] == "Deleting":
             pause(aws, entry, deadline)
         raise CloudError(f"The endpoint {entry.name} was deleted, but is still there.")
 
 
 def _delete_if_allowed(aws: CloudClient, entry: LedgerEntry) -> bool:
     """Return whether the endpoint could be deleted: AWS refuses while it is being created."""
-    in_transition = _status(aws, entry) in _IN_TRANSITION
+    in_transition = _describe(aws, entry)["EndpointStatus"] in _IN_TRANSITION
     try:
         aws.sagemaker("delete_endpoint", EndpointName=entry.name)
     except CloudError as error:

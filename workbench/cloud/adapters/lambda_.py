@@ -125,17 +125,22 @@ def create_function(creation: Creation[D], **settings: Any) -> None:  # noqa: AN
 
 def _provision(aws: CloudClient, entry: LedgerEntry, deployment: Lambda) -> str:
     """Publish a version, keep instances of it warm, and return the name it is called by."""
-    name = entry.name
-    version = str(aws.lambda_("publish_version", FunctionName=name)["Version"])
-    await_state(aws, entry, lambda: read_state(aws, f"{name}:{version}"), "Active")
-    provisioned = {"FunctionName": name, "Qualifier": version}
+    version = publish(aws, entry)
+    provisioned = {"FunctionName": entry.name, "Qualifier": version}
     aws.lambda_(
         "put_provisioned_concurrency_config",
         **provisioned,
         ProvisionedConcurrentExecutions=deployment.provisioned,
     )
     await_state(aws, entry, lambda: _read_provisioned_state(aws, provisioned), "READY")
-    return f"{name}:{version}"
+    return f"{entry.name}:{version}"
+
+
+def publish(aws: CloudClient, entry: LedgerEntry) -> str:
+    """Publish a version of a function, wait until it answers, and return its number."""
+    version = str(aws.lambda_("publish_version", FunctionName=entry.name)["Version"])
+    await_state(aws, entry, lambda: read_state(aws, f"{entry.name}:{version}"), "Active")
+    return version
 
 
 def read_state(aws: CloudClient, name: str) -> tuple[str, str]:

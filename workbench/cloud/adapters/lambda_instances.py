@@ -13,6 +13,7 @@ from workbench.cloud.adapters.lambda_ import (
     FunctionAdapter,
     await_state,
     create_function,
+    publish,
     read_state,
 )
 from workbench.cloud.adapters.resources import PATIENCE, pause
@@ -59,8 +60,7 @@ class LambdaManagedAdapter(FunctionAdapter[LambdaManaged]):
         )
         ready = ("Active", "ActiveNonInvocable", "Inactive")  # it is called by its version alone
         await_state(aws, entry, lambda: read_state(aws, name), *ready)
-        version = str(aws.lambda_("publish_version", FunctionName=name)["Version"])
-        await_state(aws, entry, lambda: read_state(aws, f"{name}:{version}"), "Active")
+        version = publish(aws, entry)
         limits = {
             "MinExecutionEnvironments": deployment.least,
             "MaxExecutionEnvironments": deployment.most,

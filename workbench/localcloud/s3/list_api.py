@@ -158,7 +158,6 @@ def _upload(call: S3Request, upload: Upload) -> dict[str, Any]:
 
 
 def _last(page: list[Any]) -> str:
-    """Return the last key of a page."""
     if not page:
         return ""
     return page[-1] if isinstance(page[-1], str) else str(page[-1].key)

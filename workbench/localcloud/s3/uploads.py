@@ -134,7 +134,14 @@ class BodyWriter:
         file.write(data)
 
     def _verify(self) -> None:
-        self._verify_length()
+        promised = self._headers.get("x-amz-decoded-content-length", "")
+        whole = self._chunks is None or self._chunks.done
+        if not whole or (promised and promised != str(self._size)):
+            raise AwsError(
+                "IncompleteBody",
+                "You did not provide the number of bytes specified by the Content-Length HTTP "
+                "header.",
+            )
         if self._sum is not None:
             self._verify_checksum(self._sum)
         if self._payload is not None and self._payload.hexdigest() != self._sha256:
@@ -147,22 +154,11 @@ class BodyWriter:
 
     def _verify_checksum(self, made: Hash) -> None:
         sent = self._checksum
-        if not sent:  # it came behind the body
-            trailers = {} if self._chunks is None else self._chunks.trailers
-            sent = trailers.get(PREFIX + self._algorithm, "")
+        if not sent and self._chunks is not None:  # it came behind the body
+            sent = self._chunks.trailers.get(PREFIX + self._algorithm, "")
             if sent:
                 check_form(self._algorithm, sent)
         verify(self._algorithm, sent, made)
-
-    def _verify_length(self) -> None:
-        promised = self._headers.get("x-amz-decoded-content-length", "")
-        whole = self._chunks is None or self._chunks.done
-        if not whole or (promised and promised != str(self._size)):
-            raise AwsError(
-                "IncompleteBody",
-                "You did not provide the number of bytes specified by the Content-Length HTTP "
-                "header.",
-            )
 
 
 class ChunkDecoder:
