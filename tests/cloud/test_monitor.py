@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hosted import called, until
+from tests.played import PlayedCloud
 from workbench.cloud import monitor
 from workbench.cloud.aws import Cloud
-from workbench.errors import CloudError, InvalidInput
+from workbench.errors import CloudError, InvalidInput, NotAvailable
 from workbench.localcloud import LocalCloud
 from workbench.plots import metric_series, plot_metrics
 from workbench.run import SLO
@@ -231,6 +232,25 @@ def test_events_are_read_once_and_the_rule_goes_with_the_block(local):
     client = local.client("events")
     assert rule not in [each["Name"] for each in client.list_rules()["Rules"]]
     client.close()
+
+
+def test_what_could_not_be_ended_is_told_in_our_words():
+    cloud = PlayedCloud()
+    cloud.answer("sqs", "create_queue", {"QueueUrl": "queue"})
+    cloud.answer("events", "put_rule", {"RuleArn": "arn:rule"})
+    cloud.answer("sqs", "get_queue_attributes", {"Attributes": {"QueueArn": "arn:queue"}})
+    cloud.answer("sqs", "set_queue_attributes")
+    cloud.answer("events", "put_targets", {"FailedEntryCount": 0, "FailedEntries": []})
+    cloud.refuse("events", "remove_targets", "AccessDenied")
+    cloud.answer("events", "delete_rule")
+    cloud.answer("sqs", "delete_queue")
+
+    with (
+        pytest.raises(NotAvailable, match="AWS did not end the watching of events"),
+        monitor.EventSubscription(cloud),
+    ):
+        pass
+    cloud.done()
 
 
 def test_an_event_whose_function_fails_is_not_lost(local):

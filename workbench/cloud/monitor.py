@@ -221,7 +221,8 @@ class EventSubscription:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._exit_stack.close()
+        with self._cloud.translate_errors("end the watching of events"):
+            self._exit_stack.close()
 
     def _begin(self, stack: ExitStack) -> None:
         tags = {"workbench": self._rule}
