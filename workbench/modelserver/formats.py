@@ -166,7 +166,10 @@ class Reader:
         self, body: bytes, size: int
     ) -> tuple[tuple[int, ...], np.dtype[Any], Order, int]:
         """Return shape, type, order and start of an array of `size` bytes, from its beginning."""
-        end = _header_end(body)
+        if body[:6] != _MAGIC or len(body) < 12:
+            raise RequestError(400, "The body is not in NumPy's format: write it with numpy.save.")
+        start = 10 if body[6] == 1 else 12  # by the version, whose size has two bytes or four
+        end = start + int.from_bytes(body[8:start], "little")
         shape, dtype, order = _parse_header(body[:end], self.kinds, self._max_npy_header)
         if size - end != math.prod(shape) * dtype.itemsize:
             raise RequestError(
@@ -294,13 +297,6 @@ def _sort_by_preference(accept: str) -> list[str]:
         if with_weight:
             choices.append((-with_weight, len(choices), name))
     return [name for _, _, name in sorted(choices)]
-
-
-def _header_end(body: bytes) -> int:
-    if body[:6] != _MAGIC or len(body) < 12:
-        raise RequestError(400, "The body is not in NumPy's format: write it with numpy.save.")
-    size = int.from_bytes(body[8:10] if body[6] == 1 else body[8:12], "little")
-    return (10 if body[6] == 1 else 12) + size
 
 
 @lru_cache(_HEADER_CACHE_SIZE)

@@ -57,11 +57,6 @@ class Request:
     abandoned: bool = False
     on_abandoned: Callable[[], None] | None = None
 
-    def repeat(self, body: bytes) -> "Request":
-        """Return a request with the same head and another body."""
-        head = (self.method, self.path, self.raw_path, self.query, self.headers)
-        return Request(*head, body, received=len(body))
-
 
 @dataclass(slots=True)
 class FilePart:
@@ -322,8 +317,9 @@ class Connection(asyncio.Protocol):
 
     def _repeat_request(self, data: bytes) -> None:
         self._age = 0.0
-        former = cast("Request", self._known_request)
-        self._known_request = request = former.repeat(data[len(self._known_head) :])
+        known, body = cast("Request", self._known_request), data[len(self._known_head) :]
+        head = (known.method, known.path, known.raw_path, known.query, known.headers)
+        self._known_request = request = Request(*head, body, received=len(body))
         if self._busy or self._waiting or self._drain_event is not None:
             self._queue(request, keep_alive=True)
         else:  # as that would do, without a queue
@@ -394,13 +390,12 @@ class Connection(asyncio.Protocol):
         request, self._request = self._request, None
         if request is not None and request.spool_file is not None:
             request.spool_file.close()
-        self._queue(self._refuse(status, reason, request), keep_alive=False)
-
-    def _refuse(self, status: int, reason: str, request: Request | None) -> Response:
-        settings = self._settings
-        if request is None or not request.method or settings.refuse_request is None:
-            return settings.refuse(status, reason)
-        return settings.refuse_request(status, reason, request)
+        refuse_request = self._settings.refuse_request
+        if request is None or not request.method or refuse_request is None:
+            answer = self._settings.refuse(status, reason)
+        else:
+            answer = refuse_request(status, reason, request)
+        self._queue(answer, keep_alive=False)
 
     def _queue(self, message: Request | Response, *, keep_alive: bool) -> None:
         self._waiting.append((message, keep_alive))

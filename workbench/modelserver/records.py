@@ -191,12 +191,7 @@ class RecordReader(Reader):
         return self._build(values)
 
     def _build(self, columns: Sequence[Any]) -> NDArray[Any]:
-        """Return the values of each input as rows.
-
-        Raises:
-            CastError: One is not what its input takes: `place` is its row, then its input.
-            RequestError: There are none, or not as many of each.
-        """
+        """Return the values of inputs as rows; a wrong one's place is its row, then its input."""
         counts = {len(values) for values in columns}
         if counts == {0} or len(counts) > 1:
             what = "There are no rows" if len(counts) == 1 else "The inputs differ in their rows"
