@@ -268,15 +268,15 @@ def _convert_connection_error(
 
 def image_of(cloud: Cloud) -> str:
     """Return the URI of the image with the model server, or raise `NotAvailable`."""
-    return _known(cloud, cloud.image, "the URI of an image with the model server", IMAGE)
+    return _require(cloud, cloud.image, "the URI of an image with the model server", IMAGE)
 
 
 def role_of(cloud: Cloud) -> str:
     """Return the ARN of the role that endpoints run under, or raise `NotAvailable`."""
-    return _known(cloud, cloud.role, "the ARN of a role that SageMaker may take", ROLE)
+    return _require(cloud, cloud.role, "the ARN of a role that SageMaker may take", ROLE)
 
 
-def _known(cloud: Cloud, value: str | None, what: str, variable: str) -> str:
+def _require(cloud: Cloud, value: str | None, what: str, variable: str) -> str:
     if value is None:
         argument = variable.split("_")[1].lower()
         raise NotAvailable(

@@ -8,7 +8,10 @@ from workbench.errors import NotAvailable
 
 def agree_to(text: str, *, yes: bool, notify: Callable[[str], object] | None) -> None:
     """Tell what something costs; raise `NotAvailable` unless that is agreed to."""
-    (notify or _print_line)(text)
+    if notify is None:
+        sys.stderr.write(f"{text}\n")
+    else:
+        notify(text)
     if yes:
         return
     if not sys.stdin.isatty():
@@ -17,7 +20,3 @@ def agree_to(text: str, *, yes: bool, notify: Callable[[str], object] | None) ->
         )
     if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
         raise NotAvailable("It was not confirmed: nothing was made, and nothing is billed.")
-
-
-def _print_line(line: str) -> None:
-    sys.stderr.write(f"{line}\n")

@@ -207,9 +207,8 @@ class FleetController:
     def _change(self, name: str, count: int) -> dict[str, Any]:
         each = self._types[name]
         change = {"VariantName": each.variant or VARIANT, "DesiredInstanceCount": count}
-        if len(self._types) > 1:
-            change["DesiredWeight"] = variant_weight(each.deployment, count)
-        return change
+        weight = {"DesiredWeight": variant_weight(each.deployment, count)}
+        return change | (weight if len(self._types) > 1 else {})
 
     def _put_back(self, aws: CloudClient) -> None:
         self._wanted, self._cause = dict(self._first), "Scaling ended."

@@ -150,10 +150,7 @@ class CostMeter:
 
 
 def check_payload(deployment: Deployment, size: int) -> None:
-    """Require that a request with `size` bytes of content fits every part of the deployment.
-
-    Raises:
-        InvalidInput: It is too large.
+    """Raise `InvalidInput` unless `size` bytes of content fit a request to every part.
 
     >>> from workbench.deployment import Serverless
     >>> check_payload(Serverless(memory_mb=2048, max_concurrency=20), 5_000_000)

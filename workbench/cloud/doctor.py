@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +81,7 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON values."""
-        return {
-            "model": self.model,
-            "ok": self.ok,
-            "checks": [vars(check) for check in self.checks],
-            "fits": [vars(fit) for fit in self.fits],
-        }
+        return {"model": self.model, "ok": self.ok, **asdict(self)}
 
     def _table(self) -> Table:
         checks = [["ok" if each.ok else "NOT OK", each.name, each.finding] for each in self.checks]

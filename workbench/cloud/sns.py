@@ -18,14 +18,14 @@ def subscribe(entry: LedgerEntry) -> tuple[str, str]:
         entry.cloud.translate_errors("make a topic and a queue"),
     ):
         topic = str(sns.create_topic(Name=entry.name, Tags=entry.tags)["TopicArn"])
-        tags = {each["Key"]: each["Value"] for each in entry.tags}
-        queue = str(sqs.create_queue(QueueName=entry.name, tags=tags)["QueueUrl"])
+        created = sqs.create_queue(QueueName=entry.name, tags={"workbench": entry.id})
+        queue = str(created["QueueUrl"])
         arn = let_send(sqs, queue, service="sns", source=topic)
         sns.subscribe(
             TopicArn=topic,
             Protocol="sqs",
             Endpoint=arn,
-            Attributes={"RawMessageDelivery": "true"},
+            Attributes={"RawMessageDelivery": "true"},  # else SNS wraps it in JSON of its own
         )
     return topic, queue
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ from workbench.registry.model import Model
 from workbench.validation import positive
 
 _MAX_CONCURRENT_TRANSFORMS = 2  # of an instance: one is computed while another is on its way
-_MAX_PAYLOAD_MB = 6
+_MAX_PAYLOAD_MB = 6  # of a request: CreateTransformJob's default
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +126,14 @@ class TransformJobs:
             OverBudget: It was stopped because the budget is spent.
         """
         stopping, began, running = False, time.monotonic(), ("InProgress", "Stopping")
-        while (description := self._describe(job))["TransformJobStatus"] in running:
+        name = {"TransformJobName": self._job(job)}
+        describe = partial(self._aws.sagemaker, "describe_transform_job", **name)
+        while (description := describe())["TransformJobStatus"] in running:
             spent = self._price(time.monotonic() - began) >= (self._budget or float("inf"))
             if not stopping and (spent or (stopped is not None and stopped.is_set())):
                 stopping = True
                 with contextlib.suppress(CloudError):  # it may just have ended
-                    self._aws.sagemaker("stop_transform_job", TransformJobName=self._job(job))
+                    self._aws.sagemaker("stop_transform_job", **name)
             if progress is not None:
                 progress(self.count_answered(job))
             if stopping or stopped is None:
@@ -157,10 +160,6 @@ class TransformJobs:
             return 0.0
         done = self.instance_seconds / self.deployment.count
         return (done + running) * hourly_cost(self.deployment) / 3600
-
-    def _describe(self, job: str) -> dict[str, Any]:
-        name = self._job(job)
-        return dict(self._aws.sagemaker("describe_transform_job", TransformJobName=name))
 
     def _job(self, job: str) -> str:
         return f"{self._entry.name}-{job}"

@@ -31,16 +31,13 @@ class DeployedMembers:
 
     def facts(self) -> dict[str, Any]:
         """Return what a run there keeps about it, as JSON values."""
-        members = {name: each.facts() for name, each in self.members.items()}
-        own = ("endpoint", "variant", "deploy_seconds")
-        return {
-            **self.cloud.facts(),
-            "members": {
-                name: {fact: facts[fact] for fact in own if fact in facts}
-                for name, facts in members.items()
-            },
-            "deploy_seconds": max(facts["deploy_seconds"] for facts in members.values()),
+        shared = self.cloud.facts()
+        members = {
+            name: {fact: value for fact, value in each.facts().items() if fact not in shared}
+            for name, each in self.members.items()
         }
+        longest = max(facts["deploy_seconds"] for facts in members.values())
+        return {**shared, "members": members, "deploy_seconds": longest}
 
 
 class VariantPlan(NamedTuple):

@@ -201,7 +201,8 @@ class ObjectStore:
         The copy is of one piece, so that what was computed by parts is computed again.
         """
         if "-" in source.etag:
-            return await self.copy_range(source, 0, source.size, algorithm or _only(source))
+            algorithm = algorithm or next(iter(source.checksums), "")
+            return await self.copy_range(source, 0, source.size, algorithm)
         path = self.new_path()
         file = self.path(source)
         sums = dict(source.checksums)
@@ -435,11 +436,6 @@ def _check_bucket_name(name: str) -> None:
 def _blobs(table: StoreTable, **equal: Any) -> list[str]:  # noqa: ANN401 - what columns hold
     """Return the files that rows name."""
     return [row["blob"] for row in table.rows(["blob"], **equal)]
-
-
-def _only(source: Object) -> str:
-    """Return the algorithm of an object's checksum; "" where it has none."""
-    return next(iter(source.checksums), "")
 
 
 def _etag(parts: list[Part]) -> str:
