@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from workbench import plots
-from workbench.deployment import Hybrid, Lambda, RealTime
+from workbench.deployment import Hybrid, Lambda, Local, RealTime
 from workbench.errors import InvalidInput
 from workbench.planner import Options
 from workbench.planner.instance_capacity import capacities
@@ -145,6 +145,24 @@ def test_the_cheapest_that_meets_the_target_is_named_and_not_one_that_misses_it(
 
     strict = plots.plot_cost_and_attainment(policies(), slo=SLO(latency=0.1, quantile=0.9))
     assert "No policy meets the target." in strict.subtitle
+
+
+def test_policies_that_cost_nothing_are_drawn():
+    figure = plots.plot_cost_and_attainment({"free": policies()["few"].amend(deployment=Local())})
+
+    assert figure.data["dollars"].to_list() == [0.0]
+    assert "free" in figure.svg()
+    assert "log scale" not in str(figure.spec())
+
+
+def test_a_share_that_is_the_target_but_for_rounding_meets_it():
+    quantile = 0.1 * 7  # 0.7000000000000001
+    columns = {"scheduled": range(10), "finished": [k + (0.5 if k < 7 else 2) for k in range(10)]}
+    run = Run.from_arrays(**columns, facts={"deployment": Local(hourly_price=1.0).to_dict()})
+
+    figure = plots.plot_cost_and_attainment({"one": run}, slo=SLO(latency=1, quantile=quantile))
+
+    assert "The cheapest that meets the target: one" in figure.subtitle[-1]
 
 
 def test_policies_without_one_target_are_not_compared():

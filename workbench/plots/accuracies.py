@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import altair as alt
+import polars as pl
+
 from workbench.errors import InvalidInput
 from workbench.plots.channels import colour, shape
 from workbench.plots.figure import Figure
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from workbench.measuring.outcomes import Accuracy
 
 _ROW_HEIGHT, _FRAME = 44, 110  # pixels of a row, and of title and axis
 
 
-def accuracy_intervals(known: "Mapping[str, Accuracy]") -> "pl.DataFrame":
+def accuracy_intervals(known: "Mapping[str, Accuracy]") -> pl.DataFrame:
     """Return accuracies as a frame: run (whose it is), share, low, high and rows.
 
     Raises:
@@ -25,8 +26,6 @@ def accuracy_intervals(known: "Mapping[str, Accuracy]") -> "pl.DataFrame":
     >>> accuracy_intervals({"digits:1": Accuracy.of(90, 100)}).select("run", "share", "rows").rows()
     [('digits:1', 0.9, 100)]
     """
-    import polars as pl
-
     if not known:
         raise InvalidInput("There is no accuracy to show: give at least one, by a name.")
     rows = [(name, each.share, each.low, each.high, each.rows) for name, each in known.items()]
@@ -34,13 +33,7 @@ def accuracy_intervals(known: "Mapping[str, Accuracy]") -> "pl.DataFrame":
 
 
 def plot_accuracies(known: "Mapping[str, Accuracy]", *, subtitle: str = "") -> Figure:
-    """Return a chart of `accuracy_intervals`: points on lines between bounds.
-
-    Raises:
-        InvalidInput: There are none.
-    """
-    import altair as alt
-
+    """Return a chart of `accuracy_intervals`: points on lines between bounds."""
     data = accuracy_intervals(known)
     names = list(known)
     axis, scale = alt.Axis(format="%"), alt.Scale(domain=[0, 1])

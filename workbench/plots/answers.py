@@ -9,28 +9,27 @@ Answers come as frames with the columns start and latency (seconds), accuracy an
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import altair as alt
 import numpy as np
+import polars as pl
 
 from workbench.errors import InvalidInput
-from workbench.plots.channels import colour, dash, panels
+from workbench.plots.channels import colour, draw_lines, panels
 from workbench.plots.figure import Figure
 from workbench.plots.theme import HEIGHT, WIDTH
 
-if TYPE_CHECKING:
-    import altair as alt
-    import polars as pl
-
-Answers = Mapping[tuple[str, str], "pl.DataFrame"]
+Answers = Mapping[tuple[str, str], pl.DataFrame]
 """Frames of answers, by the names of their panel and of their run."""
 
 _SHARES = np.linspace(0, 1, 101)
 _TITLES = {"latency": "response time (s)", "accuracy": "accuracy of the answer"}
 _MAX_BARS = 300
+_STEPS: dict[str, Any] = {"interpolate": "step-after", "strokeWidth": 2}
 
 
-def answer_spread(answers: Answers, column: str) -> "pl.DataFrame":
+def answer_spread(answers: Answers, column: str) -> pl.DataFrame:
     """Return the 0th to the 100th percentile of a column: panel, run, share and the value.
 
     Raises:
@@ -41,8 +40,6 @@ def answer_spread(answers: Answers, column: str) -> "pl.DataFrame":
     >>> answer_spread(answers, "latency").row(50)
     ('parity', 'random', 0.5, 0.5)
     """
-    import polars as pl
-
     if not any(len(frame) for frame in answers.values()):
         raise InvalidInput("There are no answers to show: pass at least one frame with rows.")
     frames = [
@@ -56,28 +53,17 @@ def answer_spread(answers: Answers, column: str) -> "pl.DataFrame":
 
 def plot_spread(answers: Answers, column: str, *, subtitle: str = "") -> Figure:
     """Return the empirical distribution of a column, a panel each, to a percent."""
-    import altair as alt
-
     data = answer_spread(answers, column)
     runs = list(dict.fromkeys(run for _, run in answers))
-    chart = (
-        alt.Chart(data, width=WIDTH // 2 - 60, height=HEIGHT // 2)
-        .mark_line(interpolate="step-after")
-        .transform_calculate(**dash(runs))
-        .encode(
-            x=alt.X(f"{column}:Q", title=_TITLES.get(column, column)),
-            y=alt.Y("share:Q", title="share of answers", axis=alt.Axis(format="%")),
-            color=colour(runs),
-            strokeDash=alt.StrokeDash("dash:N", scale=None),
-        )
+    chart = alt.Chart(data, width=WIDTH // 2 - 60, height=HEIGHT // 2).encode(
+        x=alt.X(f"{column}:Q", title=_TITLES.get(column, column)),
+        y=alt.Y("share:Q", title="share of answers", axis=alt.Axis(format="%")),
     )
-    return _facet(chart, data, column, subtitle)
+    return _facet(draw_lines(chart, runs, **_STEPS), data, column, subtitle)
 
 
 def plot_boxes(answers: Answers, column: str, *, subtitle: str = "") -> Figure:
     """Return boxes of a column, a panel each: quartiles, and whiskers to the least and largest."""
-    import altair as alt
-
     data = answer_spread(answers, column)
     runs = list(dict.fromkeys(run for _, run in answers))
     chart = (
@@ -92,9 +78,7 @@ def plot_boxes(answers: Answers, column: str, *, subtitle: str = "") -> Figure:
     return _facet(chart, data, column, subtitle)
 
 
-def _facet(chart: "alt.Chart", data: "pl.DataFrame", column: str, subtitle: str) -> Figure:
-    import altair as alt
-
+def _facet(chart: alt.Chart, data: pl.DataFrame, column: str, subtitle: str) -> Figure:
     names = data["panel"].unique(maintain_order=True).to_list()
     title = _TITLES.get(column, column).capitalize()
     middle = data.filter(data["share"] == 0.5)
@@ -103,12 +87,12 @@ def _facet(chart: "alt.Chart", data: "pl.DataFrame", column: str, subtitle: str)
         data=data,
         chart=chart.facet(facet=alt.Facet("panel:N", title=None, sort=names), columns=2),
         title=title,
-        subtitle=(subtitle,) if subtitle else (),
+        subtitle=(subtitle,),
         description=f"{title}. Medians: {'; '.join(medians)}.",
     )
 
 
-def node_load(answers: Mapping[str, "pl.DataFrame"], *, until: float = 30.0) -> "pl.DataFrame":
+def node_load(answers: Mapping[str, pl.DataFrame], *, until: float = 30.0) -> pl.DataFrame:
     """Return how many requests are under way at each node: run, node, seconds and requests.
 
     >>> import polars as pl
@@ -116,8 +100,6 @@ def node_load(answers: Mapping[str, "pl.DataFrame"], *, until: float = 30.0) -> 
     >>> node_load({"random": frame}, until=3.0).filter(seconds=1.0)["requests"].to_list()
     [2]
     """
-    import polars as pl
-
     instants = np.linspace(0, until, _MAX_BARS + 1)[:-1]
     frames = []
     for run, frame in answers.items():
@@ -132,11 +114,9 @@ def node_load(answers: Mapping[str, "pl.DataFrame"], *, until: float = 30.0) -> 
 
 
 def plot_node_load(
-    answers: Mapping[str, "pl.DataFrame"], *, until: float = 30.0, subtitle: str = ""
+    answers: Mapping[str, pl.DataFrame], *, until: float = 30.0, subtitle: str = ""
 ) -> Figure:
     """Return the requests under way over time, stacked by node, a panel for each run."""
-    import altair as alt
-
     data = node_load(answers, until=until)
     nodes = sorted(data["node"].unique())
     chart = (
@@ -155,35 +135,25 @@ def plot_node_load(
         data=data,
         chart=chart,
         title="Requests under way at each node",
-        subtitle=(subtitle,) if subtitle else (),
+        subtitle=(subtitle,),
         description=f"Requests under way at each node. On average {'; '.join(said)}.",
     )
 
 
-def plot_effective_accuracy(hour: "pl.DataFrame", *, subtitle: str = "") -> Figure:
+def plot_effective_accuracy(hour: pl.DataFrame, *, subtitle: str = "") -> Figure:
     """Return the share right and in time by minute, a line for each strategy of `serve`."""
-    import altair as alt
-    import polars as pl
-
     data = hour.rename({"strategy": "run"})
     runs = data["run"].unique(maintain_order=True).to_list()
-    chart = (
-        alt.Chart(data, width=WIDTH, height=HEIGHT)
-        .mark_line(interpolate="step-after")
-        .transform_calculate(**dash(runs))
-        .encode(
-            x=alt.X("minute:Q"),
-            y=alt.Y("effective:Q", title="share right and in time", axis=alt.Axis(format="%")),
-            color=colour(runs),
-            strokeDash=alt.StrokeDash("dash:N", scale=None),
-        )
+    chart = alt.Chart(data, width=WIDTH, height=HEIGHT).encode(
+        x=alt.X("minute:Q"),
+        y=alt.Y("effective:Q", title="share right and in time", axis=alt.Axis(format="%")),
     )
     means = data.group_by("run", maintain_order=True).agg(pl.col("effective").mean())
     said = (f"{run} {mean:.1%}" for run, mean in means.rows())
     return Figure(
         data=data,
-        chart=chart,
+        chart=draw_lines(chart, runs, **_STEPS),
         title="Effective accuracy through the hour",
-        subtitle=(subtitle,) if subtitle else (),
+        subtitle=(subtitle,),
         description=f"Effective accuracy by minute. On average {'; '.join(said)}.",
     )

@@ -1,26 +1,22 @@
 """How traffic goes over time."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import altair as alt
 import numpy as np
+import polars as pl
 
 from workbench.errors import InvalidInput
 from workbench.formatting import duration
-from workbench.plots.channels import colour, dash
+from workbench.plots.channels import draw_lines
 from workbench.plots.figure import Figure
 from workbench.plots.series import make_unique
 from workbench.traffic.trace import Trace
 
-if TYPE_CHECKING:
-    import polars as pl
-
 _BINS = 120
 
 
-def arrival_rates(
-    traces: Trace | Sequence[Trace], *, window: float | None = None
-) -> "pl.DataFrame":
+def arrival_rates(traces: Trace | Sequence[Trace], *, window: float | None = None) -> pl.DataFrame:
     """Return requests a second over time, window by window.
 
     Columns: run (the trace's name), start and stop of the window (seconds), rate. The window
@@ -33,8 +29,6 @@ def arrival_rates(
     >>> arrival_rates(constant(rate=4, duration=2), window=1)["rate"].to_list()
     [4.0, 4.0]
     """
-    import polars as pl
-
     traces = [traces] if isinstance(traces, Trace) else list(traces)
     if not traces:
         raise InvalidInput("There is no trace to show: pass at least one.")
@@ -57,9 +51,6 @@ def plot_arrival_rates(
     traces: Trace | Sequence[Trace], *, window: float | None = None, capacity: float | None = None
 ) -> Figure:
     """Return a chart of `arrival_rates`; `capacity` (requests a second) is drawn across it."""
-    import altair as alt
-    import polars as pl
-
     data = arrival_rates(traces, window=window)
     names = list(dict.fromkeys(data["run"]))
     width = float(data["stop"][0] - data["start"][0])
@@ -69,33 +60,25 @@ def plot_arrival_rates(
         title="Requests a second",
         scale=alt.Scale(domain=[0, 1.05 * top], nice=False),
     )
-    layers = [
-        alt.Chart(data)
-        .transform_calculate(**dash(names))
-        .mark_line(interpolate="step-after", strokeWidth=2)
-        .encode(
-            x=alt.X("start:Q", title="Time (s)"),
-            y=y,
-            color=colour(names),
-            strokeDash=alt.StrokeDash("dash:N", scale=None),
-            tooltip=["run:N", "start:Q", "rate:Q"],
-        )
-    ]
-    subtitle = [f"Counted in windows of {duration(width)}."]
+    base = alt.Chart(data).encode(
+        x=alt.X("start:Q", title="Time (s)"), y=y, tooltip=["run:N", "start:Q", "rate:Q"]
+    )
+    layers = [draw_lines(base, names, interpolate="step-after", strokeWidth=2)]
+    note = ""
     if capacity is not None:
         line = pl.DataFrame({"rate": [float(capacity)]})
         layers.insert(0, alt.Chart(line).mark_rule(style="target").encode(y=y))
-        subtitle.append(f"Dashed: {capacity:,.0f} a second, the capacity.")
+        note = f"Dashed: {capacity:,.0f} a second, the capacity."
     return Figure(
         data=data,
         chart=alt.layer(*layers),
         title="Traffic over time",
-        subtitle=tuple(subtitle),
+        subtitle=(f"Counted in windows of {duration(width)}.", note),
         description=_describe(data),
     )
 
 
-def _describe(data: "pl.DataFrame") -> str:
+def _describe(data: pl.DataFrame) -> str:
     sentences = []
     for (name,), rows in data.group_by("run", maintain_order=True):
         rates = rows["rate"].to_numpy()

@@ -1,6 +1,7 @@
 """Scales of latencies and of amounts, and how a target is written on them."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,26 @@ class LatencyAxis:
     def channel(self, kind: Any, field: str = "latency") -> Any:  # noqa: ANN401
         """Return the channel `kind` (alt.X or alt.Y) for a field in seconds."""
         return kind.from_dict(self.settings(field))
+
+
+def cost_settings(
+    field: str, title: str, amounts: Iterable[float | None], *, room: float = 1.2
+) -> dict[str, Any]:
+    """Return the channel of a cost as Vega-Lite writes it, on a log scale unless one is free.
+
+    `room` is the factor by which the scale goes beyond the amounts at both ends.
+    """
+    known = [each for each in amounts if each is not None and math.isfinite(each)]
+    axis = {"format": "$,.4~r"}
+    channel = {"field": field, "type": "quantitative", "title": title, "axis": axis}
+    if min(known, default=0.0) <= 0:
+        return channel
+    low, high = min(known) / room, room * max(known)
+    return channel | {
+        "title": f"{title}, log scale",
+        "scale": {"type": "log", "domain": [low, high], "nice": False},
+        "axis": {**axis, "values": log_ticks(low, high)},
+    }
 
 
 def log_ticks(low: float, high: float) -> list[float]:

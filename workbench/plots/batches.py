@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from workbench.plots.channels import colour, panels, shape
 from workbench.plots.figure import Figure
-from workbench.plots.series import Results, caption, name_results
+from workbench.plots.series import Result, Results, caption, name_results
 from workbench.plots.theme import INK, WIDTH
 from workbench.run import Run
 
@@ -29,11 +29,7 @@ def batch_sizes(runs: Results) -> "pl.DataFrame":
     import polars as pl
 
     frames = [
-        (
-            _count_batches(run)
-            if isinstance(run, Run)
-            else _tabulate_prediction(run.batch_sizes.tolist())
-        )
+        _count_batches(run)
         .sort("batch_size")
         .select(pl.lit(name).alias("run"), "batch_size", "batches", "share")
         for name, run in name_results(runs).items()
@@ -41,17 +37,14 @@ def batch_sizes(runs: Results) -> "pl.DataFrame":
     return pl.concat(frames)
 
 
-def _count_batches(run: Run) -> "pl.DataFrame":
+def _count_batches(run: Result) -> "pl.DataFrame":
     import polars as pl
 
-    counts = run.batches().group_by("batch_size").agg(batches=pl.len().cast(pl.Int64))
-    return counts.with_columns(share=pl.col("batches") / pl.col("batches").sum())
-
-
-def _tabulate_prediction(shares: list[float]) -> "pl.DataFrame":
-    import polars as pl
-
-    rows = [(size, None, share) for size, share in enumerate(shares, 1) if share > _MIN_SHARE]
+    if isinstance(run, Run):
+        counts = run.batches().group_by("batch_size").agg(batches=pl.len().cast(pl.Int64))
+        return counts.with_columns(share=pl.col("batches") / pl.col("batches").sum())
+    shares = enumerate(run.batch_sizes.tolist(), 1)
+    rows = [(size, None, share) for size, share in shares if share > _MIN_SHARE]
     types = {"batch_size": pl.Int32, "batches": pl.Int64, "share": pl.Float64}
     return pl.DataFrame(rows, schema=types, orient="row")
 
@@ -84,6 +77,7 @@ def plot_batch_sizes(runs: Results) -> Figure:
         scale=alt.Scale(domain=[0.5, largest + 0.5], nice=False),
         axis=alt.Axis(tickMinStep=1, format="d", grid=False),
     )
+    points_said = "; ".join(means[name] for name in predictions)
     legend = alt.Legend(orient="top", title=None, symbolFillColor=INK, symbolStrokeColor=INK)
     bars = base.transform_filter("datum.bar").mark_bar().encode(x=x, x2="to:Q", y2=alt.datum(0))
     points = (
@@ -100,10 +94,7 @@ def plot_batch_sizes(runs: Results) -> Figure:
         data=data,
         chart=chart.facet(row=panels("panel", [means[name] for name in rows])),
         title="Batch sizes",
-        subtitle=(
-            caption(members),
-            *([f"Points: {'; '.join(means[n] for n in predictions)}."] if predictions else []),
-        ),
+        subtitle=(caption(members), f"Points: {points_said}." if predictions else ""),
         description=f"Histogram of batch sizes. {'; '.join(means.values())}.",
     )
 

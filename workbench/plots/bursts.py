@@ -1,24 +1,21 @@
 """Bursts of several sizes: which share of their requests each way answers in time."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+
+import altair as alt
+import polars as pl
 
 from workbench.errors import InvalidInput
 from workbench.formatting import percent
-from workbench.plots.channels import colour, dash, shape
+from workbench.plots.channels import draw_lines, draw_points
 from workbench.plots.figure import Figure
 from workbench.quantiles import longest_within
 from workbench.run import Run
 from workbench.run.verdict import find_flaw
 from workbench.run_cost import cost
 
-if TYPE_CHECKING:
-    import polars as pl
 
-
-def burst_shares(
-    runs: Mapping[tuple[str, float], Run], start: float, stop: float
-) -> "pl.DataFrame":
+def burst_shares(runs: Mapping[tuple[str, float], Run], start: float, stop: float) -> pl.DataFrame:
     """Return a row for each run: run, size, in_time, failed, per_million, flaw.
 
     Args:
@@ -32,8 +29,6 @@ def burst_shares(
     Raises:
         InvalidInput: A run has no target, or nothing due then.
     """
-    import polars as pl
-
     rows = []
     for (name, size), run in runs.items():
         due = run.frame.filter(pl.col("scheduled").is_between(start, stop, closed="left"))
@@ -47,31 +42,20 @@ def burst_shares(
     return pl.DataFrame(rows, columns, orient="row")
 
 
-def plot_bursts(table: "pl.DataFrame", subtitle: str = "Simulated.") -> Figure:
+def plot_bursts(table: pl.DataFrame, subtitle: str = "Simulated.") -> Figure:
     """Return a line for each way of `burst_shares`: the share in time over the burst's size."""
-    import altair as alt
-    import polars as pl
-
     names = list(dict.fromkeys(table["run"]))
     sizes = table["size"].unique().sort().to_list()
-    base = (
-        alt.Chart(table.with_columns(pl.col("in_time") * 100))
-        .transform_calculate(**dash(names))
-        .encode(
-            x=alt.X(
-                "size:Q",
-                title="Burst, in times of the load before it",
-                scale=alt.Scale(type="log", nice=False, padding=12),
-                axis=alt.Axis(values=sizes, format="~g"),
-            ),
-            y=alt.Y("in_time:Q", title="In time (%)", scale=alt.Scale(domain=[0, 100])),
-            color=colour(names),
-        )
+    base = alt.Chart(table.with_columns(pl.col("in_time") * 100)).encode(
+        x=alt.X(
+            "size:Q",
+            title="Burst, in times of the load before it",
+            scale=alt.Scale(type="log", nice=False, padding=12),
+            axis=alt.Axis(values=sizes, format="~g"),
+        ),
+        y=alt.Y("in_time:Q", title="In time (%)", scale=alt.Scale(domain=[0, 100])),
     )
-    line = base.mark_line(strokeWidth=2.5).encode(strokeDash=alt.StrokeDash("dash:N", scale=None))
-    points = base.mark_point(filled=True, size=60, opacity=1).encode(
-        shape=shape(names), tooltip=["run:N", "size:Q", "in_time:Q", "failed:Q", "per_million:Q"]
-    )
+    tooltip = ["run:N", "size:Q", "in_time:Q", "failed:Q", "per_million:Q"]
     largest = table.filter(pl.col("size") == sizes[-1])
     said = ", ".join(
         f"{name} {percent(share)}" for name, share in largest[["run", "in_time"]].rows()
@@ -79,7 +63,7 @@ def plot_bursts(table: "pl.DataFrame", subtitle: str = "Simulated.") -> Figure:
     sentence = f"In time of a burst of {sizes[-1]:g} times the load: {said}."
     return Figure(
         data=table,
-        chart=line + points,
+        chart=draw_lines(base, names) + draw_points(base, names).encode(tooltip=tooltip),
         title="Who answers a burst in time",
         subtitle=(subtitle, sentence),
         description=sentence,

@@ -17,6 +17,49 @@ def colour(names: Sequence[str], field: str = "run", shown: Sequence[str] = ()) 
     return alt.Color.from_dict({**colour_settings(names, shown), "field": field})
 
 
+def draw_lines(chart: "alt.Chart", names: Sequence[str], **mark: Any) -> "alt.Chart":  # noqa: ANN401 - of Altair's lines
+    """Return lines of a chart's data, each in the colour and dash of its `run`."""
+    import altair as alt
+
+    mark = {"strokeWidth": 2.5, **mark}
+    dashes = alt.StrokeDash("dash:N", scale=None)
+    drawn: alt.Chart = chart.transform_calculate(**dash(names)).mark_line(**mark)
+    return drawn.encode(color=colour(names), strokeDash=dashes)
+
+
+def draw_points(
+    chart: "alt.Chart", names: Sequence[str], *, shown: Sequence[str] = (), size: int = 60
+) -> "alt.Chart":
+    """Return points of a chart's data, each in the colour and shape of its `run`."""
+    drawn: alt.Chart = chart.mark_point(filled=True, size=size, opacity=1)
+    return drawn.encode(color=colour(names, shown=shown), shape=shape(names, shown))
+
+
+def draw_limit(
+    channel: Any,  # noqa: ANN401 - alt.X or alt.Y
+    at: float,
+    words: str,
+    *,
+    right: bool,
+) -> "list[alt.Chart]":
+    """Return a line across the chart at a channel's value, and right or left what it stands for."""
+    import altair as alt
+    import polars as pl
+
+    upright, field = isinstance(channel, alt.X), channel.to_dict()["field"]
+    base = alt.Chart(pl.DataFrame({field: [at], "note": [words]}))
+    base = base.encode(**{"x" if upright else "y": channel})
+    note = base.mark_text(
+        style="note",
+        align="left" if right else "right",
+        baseline="top" if upright else "bottom",
+        dx=6 if right else -6,
+        dy=0 if upright else -4,
+    )
+    across = {"y": alt.value(2)} if upright else {"x": alt.value(0 if right else "width")}
+    return [base.mark_rule(style="target"), note.encode(text="note:N", **across)]
+
+
 def dash(names: Sequence[str]) -> dict[str, str]:
     """Return the calculation of the field `dash`; drawn without a scale, it stays off legends."""
     dashes = _repeat(DASHES, names)

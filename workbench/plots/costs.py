@@ -49,13 +49,7 @@ def cost_by_item(costs: Mapping[str, Cost]) -> "pl.DataFrame":
             (TOTAL, cost.total, cost.mark),
         )
     ]
-    types = {
-        "run": pl.String,
-        "item": pl.String,
-        "dollars": pl.Float64,
-        "per_million": pl.Float64,
-        "mark": pl.String,
-    }
+    types = {"run": str, "item": str, "dollars": float, "per_million": float, "mark": str}
     return pl.DataFrame(rows, schema=types, orient="row")
 
 
@@ -211,18 +205,13 @@ def _leaves(deployment: "Deployment", usage: "Usage") -> "Iterator[tuple[Deploym
 def plot_cost_over_time(
     runs: Runs, *, points: int = _POINTS, prices: PriceSheet | None = None
 ) -> Figure:
-    """Return a chart of `cost_over_time`: the items stacked, a panel for each run.
-
-    Raises:
-        InvalidInput, NotFound: As for `cost_over_time`.
-    """
+    """Return a chart of `cost_over_time`: the items stacked, a panel for each run."""
     import altair as alt
     import polars as pl
 
     data = cost_over_time(runs, points=points, prices=prices)
     named = name_results(runs)
     items = list(dict.fromkeys(data["item"]))
-    channel = colour(items, "item")
     chart = (
         alt.Chart(data, width=WIDTH - 70, height=max(110, HEIGHT // (2 * len(named))))
         .mark_area()
@@ -238,7 +227,7 @@ def plot_cost_over_time(
                 stack="zero",
                 axis=alt.Axis(format="$,.4~r", tickCount=4),
             ),
-            color=channel,
+            color=colour(items, "item"),
             tooltip=["run:N", "item:N", "seconds:Q", "dollars:Q"],
         )
         .facet(row=panels("run", list(named)), spacing=14)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration
-from workbench.plots.channels import colour, dash, shape
+from workbench.plots.channels import draw_lines, draw_points
 from workbench.plots.figure import Figure
 from workbench.plots.theme import HEIGHT, INK, WIDTH
 from workbench.quantiles import SLO
@@ -39,18 +39,9 @@ def plot_curve(frame: "pl.DataFrame", label: str, slo: SLO | None = None) -> Fig
     )
 
     def lines(shown: list[str], axis: "alt.Y") -> Any:  # noqa: ANN401 - a layer of Altair
-        base = (
-            alt.Chart(data.filter(pl.col("run").is_in(shown)))
-            .transform_calculate(**dash(names))
-            .encode(x=x, y=axis, color=colour(names))
-        )
-        line = base.mark_line(strokeWidth=2.5).encode(
-            strokeDash=alt.StrokeDash("dash:N", scale=None)
-        )
-        tooltip = [alt.Tooltip("run:N"), alt.Tooltip("value:Q", title=label), "amount:Q"]
-        return line + base.mark_point(filled=True, size=60, opacity=1).encode(
-            shape=shape(names), tooltip=tooltip
-        )
+        base = alt.Chart(data.filter(pl.col("run").is_in(shown))).encode(x=x, y=axis)
+        tooltip: list[Any] = [alt.Tooltip("run:N"), alt.Tooltip("value:Q", title=label), "amount:Q"]
+        return draw_lines(base, names) + draw_points(base, names).encode(tooltip=tooltip)
 
     seconds = alt.Y(
         "amount:Q",
@@ -71,7 +62,7 @@ def plot_curve(frame: "pl.DataFrame", label: str, slo: SLO | None = None) -> Fig
         data=data,
         chart=chart.properties(width=WIDTH - 160, height=HEIGHT),
         title=f"Time and cost by {label[:1].lower()}{label[1:]}",
-        subtitle=("Simulated.", sentence, *([f"Dashed rule: {slo.label}."] if slo else [])),
+        subtitle=("Simulated.", sentence, f"Dashed rule: {slo.label}." if slo else ""),
         description=sentence,
     )
 
@@ -93,7 +84,6 @@ def best_row(frame: "pl.DataFrame", by: str) -> dict[str, Any]:
 
 
 def _describe(frame: "pl.DataFrame") -> str:
-    """Return what is cheapest and what is fastest in a sentence."""
     try:
         best = {by.capitalize(): best_row(frame, by) for by in ("cheapest", "fastest")}
     except InvalidInput:

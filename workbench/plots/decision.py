@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration, percent
-from workbench.plots.axes import LatencyAxis, log_ticks
+from workbench.plots.axes import LatencyAxis, cost_settings, log_ticks
 from workbench.plots.channels import colour_settings, shape_settings
 from workbench.plots.figure import Figure
-from workbench.plots.plans import cost_settings
 from workbench.plots.theme import INK, KINDS
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def plot_decision(decision: "Decision") -> Figure:
         data=data,
         chart={"height": _HEIGHT, "layer": _layers(decision, data, near, axis)},
         title=head,
-        subtitle=tuple(filter(None, notes)),
+        subtitle=notes,
         description=decision.sentence,
     )
 
@@ -118,13 +117,12 @@ def plot_decision(decision: "Decision") -> Figure:
 def _layers(
     decision: "Decision", data: "pl.DataFrame", near: "pl.DataFrame", axis: LatencyAxis
 ) -> list[dict[str, Any]]:
-    """Return target, front, points, and the frames of winner and today's choice."""
     import polars as pl
 
     kinds = [kind for kind in KINDS if kind in set(data["run"])]
     quantile = decision.slo.percentile
     x = axis.settings() | {"title": f"{quantile} l{axis.settings()['title'][1:]}"}
-    y = cost_settings("month", near["cost_per_month"].to_list())
+    y = cost_settings("cost_per_month", "US dollars a month", near["cost_per_month"])
     low, high = y["scale"]["domain"]
     room = max(1.6, (high / low) ** 0.15)  # for words
     low, high = low / room, 2 * high
@@ -158,7 +156,6 @@ def _layer(data: "pl.DataFrame", mark: dict[str, Any], encoding: dict[str, Any])
 
 
 def _target(decision: "Decision", axis: LatencyAxis, x: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a line at the target, and the target in words where there is room."""
     left = decision.slo.latency > axis.middle
     words = {"align": "right" if left else "left", "dx": -6 if left else 6, "baseline": "top"}
     at = {"values": [{"latency": decision.slo.latency, "note": f"target {decision.slo.label}"}]}
@@ -216,7 +213,6 @@ def _place_words(
 
 
 def _describe(decision: "Decision", data: "pl.DataFrame") -> str:
-    """Return how to read the picture, and what it leaves out."""
     import polars as pl
 
     limit = _MAX_TARGET_RATIO * decision.slo.latency

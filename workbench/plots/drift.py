@@ -1,34 +1,25 @@
 """How far the inputs that come in have drifted from those that a model was made for."""
 
-from typing import TYPE_CHECKING
+import altair as alt
+import polars as pl
 
 from workbench.errors import InvalidInput
 from workbench.plots.channels import colour
 from workbench.plots.figure import Figure
 from workbench.validation import whole_number
 
-if TYPE_CHECKING:
-    import polars as pl
-
 _ROW_HEIGHT, _FRAME = 22, 150  # pixels of a row, and of title, legend and axis
 _NAMES = {True: "drifted", False: "as before"}
 
 
-def plot_input_drift(drift: "pl.DataFrame", *, most: int = 15) -> Figure:
+def plot_input_drift(drift: pl.DataFrame, *, most: int = 15) -> Figure:
     """Return a chart of what `workbench.input_drift` found: a bar for each input, farthest first.
 
-    A tick on each bar is the index to expect by chance.
-
-    Args:
-        drift: What was found.
-        most: Inputs to draw.
+    A tick on each bar is the index to expect by chance. At `most` so many inputs are drawn.
 
     Raises:
         InvalidInput: It has not the columns input, index, chance and drifted, or no rows.
     """
-    import altair as alt
-    import polars as pl
-
     whole_number("most", most, low=1)
     missing = {"input", "index", "chance", "drifted"} - set(drift.columns)
     if missing or drift.is_empty():

@@ -3,22 +3,21 @@
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+
+import altair as alt
+import polars as pl
 
 from workbench.errors import TooFewSamples
 from workbench.formatting import percent
-from workbench.plots.channels import colour, dash
+from workbench.plots.channels import draw_lines
 from workbench.plots.figure import Figure
 from workbench.plots.series import Result, Results, caption, make_unique, name_results
 from workbench.run import Run
 
-if TYPE_CHECKING:
-    import polars as pl
-
 _LEVELS = [level / 100 for level in range(1, 100)]
 
 
-def latency_errors(results: Results, reference: Result) -> "pl.DataFrame":
+def latency_errors(results: Results, reference: Result) -> pl.DataFrame:
     """Return how far latencies lie from those of the reference, at 1, 2, ..., 99 % of requests.
 
     Columns: run, origin, quantile, latency and reference (seconds), error (their ratio less 1). A
@@ -33,8 +32,6 @@ def latency_errors(results: Results, reference: Result) -> "pl.DataFrame":
     >>> frame["error"].round(6).unique().to_list()
     [1.25]
     """
-    import polars as pl
-
     members = _name_with_reference(results, reference)
     against, last = members.popitem()
     truth = _quantiles(last)
@@ -47,47 +44,38 @@ def latency_errors(results: Results, reference: Result) -> "pl.DataFrame":
                 f"{name} against {against}: too few requests for a percentile. Run longer."
             )
         rows += [
-            (name, result.origin, level, *(pair := (found[level], truth[level])), _error(*pair))
-            for level in known
+            (name, result.origin, at, found[at], truth[at], found[at] / truth[at] - 1)
+            for at in known
         ]
-    columns = ["run", "origin", "quantile", "latency", "reference", "error"]
-    types = [pl.String] * 2 + [pl.Float64] * 4
-    return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
+    numbers = dict.fromkeys(("quantile", "latency", "reference", "error"), float)
+    return pl.DataFrame(rows, schema={"run": str, "origin": str, **numbers}, orient="row")
 
 
 def plot_latency_errors(results: Results, reference: Result) -> Figure:
     """Return a chart of `latency_errors`, the mean of their amounts (MAPE) in its subtitle."""
-    import altair as alt
-    import polars as pl
-
     members = _name_with_reference(results, reference)
+    shared = caption(members)
     against, _ = members.popitem()
     names, data = list(members), latency_errors(results, reference)
     means = data.group_by("run", maintain_order=True).agg(pl.col("error").abs().mean())
     amounts = [f"{name}: {percent(error)}" for name, error in means.iter_rows()]
-    base = (
-        alt.Chart(data)
-        .transform_calculate(**dash(names))
-        .encode(
-            x=alt.X(
-                "quantile:Q",
-                title="Share of requests",
-                scale=alt.Scale(domain=[0, 1]),
-                axis=alt.Axis(format="%"),
-            ),
-            y=alt.Y("error:Q", title="Error of latency", axis=alt.Axis(format="+.2~%")),
-            color=colour(names),
-            strokeDash=alt.StrokeDash("dash:N", scale=None),
-            tooltip=["run:N", "quantile:Q", "latency:Q", "reference:Q", "error:Q"],
-        )
+    base = alt.Chart(data).encode(
+        x=alt.X(
+            "quantile:Q",
+            title="Share of requests",
+            scale=alt.Scale(domain=[0, 1]),
+            axis=alt.Axis(format="%"),
+        ),
+        y=alt.Y("error:Q", title="Error of latency", axis=alt.Axis(format="+.2~%")),
+        tooltip=["run:N", "quantile:Q", "latency:Q", "reference:Q", "error:Q"],
     )
     zero = alt.Chart(pl.DataFrame({"error": [0.0]})).mark_rule(style="target").encode(y="error:Q")
     return Figure(
         data=data,
-        chart=alt.layer(zero, base.mark_line(strokeWidth=2.5)),
+        chart=alt.layer(zero, draw_lines(base, names)),
         title="Error of latency, quantile by quantile",
         subtitle=(
-            caption(_name_with_reference(results, reference)),
+            shared,
             f"Against: {against}.",
             *(f"Mean amount (MAPE) of {amount}." for amount in amounts),
         ),
@@ -103,12 +91,7 @@ def _name_with_reference(results: Results, reference: Result) -> dict[str, Resul
     return name_results([*members.values(), reference])
 
 
-def _error(latency: float, reference: float) -> float:
-    return latency / reference - 1
-
-
 def _quantiles(result: Result) -> dict[float, float]:
-    """Return latencies by the shares that enough requests support."""
     if not isinstance(result, Run):
         return dict(zip(_LEVELS, result.quantile(_LEVELS).tolist(), strict=True))
     found = {}

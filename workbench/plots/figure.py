@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import InvalidInput
 from workbench.files import write_file
 from workbench.plots.theme import HEIGHT, INK, WIDTH, config
+from workbench.validation import keep
 
 if TYPE_CHECKING:
     import altair as alt
@@ -36,8 +37,9 @@ _PAGE_STYLE = "<style>:root{color-scheme:light dark}body{font-family:sans-serif}
 class Figure:
     """A chart with the frame it shows (`data`), its title, subtitle lines and alternative text.
 
-    In a notebook it displays itself. `save` writes it to a file. A chart that has to be there soon
-    is a specification written by hand: importing Altair takes a second.
+    In a notebook it displays itself. `save` writes it to a file. Empty lines of a subtitle are
+    left out. A chart that has to be there soon is a specification written by hand: importing
+    Altair takes a second.
     """
 
     data: "pl.DataFrame"
@@ -45,6 +47,9 @@ class Figure:
     title: str
     subtitle: tuple[str, ...] = ()
     description: str = ""
+
+    def __post_init__(self) -> None:
+        keep(self, subtitle=tuple(filter(None, self.subtitle)))
 
     def spec(self, *, ink: str = INK, with_title: bool = True) -> dict[str, Any]:
         """Return the Vega-Lite specification, data included, with text in the colour `ink`.

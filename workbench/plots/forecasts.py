@@ -2,20 +2,21 @@
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
+import altair as alt
 import numpy as np
+import polars as pl
 
 from workbench.errors import InvalidInput
 from workbench.forecasts.base import Forecaster, ask_forecaster
-from workbench.plots.channels import colour, shape
+from workbench.plots.channels import draw_points
 from workbench.plots.figure import Figure
 from workbench.plots.theme import INK, PALETTE
 from workbench.traffic.trace import Trace
 from workbench.validation import inner_share, positive, whole_number
 
-if TYPE_CHECKING:
-    import polars as pl
+T = TypeVar("T")
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _PAST = 2  # periods before the forecast that are shown, for each one after it
@@ -29,7 +30,7 @@ def forecast_fan(
     steps: int = 30,
     period: float = 60.0,
     quantiles: Sequence[float] = QUANTILES,
-) -> "pl.DataFrame":
+) -> pl.DataFrame:
     """Return what a forecaster says at an instant, and what came then and before.
 
     Columns: seconds (a period's start), requests (that came; null where the trace is over), and
@@ -56,8 +57,6 @@ def forecast_fan(
     >>> forecast_fan(Same(), trace, origin=3, steps=1, period=1, quantiles=[0.5]).rows()[-1]
     (3.0, 2, 2.0)
     """
-    import polars as pl
-
     whole_number("steps", steps, low=1)
     levels = [inner_share("Each of quantiles", each) for each in quantiles]
     counts = trace.counts(positive("period", period, "seconds"))
@@ -89,18 +88,12 @@ def plot_forecast_fan(
     quantiles: Sequence[float] = QUANTILES,
     name: str = "",
 ) -> Figure:
-    """Return a chart of `forecast_fan`: bands between quantiles, the middle one as a line.
-
-    Raises:
-        InvalidInput, TooFewSamples: As for `forecast_fan`.
-    """
-    import altair as alt
-
+    """Return a chart of `forecast_fan`: bands between quantiles, the middle one as a line."""
     levels = sorted(quantiles)
     given = {"origin": origin, "steps": steps, "period": period, "quantiles": levels}
     data = forecast_fan(forecaster, trace, **given)  # type: ignore[arg-type]  # each by its name
     names = [f"{level:g}" for level in levels]
-    pairs = list(zip(names, reversed(names), strict=True))[: len(names) // 2]
+    pairs = _pair_ends(names)
     ahead = data.drop_nulls(names[0])
     base = alt.Chart(ahead).encode(
         x=alt.X("seconds:Q", title="Seconds since the start of the trace")
@@ -119,27 +112,23 @@ def plot_forecast_fan(
     came = alt.Chart(data.drop_nulls("requests")).mark_line(color=INK, strokeWidth=2, point=True)
     line = came.encode(x="seconds:Q", y="requests:Q", tooltip=["seconds:Q", "requests:Q"])
     words = _describe_fan(ahead, names)
-    bands_shown = f"Bands: {_list_bands(levels)}; dashed: the median. Grey: what came."
+    spans = ", ".join(f"{100 * low:g} to {100 * high:g} %" for low, high in _pair_ends(levels))
+    bands_shown = f"Bands: {spans}; dashed: the median. Grey: what came."
     return Figure(
         data=data,
         chart=alt.layer(*bands, middle, line),
         title=f"Forecast {name}".strip(),
-        subtitle=(
-            f"Predicted at {origin:,.0f} s. {bands_shown}",
-            words,
-        ),
+        subtitle=(f"Predicted at {origin:,.0f} s. {bands_shown}", words),
         description=words,
     )
 
 
-def _list_bands(levels: Sequence[float]) -> str:
-    pairs = list(zip(levels, reversed(levels), strict=True))[: len(levels) // 2]
-    return ", ".join(f"{100 * low:g} to {100 * high:g} %" for low, high in pairs)
+def _pair_ends(levels: Sequence[T]) -> list[tuple[T, T]]:
+    """Return the first and the last, the second and the last but one, ..."""
+    return list(zip(levels, reversed(levels), strict=True))[: len(levels) // 2]
 
 
-def _describe_fan(ahead: "pl.DataFrame", names: Sequence[str]) -> str:
-    import polars as pl
-
+def _describe_fan(ahead: pl.DataFrame, names: Sequence[str]) -> str:
     known = ahead.drop_nulls("requests")
     if known.is_empty():
         return "The trace is over: nothing came that the forecast could be held against."
@@ -158,7 +147,7 @@ def _describe_fan(ahead: "pl.DataFrame", names: Sequence[str]) -> str:
 _BILLS = {"simulated_dollars": "Simulated", "dollars": "Predicted"}  # the better one first
 
 
-def bill_and_error(table: "pl.DataFrame", *, ahead: float | None = None) -> "pl.DataFrame":
+def bill_and_error(table: pl.DataFrame, *, ahead: float | None = None) -> pl.DataFrame:
     """Return which forecasters are beaten: columns run, rmse, dollars, beaten_by, known_by.
 
     `beaten_by` is one with a larger error and a lower bill, the cheapest of these, null where there
@@ -177,8 +166,6 @@ def bill_and_error(table: "pl.DataFrame", *, ahead: float | None = None) -> "pl.
     >>> bill_and_error(table)["beaten_by"].to_list()
     ['b', None]
     """
-    import polars as pl
-
     errors = [name for name in table.columns if name.startswith("rmse")]
     error = f"rmse_{ahead:g}s" if ahead is not None else next(iter(errors), "rmse_60s")
     bills = [name for name in _BILLS if name in table.columns and table[name].is_not_null().all()]
@@ -198,26 +185,14 @@ def bill_and_error(table: "pl.DataFrame", *, ahead: float | None = None) -> "pl.
     )
 
 
-def plot_bill_and_error(table: "pl.DataFrame", *, ahead: float | None = None) -> Figure:
-    """Return a chart of `bill_and_error`: a point for each forecaster.
-
-    Raises:
-        InvalidInput: As for `bill_and_error`.
-    """
-    import altair as alt
-
+def plot_bill_and_error(table: pl.DataFrame, *, ahead: float | None = None) -> Figure:
+    """Return a chart of `bill_and_error`: a point for each forecaster."""
     data = bill_and_error(table, ahead=ahead)
     names = data["run"].to_list()
-    chart = (
-        alt.Chart(data)
-        .mark_point(filled=True, size=130, opacity=1)
-        .encode(
-            x=alt.X("rmse:Q", title="Error of the forecast (RMSE, requests a period)"),
-            y=alt.Y("dollars:Q", title="US dollars", axis=alt.Axis(format="$,.4~r")),
-            color=colour(names),
-            shape=shape(names),
-            tooltip=["run:N", "rmse:Q", "dollars:Q", "beaten_by:N"],
-        )
+    base = alt.Chart(data).encode(
+        x=alt.X("rmse:Q", title="Error of the forecast (RMSE, requests a period)"),
+        y=alt.Y("dollars:Q", title="US dollars", axis=alt.Axis(format="$,.4~r")),
+        tooltip=["run:N", "rmse:Q", "dollars:Q", "beaten_by:N"],
     )
     beaten = [
         f"{run} errs less than {by} and costs more."
@@ -227,7 +202,7 @@ def plot_bill_and_error(table: "pl.DataFrame", *, ahead: float | None = None) ->
     sentences = beaten or ["The smaller the error, the lower the bill."]
     return Figure(
         data=data,
-        chart=chart,
+        chart=draw_points(base, names, size=130),
         title="Bill against forecast error",
         subtitle=(f"{data['known_by'][0]}.", *sentences),
         description=" ".join(sentences),

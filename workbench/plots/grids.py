@@ -1,9 +1,11 @@
 """What batching costs by size and wait, and where the target ends."""
 
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import altair as alt
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.deployment.base import is_on_demand
@@ -15,17 +17,13 @@ from workbench.plots.figure import Figure
 from workbench.quantiles import SLO, longest_within
 from workbench.queueing.grid import Screen
 
-if TYPE_CHECKING:
-    import altair as alt
-    import polars as pl
-
 _COLUMNS = ["max_size", "max_wait", "latency", "cost_per_million"]
 _MAX_LABELS = 24  # from so many on, not each is labelled
 
 
 def batching_grid(
     source: Plan | Screen, *, each: ArrayLike | None = None, row: int = 0
-) -> "pl.DataFrame":
+) -> pl.DataFrame:
     """Return latency and cost of each (max_size, max_wait) on one serverless deployment or Lambda.
 
     Columns: max_size, max_wait (seconds), latency (seconds, at the quantile asked for),
@@ -40,8 +38,6 @@ def batching_grid(
     Raises:
         InvalidInput: The plan searched nothing that starts on demand, or `each` is not given.
     """
-    import polars as pl
-
     if isinstance(source, Plan):
         return pl.DataFrame(_list_cells(source), schema=_COLUMNS, orient="row")
     if each is None:
@@ -101,9 +97,6 @@ def plot_batching_grid(
     Raises:
         InvalidInput: As for `batching_grid`, or a screen comes without a target.
     """
-    import altair as alt
-    import polars as pl
-
     data = batching_grid(source, each=each, row=row)
     where = ""
     if isinstance(source, Plan):
@@ -151,8 +144,6 @@ def plot_batching_grid(
 
 def _axis(kind: Any, field: str, title: str, labels: list[str]) -> Any:  # noqa: ANN401 - a channel
     """Return a channel of cells from 0 to 1, from 1 to 2, ..., each labelled at its middle."""
-    import altair as alt
-
     axis = alt.Axis(
         values=[index + 0.5 for index in range(len(labels))],
         labelExpr=f"{labels}[floor(datum.value)]",
@@ -163,11 +154,8 @@ def _axis(kind: Any, field: str, title: str, labels: list[str]) -> Any:  # noqa:
     return kind(f"{field}:Q", title=title, scale=scale, axis=axis)
 
 
-def _contour(met: NDArray[np.bool_]) -> "list[alt.Chart]":
+def _contour(met: NDArray[np.bool_]) -> list[alt.Chart]:
     """Return the edges between cells that meet the target and cells that do not, dark on light."""
-    import altair as alt
-    import polars as pl
-
     across = [(int(x) + 1, int(y), int(x) + 1, int(y) + 1) for y, x in _changes(met)]
     upward = [(int(x), int(y) + 1, int(x) + 1, int(y) + 1) for x, y in _changes(met.T)]
     types = dict.fromkeys(("x", "y", "x2", "y2"), pl.Int64)
@@ -185,10 +173,7 @@ def _changes(met: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.argwhere(met[:, 1:] != met[:, :-1])
 
 
-def _mark(best: "pl.DataFrame") -> "list[alt.Chart]":
-    import altair as alt
-    import polars as pl
-
+def _mark(best: pl.DataFrame) -> list[alt.Chart]:
     middle = best.select(pl.col("x", "y") + 0.5)
     return [
         alt.Chart(middle)
@@ -199,7 +184,7 @@ def _mark(best: "pl.DataFrame") -> "list[alt.Chart]":
     ]
 
 
-def _describe_best(best: "pl.DataFrame") -> str:
+def _describe_best(best: pl.DataFrame) -> str:
     if best.is_empty():
         return "No setting meets it."
     size, wait, latency, cost = best.select(_COLUMNS).row(0)

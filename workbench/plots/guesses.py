@@ -1,14 +1,11 @@
 """What was guessed and what came out, of one student and of a class."""
 
-from typing import TYPE_CHECKING
+import altair as alt
+import polars as pl
 
 from workbench.plots.channels import colour, panels, shape
 from workbench.plots.figure import Figure
 from workbench.plots.theme import HEIGHT, WIDTH
-
-if TYPE_CHECKING:
-    import altair as alt
-    import polars as pl
 
 _OUTCOME, _CURVE, _GUESS = "what came out for you", "at other values", "your guess"
 _FAR = 4  # a guess beyond so many times all outcomes is drawn at the end of the axis
@@ -21,7 +18,7 @@ _PANEL = 110
 
 
 def plot_guess(
-    curve: "pl.DataFrame",
+    curve: pl.DataFrame,
     *,
     at: float,
     guess: float | None,
@@ -39,9 +36,6 @@ def plot_guess(
         title: Of the chart.
         sentence: Guess and outcome in words.
     """
-    import altair as alt
-    import polars as pl
-
     kind = pl.when(pl.col("value") == at).then(pl.lit(_OUTCOME)).otherwise(pl.lit(_CURVE))
     points = curve.with_columns(run=kind)
     if guess is not None:
@@ -68,11 +62,9 @@ def plot_guess(
 
 
 def _guess_axes(
-    curve: "pl.DataFrame", guess: float | None, titles: tuple[str, str]
-) -> "tuple[alt.X, alt.Y]":
+    curve: pl.DataFrame, guess: float | None, titles: tuple[str, str]
+) -> tuple[alt.X, alt.Y]:
     """Return the channels of a setting and its outcome, on which the guess has a place."""
-    import altair as alt
-
     top = float(curve["outcome"].to_numpy().max())
     high = 1.05 * (min(max(top, guess or 0.0), _FAR * top) or guess or 1.0)
     low, most = curve["value"].min(), curve["value"].max()
@@ -85,7 +77,7 @@ def _guess_axes(
     )
 
 
-def class_counts(answers: "pl.DataFrame") -> "pl.DataFrame":
+def class_counts(answers: pl.DataFrame) -> pl.DataFrame:
     """Return how many of a class guessed what share of the outcome.
 
     Columns: exercise (with its lesson), bin (of guess over outcome), side, guesses; a row for each
@@ -96,8 +88,6 @@ def class_counts(answers: "pl.DataFrame") -> "pl.DataFrame":
     >>> class_counts(pl.DataFrame(one)).filter(pl.col("guesses") > 0).row(0)
     ('a: b', '0.1 to 0.3', 'too low', 1)
     """
-    import polars as pl
-
     ratio = pl.col("ratio")
     number = pl.sum_horizontal(
         *((ratio > step) | ((ratio == step) & (step != 1.25)) for step in _STEPS)
@@ -123,11 +113,8 @@ def class_counts(answers: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def plot_class(answers: "pl.DataFrame") -> Figure:
+def plot_class(answers: pl.DataFrame) -> Figure:
     """Return a chart of `class_counts`: a panel for each exercise."""
-    import altair as alt
-    import polars as pl
-
     data = class_counts(answers)
     names = list(dict.fromkeys(data["exercise"]))
     x = alt.X("bin:N", sort=list(_BINS), title="Guess over outcome", axis=alt.Axis(labelAngle=0))
@@ -152,6 +139,6 @@ def plot_class(answers: "pl.DataFrame") -> Figure:
     )
 
 
-def _describe(name: str, rows: "pl.DataFrame") -> str:
+def _describe(name: str, rows: pl.DataFrame) -> str:
     counts = {side: rows.filter(side=side)["guesses"].sum() for side in _SIDES}
     return f"{name}: " + ", ".join(f"{count} {side}" for side, count in counts.items()) + "."

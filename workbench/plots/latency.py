@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.formatting import duration, percentile
 from workbench.plots.axes import LatencyAxis
-from workbench.plots.channels import colour, dash, shape
+from workbench.plots.channels import colour, draw_lines, draw_points
 from workbench.plots.figure import Figure
 from workbench.plots.series import Result, Results, Runs, caption, common_slo, name_results
 from workbench.quantiles import PERCENTILES, SLO, select_quantile
@@ -46,7 +46,7 @@ def latency_ecdf(runs: Results, *, points: int = _MAX_POINTS) -> "pl.DataFrame":
 
     if points < 2:
         raise InvalidInput(f"points must be at least 2, got {points}.")
-    schema = {"run": pl.String, "origin": pl.String, "latency": pl.Float64, "share": pl.Float64}
+    schema = {"run": str, "origin": str, "latency": float, "share": float}
     rows = []
     for name, run in name_results(runs).items():
         latency, share = _sample_distribution(run, points)
@@ -117,23 +117,12 @@ def _curves(data: "pl.DataFrame", runs: dict[str, Result], axis: "LatencyAxis") 
     import altair as alt
     import polars as pl
 
-    names = list(runs)
     ends = data.group_by("run", maintain_order=True).last()
     outline = [
         *(_outline(rows) for _, rows in data.group_by("run", maintain_order=True)),
         ends.with_columns(latency=pl.lit(axis.high)),
     ]
-    chart: alt.Chart = (
-        alt.Chart(pl.concat(outline))
-        .transform_calculate(**dash(names))
-        .mark_line(strokeWidth=2.5)
-        .encode(
-            color=colour(names),
-            strokeDash=alt.StrokeDash("dash:N", scale=None),
-            order="share:Q",
-        )
-    )
-    return chart
+    return draw_lines(alt.Chart(pl.concat(outline)).encode(order="share:Q"), list(runs))
 
 
 def _outline(points: "pl.DataFrame") -> "pl.DataFrame":
@@ -146,20 +135,10 @@ def _outline(points: "pl.DataFrame") -> "pl.DataFrame":
 
 
 def _points(runs: dict[str, Result]) -> "alt.Chart":
-    """Return the known percentiles, on the curves."""
     import altair as alt
 
-    names = list(runs)
-    chart: alt.Chart = (
-        alt.Chart(_percentiles(runs))
-        .mark_point(filled=True, size=70, opacity=1)
-        .encode(
-            color=colour(names),
-            shape=shape(names),
-            tooltip=["run:N", "origin:N", "percentile:N", "latency (ms):Q"],
-        )
-    )
-    return chart
+    tooltip = ["run:N", "origin:N", "percentile:N", "latency (ms):Q"]
+    return draw_points(alt.Chart(_percentiles(runs)).encode(tooltip=tooltip), list(runs), size=70)
 
 
 def _corner(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
@@ -175,7 +154,6 @@ def _corner(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
 
 
 def _corner_note(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
-    """Return the target in words, on the side where there is room."""
     import altair as alt
     import polars as pl
 
@@ -198,9 +176,9 @@ def _percentiles(runs: dict[str, Result]) -> "pl.DataFrame":
         for q in PERCENTILES
         if (latency := _finite_quantile(run, q)) is not None
     ]
-    columns = ["run", "origin", "percentile", "latency", "share", "latency (ms)"]
-    types = [pl.String] * 3 + [pl.Float64] * 3
-    return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
+    words = dict.fromkeys(("run", "origin", "percentile"), str)
+    numbers = dict.fromkeys(("latency", "share", "latency (ms)"), float)
+    return pl.DataFrame(rows, schema={**words, **numbers}, orient="row")
 
 
 def _finite_quantile(run: Result, q: float) -> float | None:
@@ -231,15 +209,14 @@ def latency_over_time(
         raise InvalidInput(f"bins must be at least 1, got {bins}.")
     if not 0 < quantile < 1:
         raise InvalidInput(f"quantile must lie between 0 and 1, got {quantile}.")
-    members = name_results(runs)
     rows = [
         (name, *row)
-        for name, run in members.items()
+        for name, run in name_results(runs).items()
         for row in _aggregate_bins(run, _edges(run, bins), quantile)
     ]
-    columns = ["run", "start", "stop", "requests", "failed", "median", "upper"]
-    types = [pl.String, pl.Float64, pl.Float64, pl.Int64, pl.Int64, pl.Float64, pl.Float64]
-    return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
+    schema = {"run": str, "start": float, "stop": float, "requests": int, "failed": int}
+    schema |= {"median": float, "upper": float}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _edges(run: Run, bins: int | None) -> NDArray[np.float64]:
@@ -325,17 +302,16 @@ def _lines(
         axis=alt.Axis(tickCount=10),
     )
     high = alt.Tooltip("upper (ms):Q", title=f"{upper} (ms)")
-    facts = ["run:N", "time (s):Q", "requests:Q", "failed:Q", "median (ms):Q", high]
-    base = alt.Chart(shown).transform_calculate(**dash(names)).encode(x=time, color=colour(names))
+    facts: list[Any] = ["run:N", "time (s):Q", "requests:Q", "failed:Q", "median (ms):Q", high]
+    base = alt.Chart(shown).encode(x=time, color=colour(names))
     above = base.encode(y=axis.channel(alt.Y, "upper"))
-    points = above.mark_point(filled=True, size=40, opacity=1)
     crosses = base.transform_filter("datum.failed > 0").mark_point(
         shape="cross", angle=45, size=60, filled=True
     )
     return [
         base.mark_line(strokeWidth=1).encode(y=axis.channel(alt.Y, "median")),
-        above.mark_line(strokeWidth=2.5).encode(strokeDash=alt.StrokeDash("dash:N", scale=None)),
-        points.encode(shape=shape(names), tooltip=facts),
+        draw_lines(above, names),
+        draw_points(above.encode(tooltip=facts), names, size=40),
         crosses.encode(y=alt.value(6), tooltip=facts),
     ]
 
@@ -351,7 +327,6 @@ def _failures(runs: Mapping[str, Result], effect: str) -> tuple[str, ...]:
 
 
 def _describe(runs: Mapping[str, Result]) -> str:
-    """Return percentiles in words, for readers who cannot see the chart."""
     sentences = []
     for name, run in runs.items():
         known = [

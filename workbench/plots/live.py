@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from workbench.formatting import duration
-from workbench.plots.channels import colour, dash
+from workbench.plots.channels import draw_lines
 from workbench.plots.figure import Figure
 
 Point = tuple[float, float, float]
@@ -23,20 +23,14 @@ def plot_live_latency(points: Sequence[Point]) -> Figure:
         for name, latency in zip(names, latencies, strict=True)
         if latency != float("inf")
     ]
-    schema = {"elapsed": pl.Float64, "run": pl.String, "latency": pl.Float64}
+    schema = {"elapsed": float, "run": str, "latency": float}
     data = pl.DataFrame(rows, schema=schema, orient="row")
-    chart = (
-        alt.Chart(data, height=160)
-        .transform_calculate(**dash(names))
-        .mark_line(point=True, strokeWidth=2)
-        .encode(
-            x=alt.X("elapsed:Q", title="Seconds since the start").axis(tickMinStep=1, format="d"),
-            y=alt.Y("latency:Q", title="Latency (ms)"),
-            color=colour(names),
-            strokeDash=alt.StrokeDash("dash:N", scale=None),
-            tooltip=["run:N", "elapsed:Q", "latency:Q"],
-        )
+    base = alt.Chart(data, height=160).encode(
+        x=alt.X("elapsed:Q", title="Seconds since the start").axis(tickMinStep=1, format="d"),
+        y=alt.Y("latency:Q", title="Latency (ms)"),
+        tooltip=["run:N", "elapsed:Q", "latency:Q"],
     )
+    chart = draw_lines(base, names, point=True, strokeWidth=2)
     last = points[-1] if points else None
     words = f"Latest: p50 {duration(last[1])}, p95 {duration(last[2])}." if last else ""
     return Figure(data=data, chart=chart, title="Measured so far", description=words)

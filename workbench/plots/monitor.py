@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from workbench.errors import InvalidInput
-from workbench.plots.channels import colour, dash
+from workbench.plots.channels import draw_lines
 from workbench.plots.figure import Figure
 from workbench.validation import of_kind
 
@@ -73,19 +73,12 @@ def plot_metrics(metrics: pl.DataFrame) -> Figure:
 def _panel(data: pl.DataFrame, panel: str, names: list[str]) -> "alt.Chart":
     import altair as alt
 
-    chart: alt.Chart = (
-        alt.Chart(data, width=_WIDTH, height=_HEIGHT)
-        .transform_calculate(**dash(names))
-        .mark_line(point=True, strokeWidth=2)
-        .encode(
-            x=alt.X("time:T", title=None),
-            y=alt.Y("value:Q", title=panel),
-            color=colour(names),
-            strokeDash=alt.StrokeDash("dash:N", scale=None),
-            tooltip=[alt.Tooltip("run:N", title="series"), "time:T", "value:Q"],
-        )
+    base = alt.Chart(data, width=_WIDTH, height=_HEIGHT).encode(
+        x=alt.X("time:T", title=None),
+        y=alt.Y("value:Q", title=panel),
+        tooltip=[alt.Tooltip("run:N", title="series"), "time:T", "value:Q"],
     )
-    return chart
+    return draw_lines(base, names, point=True, strokeWidth=2)
 
 
 def _describe(data: pl.DataFrame) -> str:

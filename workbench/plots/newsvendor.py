@@ -1,6 +1,7 @@
 """What an instance is worth beside functions: by type, and by how many there are."""
 
-from typing import TYPE_CHECKING
+import altair as alt
+import polars as pl
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, percent
@@ -14,15 +15,12 @@ from workbench.scaling.newsvendor import count_for_quantile, price_count
 from workbench.traffic.trace import Trace
 from workbench.validation import positive
 
-if TYPE_CHECKING:
-    import polars as pl
-
 _MOST_COUNTS = 60  # bars that a chart has room for
 
 
 def cost_by_count(
     trace: Trace, capacity: InstanceCapacity, call_price: float, *, period: float = 60.0
-) -> "pl.DataFrame":
+) -> pl.DataFrame:
     """Return what each number of instances costs all the time, with functions for the rest.
 
     Columns: instances, run ("instances" or "functions"), dollars (US dollars an hour), covered
@@ -43,8 +41,6 @@ def cost_by_count(
     >>> cost_by_count(constant(rate=5, duration=60), one, 1e-4).filter(critical=True).rows()
     [(1, 'instances', 0.18, 1.0, True), (1, 'functions', 0.0, 1.0, True)]
     """
-    import polars as pl
-
     demand = trace.counts(positive("period", period, "seconds")) / period
     if not len(demand):
         raise InvalidInput(
@@ -65,19 +61,15 @@ def cost_by_count(
 def plot_cost_by_count(
     trace: Trace, capacity: InstanceCapacity, call_price: float, *, period: float = 60.0
 ) -> Figure:
-    """Return bars of `cost_by_count`, that of the critical quantile outlined.
-
-    Raises:
-        InvalidInput: As for `cost_by_count`.
-    """
-    import altair as alt
-    import polars as pl
-
+    """Return bars of `cost_by_count`, that of the critical quantile outlined."""
     data = cost_by_count(trace, capacity, call_price, period=period)
     best = data.filter("critical")
     sums = best.group_by("instances").agg(pl.col("dollars").sum(), pl.col("covered").first())
     names = ["instances", "functions"]
-    x = alt.X("instances:O", title=f"Instances ({capacity.instance_type})", axis=_label_axis(data))
+    counts = data["instances"].unique().sort().to_list()
+    shown = counts[:: 1 + len(counts) // (_MOST_COUNTS // 2)]
+    axis = alt.Axis(values=shown, labelAngle=0)
+    x = alt.X("instances:O", title=f"Instances ({capacity.instance_type})", axis=axis)
     bars = (
         alt.Chart(data)
         .mark_bar()
@@ -108,23 +100,12 @@ def plot_cost_by_count(
     )
 
 
-def _label_axis(data: "pl.DataFrame") -> "alt.Axis":  # type: ignore[name-defined]  # noqa: F821
-    import altair as alt
-
-    counts = data["instances"].unique().sort().to_list()
-    step = 1 + len(counts) // (_MOST_COUNTS // 2)
-    return alt.Axis(values=counts[::step], labelAngle=0)
-
-
 def plot_capacities(table: CapacityTable) -> Figure:
     """Return bars of what a million requests cost on a full instance of each type, by both rules.
 
     Raises:
         InvalidInput: No type can meet the target.
     """
-    import altair as alt
-    import polars as pl
-
     data = table.frame.drop_nulls("rate").rename({"rule": "run"})
     if data.is_empty():
         raise InvalidInput(f"No type can meet {table.slo.label}: {' '.join(table.reasons)}")

@@ -65,18 +65,13 @@ def _count(name: str, run: "Run", bins: int) -> "pl.DataFrame":
 
 
 def plot_answers_by_place(runs: Runs) -> Figure:
-    """Return the share of requests that each member answered over time, a panel for each run.
-
-    Raises:
-        InvalidInput: No run is one of an ensemble.
-    """
+    """Return a chart of `answers_by_place`: the shares over time, a panel for each run."""
     import altair as alt
     import polars as pl
 
     data = answers_by_place(runs)
     names = data["run"].unique(maintain_order=True).to_list()
     places = data["place"].unique(maintain_order=True).to_list()
-    channel = colour(places, "place")
     chart = (
         alt.Chart(data, width=WIDTH - 70, height=max(90, HEIGHT // (2 * len(names))))
         .mark_area(interpolate="step-after")
@@ -88,7 +83,7 @@ def plot_answers_by_place(runs: Runs) -> Figure:
                 axis=alt.Axis(format="%", tickCount=4),
                 stack="zero",
             ),
-            color=channel,
+            color=colour(places, "place"),
             tooltip=["place:N", "requests:Q", alt.Tooltip("share:Q", format=".1%")],
         )
         .facet(row=panels("run", names))

@@ -9,12 +9,11 @@ from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration
 from workbench.planner.break_even import crossings
 from workbench.planner.plans import Candidate, Plan
-from workbench.plots.axes import LatencyAxis, log_ticks
-from workbench.plots.channels import colour, dash, shape
+from workbench.plots.axes import LatencyAxis, cost_settings, log_ticks
+from workbench.plots.channels import colour, draw_limit, draw_lines, draw_points, shape
 from workbench.plots.figure import Figure
 from workbench.plots.theme import INK
 from workbench.pricing.cost import MONTH
-from workbench.quantiles import SLO
 from workbench.validation import choose, whole_number
 
 if TYPE_CHECKING:
@@ -76,23 +75,19 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
     shown = data.filter(ahead | (pl.col("latency") <= MAX_TARGET_RATIO * plan.slo.latency))
     shown = shown.rename({"kind": "run"})
     axis = LatencyAxis.over(shown["latency"].to_numpy(), plan.slo, log=None)
-    cost = _dollars("million", shown["cost_per_million"].to_list())
+    cost = _cost_channel("million", shown)
     x = axis.channel(alt.X)
+    slo, budget = plan.slo, plan.task.budget
+    limit = alt.Chart(pl.DataFrame({"cost_per_million": [budget]})).mark_rule(style="target")
     line = alt.Chart(shown.filter("front")).mark_line(color=INK, strokeWidth=1.5)
     ring = alt.Chart(shown.filter("best")).mark_point(size=320, color=INK, strokeWidth=2.5)
-    tooltip = [
-        "run:N",
-        *_KEY_COLUMNS[1:],
-        "latency:Q",
-        "cost_per_million:Q",
-        "engine:N",
-        "unseen:N",
-    ]
+    tooltip = ["run:N", *_KEY_COLUMNS[1:], "latency:Q", "cost_per_million:Q"]
+    tooltip += ["engine:N", "unseen:N"]
     bold = "datum.front || datum.best"
     points = alt.Chart(shown).mark_point(filled=True)
     layers = [
-        *(limit.encode(x=x) for limit in _target(plan.slo, axis)),
-        *(limit.encode(y=cost) for limit in _budget(plan)),
+        *draw_limit(x, slo.latency, f"target {slo.label}", right=slo.latency <= axis.middle),
+        *([] if budget is None else [limit.encode(y=cost)]),
         points.encode(
             x=x,
             y=cost,
@@ -105,7 +100,7 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
         line.encode(x=x, y=cost, order="latency:Q"),
         ring.encode(x=x, y=cost),
     ]
-    quantile = plan.slo.percentile
+    quantile = slo.percentile
     summary = f"{quantile} {duration(best.latency)}, {dollars(best.cost_per_million)} a million"
     far = data.height - shown.height
     return Figure(
@@ -115,11 +110,7 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
         subtitle=(
             f"Ringed: {best.label}; {summary}{_unseen(best)}.",
             "On the line nothing is both faster and cheaper. Predicted; the best simulated.",
-            *(
-                [f"Not shown: {far} slower than {MAX_TARGET_RATIO} times the target."]
-                if far
-                else []
-            ),
+            f"Not shown: {far} slower than {MAX_TARGET_RATIO} times the target." if far else "",
         ),
         description=f"{plan.label}. On the line: {_list_front(plan.front)}.",
     )
@@ -127,29 +118,6 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
 
 def _unseen(best: Candidate) -> str:
     return "" if best.unseen is None else f"; holds on {best.unseen.label} other days"
-
-
-def _target(slo: SLO, axis: LatencyAxis) -> "list[alt.Chart]":
-    """Return a line at the target, and the target in words where there is room."""
-    import altair as alt
-    import polars as pl
-
-    left = slo.latency > axis.middle
-    base = alt.Chart(pl.DataFrame({"latency": [slo.latency], "note": [f"target {slo.label}"]}))
-    note = base.mark_text(
-        style="note", dx=-6 if left else 6, align="right" if left else "left", baseline="top"
-    )
-    return [base.mark_rule(style="target"), note.encode(text="note:N", y=alt.value(2))]
-
-
-def _budget(plan: Plan) -> "list[alt.Chart]":
-    """Return a line at the budget, where there is one."""
-    import altair as alt
-    import polars as pl
-
-    budget = plan.task.budget
-    line = alt.Chart(pl.DataFrame({"cost_per_million": [budget or 0.0]}))
-    return [] if budget is None else [line.mark_rule(style="target")]
 
 
 def _list_front(front: "pl.DataFrame", max_beaten: int = 5) -> str:
@@ -162,24 +130,11 @@ def _list_front(front: "pl.DataFrame", max_beaten: int = 5) -> str:
     return "; ".join([*labels, *([f"and {more} more"] if more > 0 else [])])
 
 
-def _dollars(per: str, amounts: list[float | None]) -> "alt.Y":
-    """Return the channel of a cost, on a log scale with some room at both ends."""
+def _cost_channel(per: str, table: "pl.DataFrame") -> "alt.Y":
     import altair as alt
 
-    return alt.Y.from_dict(cost_settings(per, amounts))
-
-
-def cost_settings(per: str, amounts: list[float | None]) -> dict[str, Any]:
-    """Return the channel of a cost as Vega-Lite writes it, of which the highest stay inside."""
-    known = [amount for amount in amounts if amount is not None and 0 < amount < math.inf]
-    low, high = min(known) / 1.2, 1.2 * max(known)
-    return {
-        "field": f"cost_per_{per}",
-        "type": "quantitative",
-        "title": f"{_TITLES[per]}, log scale",
-        "scale": {"type": "log", "domain": [low, high], "nice": False},
-        "axis": {"format": "$,.4~r", "values": log_ticks(low, high)},
-    }
+    paid = table.filter(table[f"cost_per_{per}"] > 0)[f"cost_per_{per}"]
+    return alt.Y.from_dict(cost_settings(f"cost_per_{per}", _TITLES[per], paid))
 
 
 # -------------------------------------------------------------------------- break-even
@@ -201,9 +156,9 @@ def break_even_points(costs: "pl.DataFrame") -> "pl.DataFrame":
         million = float(np.exp(np.interp(math.log(rate), *logs)))
         month = million * rate * MONTH / 1e6
         rows.append((rate, below, above, million, month))
-    columns = ["rate", "below", "above", "cost_per_million", "cost_per_month"]
-    types = [pl.Float64, pl.String, pl.String, pl.Float64, pl.Float64]
-    return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
+    schema = {"rate": float, "below": str, "above": str}
+    schema |= {"cost_per_million": float, "cost_per_month": float}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def plot_break_even(
@@ -234,18 +189,14 @@ def plot_break_even(
         axis=alt.Axis(format=",.4~r", values=log_ticks(min(rates), max(rates))),
     )
     tooltip = ["run:N", "rate:Q", "deployment:N", "policy:N", "latency:Q", f"cost_per_{per}:Q"]
-    base = alt.Chart(known).transform_calculate(**dash(kinds))
-    base = base.encode(color=colour(kinds, shown=shown))
-    crossing = alt.Chart(marks)
+    base, crossing = alt.Chart(known), alt.Chart(marks)
     layers = [
         crossing.mark_rule(style="target"),
-        base.mark_line(strokeWidth=2.5).encode(strokeDash=alt.StrokeDash("dash:N", scale=None)),
-        base.mark_point(filled=True, size=60, opacity=1).encode(
-            shape=shape(kinds, shown), tooltip=tooltip
-        ),
+        draw_lines(base, kinds).encode(color=colour(kinds, shown=shown)),
+        draw_points(base, kinds, shown=shown).encode(tooltip=tooltip),
         crossing.mark_point(size=240, color=INK, strokeWidth=2.5),
     ]
-    cost = _dollars(per, known[f"cost_per_{per}"].to_list())
+    cost = _cost_channel(per, known)
     flat = [layers[0].encode(x=rate), *(each.encode(x=rate, y=cost) for each in layers[1:])]
     sentences = [_find_crossing(row) for row in marks.iter_rows(named=True)]
     sentences = sentences or [f"The cheapest throughout: {data.filter('cheapest')['kind'][0]}."]

@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration, percent
-from workbench.plots.axes import log_ticks
-from workbench.plots.channels import colour, panels, shape
+from workbench.plots.axes import cost_settings
+from workbench.plots.channels import colour, draw_limit, draw_points, panels
 from workbench.plots.figure import Figure
 from workbench.plots.series import Runs, caption, common_slo, name_results
 from workbench.plots.theme import HEIGHT, WIDTH
 from workbench.pricing.sheet import PriceSheet
+from workbench.quantiles import is_met
 from workbench.run import SLO, Run
 from workbench.run_cost import cost
 from workbench.validation import of_kind, positive, whole_number
 
 if TYPE_CHECKING:
-    import altair as alt
     import polars as pl
 
     from workbench.deployment.base import Deployment
@@ -147,11 +147,7 @@ def _spill_over(run: Run, edges: Floats) -> Series:
 
 
 def plot_scaling(run: Run, *, bins: int = _BINS) -> Figure:
-    """Return a chart of `fleet_over_time`: load, instances by type and spill-over.
-
-    Raises:
-        InvalidInput: As for `fleet_over_time`.
-    """
+    """Return a chart of `fleet_over_time`: load, instances by type and spill-over."""
     import altair as alt
 
     data = fleet_over_time(run, bins=bins)
@@ -249,9 +245,8 @@ def cost_and_attainment(
         bill = cost(run, prices=prices)
         row = (name, run.origin, bill.total, bill.per_million, run.attainment(target))
         rows.append((*row, None if limit is None else bill.total / limit))
-    names = ("run", "origin", "dollars", "per_million", "attainment", "times")
-    types = (pl.String, pl.String, pl.Float64, pl.Float64, pl.Float64, pl.Float64)
-    return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
+    numbers = dict.fromkeys(("dollars", "per_million", "attainment", "times"), float)
+    return pl.DataFrame(rows, schema={"run": str, "origin": str, **numbers}, orient="row")
 
 
 def plot_cost_and_attainment(
@@ -261,24 +256,14 @@ def plot_cost_and_attainment(
     bound: float | None = None,
     prices: PriceSheet | None = None,
 ) -> Figure:
-    """Return a chart of `cost_and_attainment`: a point each, the target and the bound as lines.
-
-    Raises:
-        InvalidInput: As for `cost_and_attainment`.
-    """
+    """Return a chart of `cost_and_attainment`: a point each, the target and the bound as lines."""
     import altair as alt
 
     data = cost_and_attainment(runs, slo=slo, bound=bound, prices=prices)
     names, target = data["run"].to_list(), slo or common_slo(name_results(runs))
     assert target is not None  # noqa: S101 - else there are no data
-    amounts = [*data["dollars"], *([] if bound is None else [bound])]
-    low, high = min(amounts) / 1.3, 1.3 * max(amounts)
-    y = alt.Y(
-        "dollars:Q",
-        title="US dollars, log scale",
-        scale=alt.Scale(type="log", domain=[low, high], nice=False),
-        axis=alt.Axis(format="$,.4~r", values=log_ticks(low, high)),
-    )
+    amounts = [*data["dollars"], bound]
+    y = alt.Y.from_dict(cost_settings("dollars", "US dollars", amounts, room=1.3))
     least = min(*data["attainment"], target.quantile)
     left = least - 0.1 * (1 - least) - 1e-4
     near_left = target.quantile - left < (1.0 - left) / 2
@@ -289,71 +274,32 @@ def plot_cost_and_attainment(
         axis=alt.Axis(format=".4~p", tickCount=6),
     )
     tooltip = ["run:N", "origin:N", "dollars:Q", "per_million:Q", "attainment:Q", "times:Q"]
-    points = alt.Chart(data).mark_point(filled=True, size=130, opacity=1)
-    none_less = "" if bound is None else f"nobody can pay less: {dollars(bound)}"
-    layers = [
-        *_line(x, "attainment", target.quantile, f"target {target.label}", to_the_right=near_left),
-        *(
-            []
-            if bound is None
-            else _line(y, "dollars", bound, none_less, to_the_right=not near_left)
-        ),
-        points.encode(x=x, y=y, color=colour(names), shape=shape(names), tooltip=tooltip),
-    ]
+    limits = draw_limit(x, target.quantile, f"target {target.label}", right=near_left)
+    if bound is not None:
+        none_less = f"nobody can pay less: {dollars(bound)}"
+        limits += draw_limit(y, bound, none_less, right=not near_left)
+    base = alt.Chart(data).encode(x=x, y=y, tooltip=tooltip)
     sentences = _describe_policies(data, target)
     origins = ", ".join(dict.fromkeys(data["origin"]))
     return Figure(
         data=data,
-        chart=alt.layer(*layers),
+        chart=alt.layer(*limits, draw_points(base, names, size=130)),
         title="Cost against attainment",
         subtitle=(f"{origins[:1].upper()}{origins[1:]}.", sentences[0]),
         description=" ".join(sentences),
     )
 
 
-def _line(
-    channel: Any,  # noqa: ANN401 - alt.X or alt.Y
-    field: str,
-    at: float,
-    words: str,
-    *,
-    to_the_right: bool = True,
-) -> "list[alt.Chart]":
-    """Return a line across the chart, and in words what it stands for, where there is room."""
-    import altair as alt
-    import polars as pl
-
-    base = alt.Chart(pl.DataFrame({field: [at], "note": [words]}))
-    upright = field == "attainment"
-    edge = alt.value(0 if to_the_right else "width")
-    note = base.mark_text(
-        style="note",
-        align="left" if to_the_right else "right",
-        baseline="top" if upright else "bottom",
-        dx=6 if to_the_right else -6,
-        dy=0 if upright else -4,
-    )
-    axis = {"x" if upright else "y": channel}
-    across = {"y": alt.value(2)} if upright else {"x": edge}
-    return [
-        base.mark_rule(style="target").encode(**axis),
-        note.encode(text="note:N", **axis, **across),
-    ]
-
-
 def _describe_policies(data: "pl.DataFrame", target: SLO) -> list[str]:
-    import polars as pl
-
-    meeting = data.filter(pl.col("attainment") >= target.quantile).sort("dollars")
+    rows = data.rows(named=True)
+    meeting = [row for row in rows if is_met(row["attainment"], target.quantile)]
     first = "No policy meets the target."
-    if not meeting.is_empty():
-        best = meeting.row(0, named=True)
+    if meeting:
+        best = min(meeting, key=lambda row: row["dollars"])
         more = "" if best["times"] is None else f", {best['times']:.3g} times the bound"
-        first = (
-            f"The cheapest that meets the target: {best['run']}, {dollars(best['dollars'])}{more}."
-        )
+        first = f"The cheapest that meets the target: {best['run']}, {dollars(best['dollars'])}"
+        first += f"{more}."
     each = (
-        f"{row['run']}: {dollars(row['dollars'])}, {percent(row['attainment'])}."
-        for row in data.iter_rows(named=True)
+        f"{row['run']}: {dollars(row['dollars'])}, {percent(row['attainment'])}." for row in rows
     )
     return [first, *each]

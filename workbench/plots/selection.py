@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput
 from workbench.formatting import percent
-from workbench.plots.axes import log_ticks
+from workbench.plots.axes import cost_settings
 from workbench.plots.channels import colour, shape
 from workbench.plots.figure import Figure
 from workbench.plots.theme import INK, PALETTE, WIDTH
@@ -57,7 +57,8 @@ def plot_candidates(table: "pl.DataFrame", slo: SLO, *, sentence: str = "") -> F
     scale = alt.Scale(domain=domain, zero=False)
     y = alt.Y("accuracy:Q", title="Accuracy in this traffic", scale=scale)
     least = alt.Y("accuracy_low:Q", scale=scale)
-    x = _cost_channel(data["cost_per_million"].to_list())
+    cost, title = "cost_per_million", "US dollars a million requests"
+    x = alt.X.from_dict(cost_settings(cost, title, data[cost]))
     pale = alt.condition("datum.passes", alt.value(1), alt.value(0.3))
     base = alt.Chart(data)
     fields = ["candidate", "deployment", "policy", "state"]
@@ -85,26 +86,9 @@ def plot_candidates(table: "pl.DataFrame", slo: SLO, *, sentence: str = "") -> F
         subtitle=(
             sentence,
             f"Large: none is better in accuracy, latency and cost. Pale: dropped. For {slo.label}.",
-            *([f"Not drawn: {unknown} of which something is not known."] if unknown else []),
+            f"Not drawn: {unknown} of which something is not known." if unknown else "",
         ),
         description=sentence or f"{data.height} candidates.",
-    )
-
-
-def _cost_channel(costs: list[float]) -> "alt.X":
-    """Return the channel of costs, on a log scale unless something is free."""
-    import altair as alt
-
-    title = "US dollars a million requests"
-    low, high = min(costs), max(costs)
-    if low <= 0:
-        return alt.X("cost_per_million:Q", title=title, axis=alt.Axis(format="$,.4~r"))
-    low, high = low / 1.2, 1.2 * high
-    return alt.X(
-        "cost_per_million:Q",
-        title=f"{title}, log scale",
-        scale=alt.Scale(type="log", domain=[low, high], nice=False),
-        axis=alt.Axis(format="$,.4~r", values=log_ticks(low, high)),
     )
 
 
@@ -120,11 +104,9 @@ def place_weights(accuracy: float, latency: float, cost: float) -> tuple[float, 
 
 
 def plot_regions(regions: "pl.DataFrame", shares: tuple[float, float, float]) -> Figure:
-    """Return a triangle of weights, coloured by who is first; a cross marks some weights.
+    """Return a triangle of weights, coloured by who is first; a cross marks some weights, `shares`.
 
-    Args:
-        regions: Columns accuracy, latency, cost and first, as `Selection.regions` returns them.
-        shares: The weights that are marked.
+    The columns accuracy, latency, cost and first are as `Selection.regions` returns them.
     """
     import altair as alt
     import polars as pl
@@ -208,7 +190,7 @@ def plot_flips(regions: "pl.DataFrame", effort: str = "") -> Figure:
         data=data,
         chart=alt.vconcat(*panels),
         title="What would change who is first",
-        subtitle=("Crosses: the question as it was asked.", *([effort] if effort else [])),
+        subtitle=("Crosses: the question as it was asked.", effort),
         description=f"{data.height - quantities} changes along {quantities} quantities.",
     )
 

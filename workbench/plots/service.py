@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import InvalidInput
 from workbench.formatting import duration
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
-from workbench.plots.channels import colour, dash, shape
+from workbench.plots.channels import colour, draw_lines, draw_points
 from workbench.plots.figure import Figure
 from workbench.plots.series import make_unique, split_labels
 from workbench.validation import as_tuple, of_kind
@@ -81,38 +81,29 @@ def plot_service_times(profiles: Profiles) -> Figure:
     milliseconds = data.with_columns(
         (1000 * pl.col(column)).alias(f"{column} (ms)") for column in ("median", "low", "high")
     )
-    base = (
-        alt.Chart(milliseconds)
-        .transform_calculate(**dash(names))
-        .encode(
-            x=alt.X(
-                "batch_size:Q",
-                title="Batch size (log scale)",
-                scale=alt.Scale(type="log", base=2, domain=[sizes[0], sizes[-1]], nice=False),
-                axis=alt.Axis(values=sizes, format="d"),
-            ),
-            color=colour(names),
-        )
+    x = alt.X(
+        "batch_size:Q",
+        title="Batch size (log scale)",
+        scale=alt.Scale(type="log", base=2, domain=[sizes[0], sizes[-1]], nice=False),
+        axis=alt.Axis(values=sizes, format="d"),
     )
     scale = alt.Scale(domain=[0, 1.05 * max(milliseconds["high (ms)"])], nice=False)
-    y = alt.Y("median (ms):Q", title="Service time (ms)", scale=scale)
+    low = alt.Y("low (ms):Q", scale=scale)
+    band = alt.Chart(milliseconds).mark_area(fillOpacity=0.2)
+    base = alt.Chart(milliseconds).encode(
+        x=x, y=alt.Y("median (ms):Q", title="Service time (ms)", scale=scale)
+    )
     tooltip = ["run:N", "batch_size:Q", "median (ms):Q", "low (ms):Q", "high (ms):Q"]
     chart = alt.layer(
-        base.mark_area(fillOpacity=0.2).encode(
-            y=alt.Y("low (ms):Q", scale=scale), y2="high (ms):Q"
-        ),
-        base.mark_line(strokeWidth=2.5).encode(
-            y=y, strokeDash=alt.StrokeDash("dash:N", scale=None)
-        ),
-        base.mark_point(filled=True, size=60, opacity=1).encode(
-            y=y, shape=shape(names), tooltip=tooltip
-        ),
+        band.encode(x=x, y=low, y2="high (ms):Q", color=colour(names)),
+        draw_lines(base, names),
+        draw_points(base, names).encode(tooltip=tooltip),
     )
     return Figure(
         data=data,
         chart=chart,
         title="Service time by batch size",
-        subtitle=(*([f"{shared}."] if shared else []), "Line: median, band: p5 to p95."),
+        subtitle=(f"{shared}." if shared else "", "Line: median, band: p5 to p95."),
         description=_describe(data),
     )
 

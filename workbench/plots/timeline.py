@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+
+import altair as alt
+import polars as pl
 
 from workbench.errors import InvalidInput
 from workbench.plots.channels import colour, shape
 from workbench.plots.figure import Figure
-
-if TYPE_CHECKING:
-    import polars as pl
 
 _ROW_HEIGHT, _FRAME = 36, 150  # pixels of a row, and of title, legend and axis
 
@@ -17,7 +16,7 @@ Events = Mapping[str, Iterable[tuple[datetime | str, str]]]
 """When and what, by the row that the chart shows it in; texts are times as ISO 8601 has them."""
 
 
-def event_times(events: Events) -> "pl.DataFrame":
+def event_times(events: Events) -> pl.DataFrame:
     """Return events in order of time: time (UTC), seconds since the first, row, and run (what).
 
     Raises:
@@ -26,8 +25,6 @@ def event_times(events: Events) -> "pl.DataFrame":
     >>> event_times({"digits:1": [("2026-11-29T12:00:05+00:00", "Approved")]}).rows()[0][1:]
     (0.0, 'digits:1', 'Approved')
     """
-    import polars as pl
-
     found = [(_parse(at), row, what) for row, each in events.items() for at, what in each]
     if not found:
         raise InvalidInput("Nothing happened yet: give at least one event.")
@@ -39,13 +36,7 @@ def event_times(events: Events) -> "pl.DataFrame":
 
 
 def plot_timeline(events: Events) -> Figure:
-    """Return a chart of `event_times`: a mark for each event, a row for each of what it is about.
-
-    Raises:
-        InvalidInput: There are none, or a text is no time.
-    """
-    import altair as alt
-
+    """Return a chart of `event_times`: a mark for each event, in the row of what it is about."""
     data = event_times(events)
     kinds = data["run"].unique(maintain_order=True).to_list()
     first = data["time"][0]
