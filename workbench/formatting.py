@@ -131,6 +131,16 @@ def dollars(amount: float) -> str:
     return f"{'-' if amount < 0 else ''}${cents}"  # NumPy's truth values multiply no text
 
 
+def file_size(size: float) -> str:
+    """Return a number of bytes as the size of a file.
+
+    >>> file_size(2_345_678), file_size(4_200)
+    ('2.3 MB', '4.2 kB')
+    """
+    per, unit = (1e6, "MB") if size >= 1e6 else (1e3, "kB")
+    return f"{size / per:.1f} {unit}"
+
+
 def format_fact(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """Return a JSON value in words.
 

@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 
 from workbench.cli.arguments import add_registry_path, registry_of
-from workbench.cli.output import Arguments, announce, print_json, print_text
+from workbench.cli.output import Arguments, announce, show
 
 _PREPARING = "Preparing what visitors share; the first time, models are trained and measured."
 
@@ -12,9 +12,8 @@ _PREPARING = "Preparing what visitors share; the first time, models are trained 
 def _app(arguments: Arguments) -> int:
     from workbench.widgets.voila import serve
 
-    registry = registry_of(arguments)
     serve(
-        registry,
+        registry_of(arguments),
         preset=arguments.preset,
         ip=arguments.ip,
         port=arguments.port,
@@ -25,9 +24,7 @@ def _app(arguments: Arguments) -> int:
 
 
 def _announce_url(arguments: Arguments, url: str) -> None:
-    if arguments.json:
-        print_json({"url": url})
-    print_text(arguments, f"The app, for whoever has this address: {url}")
+    show(arguments, f"The app, for whoever has this address: {url}", {"url": url})
     announce("Ctrl-C ends it.")
 
 

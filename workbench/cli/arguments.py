@@ -1,6 +1,8 @@
 """How arguments are written, and how commands are made of them."""
 
 import argparse
+import contextlib
+import json
 import re
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -127,24 +129,21 @@ def _show_number(text: str, point: str = ".") -> str:
     return f"write one such as {begun[0] if begun else 10}"
 
 
-def parse_integers(text: str) -> tuple[int, ...]:
-    """Return whole numbers that stand between commas."""
-    return tuple(parse_integer(part) for part in text.split(","))
+def list_type(parse: Callable[[str], T], between: str = ",") -> Callable[[str], tuple[T, ...]]:
+    """Return a parser of one argument that holds several values, with this mark between them."""
+    return argument_type(lambda text: tuple(map(parse, text.split(between))))
 
 
-def parse_times(text: str) -> tuple[float, ...]:
-    """Return times that stand between commas."""
-    return tuple(parse_seconds(part) for part in text.split(","))
+def parse_value(text: str) -> Any:  # noqa: ANN401 - of any of these types
+    """Return a number, true or false where a text is written as one, else the text.
 
-
-def parse_words(text: str) -> tuple[str, ...]:
-    """Return names that stand between commas."""
-    return tuple(text.split(","))
-
-
-def parse_dwell_times(text: str) -> tuple[float, ...]:
-    """Return times that stand between slashes."""
-    return tuple(parse_seconds(part) for part in text.split("/"))
+    >>> parse_value("17"), parse_value("true"), parse_value("MIT"), parse_value("[1]")
+    (17, True, 'MIT', '[1]')
+    """
+    with contextlib.suppress(ValueError):
+        plain = json.loads(text)
+        return plain if isinstance(plain, int | float) else text
+    return text
 
 
 def add_price(parser: argparse.ArgumentParser, *, default: float) -> None:

@@ -7,16 +7,11 @@ import shlex
 import signal
 import threading
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any, get_args
 
-from workbench.cli.arguments import (
-    add_registry_path,
-    argument_type,
-    model_of,
-    parse_integer,
-)
-from workbench.cli.output import Arguments, announce, print_json, print_text
+from workbench.cli.arguments import add_registry_path, model_of
+from workbench.cli.options import TIME
+from workbench.cli.output import Arguments, announce, show
 from workbench.cloud.deploy import teardown
 from workbench.cloud.doctor import examine
 from workbench.cloud.ledger import Ledger, LedgerEntry
@@ -24,7 +19,6 @@ from workbench.deployment import KEEP_ALIVE
 from workbench.formatting import Table, dollars
 from workbench.localcloud import LocalCloud
 from workbench.localcloud.core.settings import ColdStart
-from workbench.validation import parse_seconds
 
 _EXIT_UNFIT = 1
 
@@ -41,10 +35,10 @@ def _local_cloud(arguments: Arguments) -> int:
         ) as cloud,
     ):
         environment = cloud.environment()
-        if arguments.json:
-            print_json({"url": cloud.url, "path": str(cloud.path), "environment": environment})
         exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-        print_text(arguments, "\n".join([f"# A cloud of this machine, at {cloud.url}", *exports]))
+        text = "\n".join([f"# A cloud of this machine, at {cloud.url}", *exports])
+        facts = {"url": cloud.url, "path": str(cloud.path), "environment": environment}
+        show(arguments, text, facts)
         announce("It answers whoever has this key; the next start makes another. Ctrl-C ends it.")
         ended.wait()
     return 0
@@ -53,11 +47,10 @@ def _local_cloud(arguments: Arguments) -> int:
 @contextlib.contextmanager
 def set_on_signal(ended: threading.Event) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM set `ended` instead of what they do."""
-
-    def end(_: int, __: FrameType | None) -> None:
-        ended.set()
-
-    usual = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    usual = {
+        number: signal.signal(number, lambda _number, _frame: ended.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
@@ -68,16 +61,13 @@ def set_on_signal(ended: threading.Event) -> Iterator[None]:
 def _teardown(arguments: Arguments) -> int:
     ledger = Ledger()
     entries = ledger.entries() if arguments.list else teardown(ledger, names=tuple(arguments.names))
-    if arguments.json:
-        print_json({"ended": not arguments.list, "deployments": [_facts(each) for each in entries]})
-        return 0
-    if entries:
-        rows = [list(_facts(each).values()) for each in entries]
-        print(Table(list(_facts(entries[0])), rows))
-    state = f"{len(entries)} may be running" if arguments.list else f"{len(entries)} ended"
-    paid = sum(each.hourly for each in entries if each.cloud.paid)
-    print_text(arguments, f"{state}, {dollars(paid)} an hour." if entries else f"{state}.")
-    return 0
+    facts = [_facts(each) for each in entries]
+    text = f"{len(entries)} may be running" if arguments.list else f"{len(entries)} ended"
+    if facts:
+        table = Table(list(facts[0]), [list(each.values()) for each in facts])
+        paid = sum(each.hourly for each in entries if each.cloud.paid)
+        text = f"{table}\n{text}, {dollars(paid)} an hour"
+    return show(arguments, f"{text}.", {"ended": not arguments.list, "deployments": facts})
 
 
 def _facts(entry: LedgerEntry) -> dict[str, Any]:
@@ -96,28 +86,22 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # it is another user's
+        pass
     return True
 
 
 def _doctor(arguments: Arguments) -> int:
     found = examine(model_of(arguments), threads=arguments.threads, rows=arguments.rows)
-    if arguments.json:
-        print_json(found.to_dict())
-    print_text(arguments, str(found))
+    show(arguments, str(found), found.to_dict())
     return 0 if found.ok else _EXIT_UNFIT
 
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
     """Add `workbench doctor`."""
     parser.add_argument("model", metavar="MODEL", help="group, or group:version")
-    parser.add_argument(
-        "--rows", type=argument_type(parse_integer), default=16, help="of a batch (%(default)s)"
-    )
-    parser.add_argument(
-        "--threads", type=argument_type(parse_integer), default=1, help="of a run (%(default)s)"
-    )
+    parser.add_argument("--rows", type=int, default=16, help="of a batch (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of a run (%(default)s)")
     add_registry_path(parser)
     parser.set_defaults(command=_doctor)
 
@@ -133,12 +117,8 @@ def add_local_cloud(parser: argparse.ArgumentParser) -> None:
         help="of a serverless instance: a new process, one with the runtime imported, or one with "
         "the model loaded (%(default)s)",
     )
-    parser.add_argument(
-        "--keep-alive",
-        type=argument_type(parse_seconds),
-        default=KEEP_ALIVE,
-        help="of an idle serverless instance (10min)",
-    )
+    about = "of an idle serverless instance (10min)"
+    parser.add_argument("--keep-alive", type=TIME, default=KEEP_ALIVE, help=about)
     parser.set_defaults(command=_local_cloud)
 
 

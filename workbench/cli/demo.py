@@ -107,5 +107,4 @@ def conclude(comparison: Comparison, experiment: Experiment, profile: Profile) -
 
 
 def _round_significant(value: float) -> float:
-    """Round to two significant digits."""
     return float(f"{value:.2g}")

@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from workbench.cli.arguments import argument_type, parse_whole_seconds
 from workbench.cli.option_names import option_of, word_of
 from workbench.cli.options import TIME, Option, add_group, add_options
-from workbench.cli.output import Arguments
+from workbench.cli.output import Arguments, given
 from workbench.cli.planned_scaling import policies_ahead
-from workbench.cli.values import (
-    describe_kinds,
-    parse_overflow,
-    parse_scaling,
-    parse_spill,
-)
+from workbench.cli.values import describe_kinds, parse_overflow, parse_scaling, parse_spill
 from workbench.deployment import KINDS, Deployment, Hybrid
 from workbench.deployment.spill import SPILL_RULES
 from workbench.errors import InvalidInput
@@ -77,7 +72,6 @@ def add_place(parser: argparse.ArgumentParser, *, simulated: bool = False) -> No
 
 
 def _list_settings(*, simulated: bool) -> dict[str, Option]:
-    """Return the settings of all inference types as options."""
     options: dict[str, dict[str, Any]] = {}
     lines: dict[str, dict[str, list[str]]] = {}
     for kind_option, kind in KIND_OPTIONS.items():
@@ -92,7 +86,8 @@ def _list_settings(*, simulated: bool) -> dict[str, Option]:
             parse = _find_type(types[name])
             options[name] = {"type": parse, "metavar": _name_type(parse, described.choices)}
             if described.is_time:
-                options[name] = {"type": _find_time_type(parse), "metavar": "TIME"}
+                time = argument_type(parse_whole_seconds) if parse is int else TIME
+                options[name] = {"type": time, "metavar": "TIME"}
     return {
         option_of(name): {
             **option,
@@ -106,11 +101,6 @@ def _find_type(annotation: object) -> type:
     """Return the type that a setting is parsed as: int for `int | None`."""
     kinds = (annotation, *get_args(annotation))
     return next(each for each in (int, float, str) if each in kinds)
-
-
-def _find_time_type(kind: type) -> Any:  # noqa: ANN401 - what argparse calls
-    """Return what parses a time, to a whole number of seconds where the setting is one."""
-    return argument_type(parse_whole_seconds) if kind is int else TIME
 
 
 def _name_type(parse: type, choices: tuple[Any, ...]) -> str:
@@ -136,12 +126,11 @@ def deployment_of(arguments: Arguments) -> Deployment:
         InvalidInput: The options do not go together, or a setting is out of its limits.
     """
     base = base_of(arguments)
-    if getattr(arguments, "overflow", None) is None:
-        if getattr(arguments, "spill", None) is not None:
-            raise InvalidInput("--spill says when --overflow is used: give that, too.")
-        return base
-    rule = {} if arguments.spill is None else {"spill": arguments.spill}
-    return Hybrid(base=base, overflow=arguments.overflow, **rule)
+    if arguments.overflow is not None:
+        return Hybrid(base=base, overflow=arguments.overflow, **given(arguments, "spill"))
+    if arguments.spill is not None:
+        raise InvalidInput("--spill says when --overflow is used: give that, too.")
+    return base
 
 
 def base_of(arguments: Arguments) -> Deployment:
@@ -151,21 +140,19 @@ def base_of(arguments: Arguments) -> Deployment:
         InvalidInput: The inference type has no such setting, or it is out of its limits.
     """
     kind = KIND_OPTIONS[arguments.on]
-    given = _read_given(arguments)
-    own = settings_of(kind)
-    if wrong := [name for name in given if name not in own]:
+    settings, own = _read_settings(arguments), settings_of(kind)
+    if wrong := [name for name in settings if name not in own]:
         has = ", ".join(map(option_of, own))
         raise InvalidInput(
             f"{option_of(wrong[0])} is no option of --on {arguments.on}, which has {has}."
         )
-    return dataclasses.replace(kind.example(), **given)
+    return dataclasses.replace(kind.example(), **settings)
 
 
-def _read_given(arguments: Arguments) -> Mapping[str, Any]:
+def _read_settings(arguments: Arguments) -> Mapping[str, Any]:
     """Return the settings of any inference type that were given."""
     names = dict.fromkeys(name for kind in KIND_OPTIONS.values() for name in settings_of(kind))
-    given = {name: getattr(arguments, name, None) for name in names}
-    return {name: value for name, value in given.items() if value is not None}
+    return given(arguments, *(name for name in names if name in arguments))
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,15 @@ TABLE_FORMATS = ", ".join(_WRITERS)
 
 def check_table(path: str | None) -> None:
     """Refuse a table's file that cannot be written, or whose format is not known."""
+    check_file(path, _WRITERS)
+
+
+def check_file(path: str | None, formats: Iterable[str]) -> None:
+    """Refuse a file that cannot be written, or whose name ends in none of these ways."""
     if path is None:
         return
-    if Path(path).suffix not in _WRITERS:
-        raise InvalidInput(f"--out names a table, which ends in {TABLE_FORMATS}; got {path!r}.")
+    if Path(path).suffix not in formats:
+        raise InvalidInput(f"--out names a file that ends in {', '.join(formats)}; got {path!r}.")
     check_new(Path(path))
 
 

@@ -3,12 +3,11 @@
 import argparse
 import re
 from datetime import timedelta
-from typing import Any
 
 from workbench.cli.arguments import argument_type
 from workbench.cli.deployments import add_deployment, base_of
-from workbench.cli.options import FILES, TIME, account_of, add_options
-from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.options import FILES, account_of, add_options, number_option, time_option
+from workbench.cli.output import Arguments, given, show
 from workbench.cli.traffic import is_traffic_given, read_traffic
 from workbench.errors import InvalidInput
 from workbench.idleness import idle_report
@@ -28,9 +27,7 @@ def parse_hours(text: str) -> tuple[int, int]:
 
 
 def _idle(arguments: Arguments) -> int:
-    settings: dict[str, Any] = {
-        name: getattr(arguments, name) for name in _ASKED if getattr(arguments, name) is not None
-    }
+    settings = given(arguments, *_ASKED)
     deployment = base_of(arguments) if arguments.on else None
     if bool(arguments.endpoint) == is_traffic_given(arguments):
         raise InvalidInput("Say what is idle: an endpoint, or traffic (--trace or --rate).")
@@ -39,13 +36,10 @@ def _idle(arguments: Arguments) -> int:
         since = timedelta(seconds=arguments.since)
         found = idle_report(arguments.endpoint, deployment, cloud=cloud, since=since, **settings)
     else:
-        begins = {} if arguments.begins is None else {"begins": arguments.begins}
-        found = idle_report(read_traffic(arguments), deployment, **begins, **settings)
-    if arguments.json:
-        facts = found.to_dict()
-        print_json({"sentence": facts.pop("advice"), **facts})
-    print_text(arguments, str(found))
-    return 0
+        settings |= given(arguments, "begins")
+        found = idle_report(read_traffic(arguments), deployment, **settings)
+    facts = found.to_dict()
+    return show(arguments, str(found), {"sentence": facts.pop("advice"), **facts})
 
 
 def add_idle(parser: argparse.ArgumentParser) -> None:
@@ -53,9 +47,7 @@ def add_idle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "endpoint", nargs="?", help="an endpoint on AWS, whose calls CloudWatch counted"
     )
-    parser.add_argument(
-        "--since", type=TIME, default=14 * 86_400.0, metavar="TIME", help="so long back (14d)"
-    )
+    parser.add_argument("--since", **time_option("so long back (14d)", default=14 * 86_400.0))
     add_options(parser, "credentials", "traffic", FILES)
     parser.add_argument("--begins", type=float, help="hour of the day of the traffic's start (0)")
     add_deployment(parser, default=None)
@@ -66,15 +58,13 @@ def add_idle(parser: argparse.ArgumentParser) -> None:
         metavar="FROM-UNTIL",
         help="of the day, for which a schedule keeps an instance (those of most calls)",
     )
-    for name, about in (
-        ("call-seconds", "what a call takes (as CloudWatch says; 0.1s)"),
-        ("cold-start", "what a cold call waits (unknown)"),
-    ):
-        report.add_argument(f"--{name}", type=TIME, metavar="TIME", help=about)
-    for name, about in (
-        ("row-bytes", "of a row in a call, where the trace does not tell its own (not billed)"),
-        ("answer-bytes", "of the answer to a row (not billed)"),
-    ):
-        report.add_argument(f"--{name}", type=float, metavar="NUMBER", help=about)
+    row = "of a row in a call, where the trace does not tell its own (not billed)"
+    for name, option in {
+        "--call-seconds": time_option("what a call takes (as CloudWatch says; 0.1s)"),
+        "--cold-start": time_option("what a cold call waits (unknown)"),
+        "--row-bytes": number_option(row),
+        "--answer-bytes": number_option("of the answer to a row (not billed)"),
+    }.items():
+        report.add_argument(name, **option)
     report.add_argument("--accept", type=float, help="the share of cold calls that may be (0.01)")
     parser.set_defaults(command=_idle)

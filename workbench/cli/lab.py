@@ -11,7 +11,7 @@ from operator import methodcaller
 from pathlib import Path
 
 from workbench.cli.files import check_folder
-from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.output import Arguments, print_text, show
 from workbench.errors import InvalidInput
 from workbench.extras import find_missing, tell_install
 from workbench.files import find_notebooks, make_folder, write_file
@@ -52,9 +52,8 @@ def copy_notebooks(folder: Path) -> Copies:
     kept = {path for path, found in there.items() if found not in (before.get(path), ours[path][0])}
     written = [path for path in ours if path not in kept and there.get(path) != ours[path][0]]
     for path in written:
-        content = ours[path][1]
         make_folder((folder / path).parent)
-        write_file(folder / path, methodcaller("write", content))
+        write_file(folder / path, methodcaller("write", ours[path][1]))
     if ours:
         copied = before | {path: ours[path][0] for path in ours if path not in kept}
         write_file(folder / _COPIES, lambda file: file.write(json.dumps(copied).encode()))
@@ -63,15 +62,13 @@ def copy_notebooks(folder: Path) -> Copies:
 
 def _list_ours() -> dict[str, tuple[str, bytes]]:
     """Return hash and content of each of our files, by its path in the folder."""
-    root = find_notebooks()
-    paths = [path for path in sorted(root.rglob("*")) if path.suffix in _SUFFIXES]
-    shown = [path.relative_to(root) for path in paths]
-    contents = {
-        path.as_posix(): (root / path).read_bytes()
-        for path in shown
-        if not any(part.startswith(".") for part in path.parts)
-    }
-    return {path: (_hash(content), content) for path, content in contents.items()}
+    root, found = find_notebooks(), {}
+    for file in sorted(root.rglob("*")):
+        path = file.relative_to(root)
+        if file.suffix in _SUFFIXES and not any(part.startswith(".") for part in path.parts):
+            content = file.read_bytes()
+            found[path.as_posix()] = _hash(content), content
+    return found
 
 
 def _is_same(folder: Path, path: str) -> bool:
@@ -95,9 +92,8 @@ def _hash(content: bytes) -> str:
 def _lab(arguments: Arguments) -> int:
     folder = Path(arguments.folder)
     copies = copy_notebooks(folder)
-    if arguments.json:
-        print_json({"folder": str(folder), "written": copies.written, "kept": copies.kept})
-    print_text(arguments, f"Notebooks: {folder} ({len(copies.written)} written)")
+    facts = {"folder": str(folder), "written": copies.written, "kept": copies.kept}
+    show(arguments, f"Notebooks: {folder} ({len(copies.written)} written)", facts)
     if copies.kept:
         names = ", ".join(copies.kept)
         print_text(arguments, f"Kept as you changed them: {names}. To have ours, rename yours.")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cli.installation import name_command
-from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.output import Arguments, show
 from workbench.errors import InvalidInput
 from workbench.findings.lessons import find_common_error
 from workbench.lessons.answers import collect_answers
@@ -19,10 +19,8 @@ def _lesson(arguments: Arguments) -> int:
     if arguments.slides or arguments.nbgrader:
         return _write(arguments)
     if not arguments.topic:
-        if arguments.json:
-            print_json({"lessons": list(TOPICS)})
-        print_text(arguments, f"Lessons: {', '.join(TOPICS)}. Take one: --name NAME.")
-        return 0
+        text = f"Lessons: {', '.join(TOPICS)}. Take one: --name NAME."
+        return show(arguments, text, {"lessons": list(TOPICS)})
     if not arguments.name:
         raise InvalidInput("Say whose traffic it is: --name NAME.")
     return _take(lesson(arguments.topic, arguments.name, folder=arguments.folder), arguments)
@@ -33,13 +31,11 @@ def _take(own: Lesson, arguments: Arguments) -> int:
     for text in arguments.guess:
         name, _, number = text.partition("=")
         lines += [str(own.guess(name, _number(text, number))), repr(own.conclude(name))]
-    if arguments.json:
-        print_json({"lesson": own.topic, "story": own.story, "exercises": _facts(own)})
     first = next(iter(own.exercises))
     command = f"lesson {own.topic} --name {shlex.quote(arguments.name)} --guess {first}=NUMBER"
     asked = f"{own}\nNext: {name_command()} {command}"
-    print_text(arguments, "\n".join(lines) or asked)
-    return 0
+    facts = {"lesson": own.topic, "story": own.story, "exercises": _facts(own)}
+    return show(arguments, "\n".join(lines) or asked, facts)
 
 
 def _number(text: str, number: str) -> float:
@@ -65,21 +61,17 @@ def _facts(own: Lesson) -> dict[str, Any]:
 
 
 def _collect(arguments: Arguments) -> int:
-    """Tell what a class guessed, and draw it."""
     found = collect_answers(arguments.collect, arguments.topic)
     said = find_common_error(found.frame)
     if arguments.out:
         found.figure.save(arguments.out)
     facts = {"students": found.students, "unread": found.unread, "guesses": found.frame.rows()}
-    if arguments.json:
-        print_json({"sentence": str(said), **facts})
     drawn = [f"Picture: {arguments.out}"] if arguments.out else []
-    print_text(arguments, "\n".join([found.figure.description, repr(said), *drawn]))
-    return 0
+    text = "\n".join([found.figure.description, repr(said), *drawn])
+    return show(arguments, text, {"sentence": str(said), **facts})
 
 
 def _write(arguments: Arguments) -> int:
-    """Write slides, or what nbgrader takes, of one lesson or of all."""
     from workbench.lessons.nbgrader import write_assignment
     from workbench.lessons.slides import write_slides
 
@@ -90,10 +82,8 @@ def _write(arguments: Arguments) -> int:
             made += write_slides(topic, arguments.slides, pdf=arguments.pdf)
         if arguments.nbgrader:
             made.append(write_assignment(topic, arguments.nbgrader))
-    if arguments.json:
-        print_json({"files": [str(path) for path in made]})
-    print_text(arguments, "\n".join(map(str, made)))
-    return 0
+    files = [str(path) for path in made]
+    return show(arguments, "\n".join(files), {"files": files})
 
 
 def add_lesson(parser: argparse.ArgumentParser) -> None:

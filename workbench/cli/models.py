@@ -1,8 +1,6 @@
 """The commands of the registry."""
 
 import argparse
-import contextlib
-import json
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
@@ -12,14 +10,15 @@ from typing import Any, get_args
 from workbench.cli.arguments import (
     add_registry_path,
     model_of,
+    parse_value,
     registry_of,
     version_of,
 )
 from workbench.cli.commands import add_action, show_help
 from workbench.cli.options import account_of, add_options
-from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.output import Arguments, print_json, show
 from workbench.cli.samples import read_samples
-from workbench.formatting import Table, format_cell, format_fact
+from workbench.formatting import Table, file_size, format_cell, format_fact
 from workbench.progress import show_progress
 from workbench.registry.adaptation import Adaptation
 from workbench.registry.agreement import NOT_CHECKED, NOT_COMPARED
@@ -47,12 +46,9 @@ _ARGUMENTS = {
 
 def _list(arguments: Arguments) -> int:
     registry = registry_of(arguments)
-    if arguments.json:
-        print_json({"models": registry.table().to_dicts()})
-        return 0
     models = registry.models()
-    print(models_table(models) if models else _empty(registry))
-    return 0
+    text = models_table(models) if models else _empty(registry)
+    return show(arguments, text, {"models": registry.table().to_dicts()})
 
 
 def _show(arguments: Arguments) -> int:
@@ -94,11 +90,7 @@ def _train(arguments: Arguments) -> int:
     registry = registry_of(arguments, fill=False)
     build(registry, task=arguments.task, show=show_progress)
     models = [model for model in registry.models() if model.traits.task == arguments.task]
-    if arguments.json:
-        print_json({"models": [model.name for model in models]})
-    else:
-        print(models_table(models))
-    return 0
+    return show(arguments, models_table(models), {"models": [model.name for model in models]})
 
 
 def _set_approval(arguments: Arguments) -> int:
@@ -114,42 +106,33 @@ def _push(arguments: Arguments) -> int:
     registry = registry_of(arguments, models=arguments.groups)
     cloud = account_of(arguments)
     arns = registry.push(cloud, groups=arguments.groups or None)
-    if arguments.json:
-        print_json({"versions": arns})
-    print_text(arguments, f"{cloud.name} has these versions:\n" + "\n".join(arns))
-    return 0
+    text = "\n".join([f"{cloud.name} has these versions:", *arns])
+    return show(arguments, text, {"versions": arns})
 
 
 def _pull(arguments: Arguments) -> int:
     cloud = account_of(arguments)
     # The ready-made models must not take the numbers of those that are pulled.
     models = registry_of(arguments, fill=False).pull(cloud, groups=arguments.groups or None)
-    if arguments.json:
-        print_json({"models": [{"name": each.name, "approval": each.approval} for each in models]})
-    print_text(arguments, models_table(models) if models else f"{cloud.name} has no versions.")
-    return 0
+    text = models_table(models) if models else f"{cloud.name} has no versions."
+    facts = [{"name": each.name, "approval": each.approval} for each in models]
+    return show(arguments, text, {"models": facts})
 
 
 def _history(arguments: Arguments) -> int:
     version = version_of(arguments.model)
     registry = registry_of(arguments, models=[arguments.model])
     changes = [asdict(each) for each in registry.history(*version)]
-    if arguments.json:
-        print_json({"history": changes})
-    else:
-        print(Table(list(changes[0]), [list(change.values()) for change in changes]))
-    return 0
+    table = Table(list(changes[0]), [list(change.values()) for change in changes])
+    return show(arguments, str(table), {"history": changes})
 
 
 def _verify(arguments: Arguments) -> int:
     registry = registry_of(arguments)
-    problems = registry.verify()
-    if arguments.json:
-        print_json({"problems": problems})
-    else:
-        versions = registry.table().height
-        sound = f"All files of {versions} versions are what was registered."
-        print("\n".join(problems) or (sound if versions else _empty(registry)))
+    problems, versions = registry.verify(), registry.table().height
+    sound = f"All files of {versions} versions are what was registered."
+    text = "\n".join(problems) or (sound if versions else _empty(registry))
+    show(arguments, text, {"problems": problems})
     return _EXIT_DAMAGED if problems else 0
 
 
@@ -163,13 +146,9 @@ def models_table(models: Iterable[Model]) -> str:
     for model in models:
         traits = model.traits
         score = None if traits.accuracy is None else f"{traits.metric} {traits.accuracy:.3f}"
-        rows.append([model.name, model.approval, traits.task or None, score, _size(model)])
+        size = file_size(model.size_bytes)
+        rows.append([model.name, model.approval, traits.task or None, score, size])
     return Table(["model", "approval", "task", "score", "size"], rows).text()
-
-
-def _size(model: Model) -> str:
-    per, unit = (1e6, "MB") if model.size_bytes >= 1e6 else (1e3, "kB")
-    return f"{model.size_bytes / per:.1f} {unit}"
 
 
 def _print_model(model: Model, *, as_json: bool) -> None:
@@ -177,8 +156,8 @@ def _print_model(model: Model, *, as_json: bool) -> None:
     del facts["artifacts"]
     if as_json:
         print_json(facts)
-        return
-    print("\n".join(_describe(model, facts)))
+    else:
+        print("\n".join(_describe(model, facts)))
 
 
 def _describe(model: Model, facts: dict[str, Any]) -> Iterator[str]:
@@ -221,11 +200,8 @@ def add_registry(parser: argparse.ArgumentParser) -> None:
         actions, "register", "add an ONNX file as the next version", _register, "group", "file"
     )
     register.add_argument("--task", default="", help="what it is for, as digits")
-    register.add_argument(
-        "--kind",
-        choices=("classification", "regression", "other"),
-        help="(by its output)",
-    )
+    kinds = "classification", "regression", "other"
+    register.add_argument("--kind", choices=kinds, help="(by its output)")
     register.add_argument("--answer", choices=get_args(Answer), help="(the file's first output)")
     register.add_argument("--samples", metavar="FILE", help="held-out rows (random ones)")
     register.add_argument("--target", metavar="COLUMN", help="of the samples: the right answers")
@@ -236,6 +212,7 @@ def add_registry(parser: argparse.ArgumentParser) -> None:
     for option, example, about in (
         ("--constant", "sr=16000", "an input that is the same in every call"),
         ("--batch-axis", "state=1", "the axis of the batch of an input or output, from 0"),
+        ("--trait", "licence=MIT", "what else is to be known of it"),
     ):
         register.add_argument(
             option,
@@ -245,14 +222,6 @@ def add_registry(parser: argparse.ArgumentParser) -> None:
             default=[],
             help=f"{about}, as {example}; may be given again",
         )
-    register.add_argument(
-        "--trait",
-        metavar="NAME=VALUE",
-        type=_parse_trait,
-        action="append",
-        default=[],
-        help="what else is to be known of it, as licence=MIT; may be given again",
-    )
     register.add_argument("--approve", action="store_true", help="approve it right away")
     _action(actions, "train", "train the ready-made models for a task", _train, "task")
     for name in ("approve", "reject"):
@@ -275,10 +244,7 @@ def _parse_trait(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} has no =, as in licence=MIT")
-    with contextlib.suppress(ValueError):
-        plain = json.loads(value)
-        return name, plain if isinstance(plain, int | float) else value
-    return name, value
+    return name, parse_value(value)
 
 
 def _action(

@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.arguments import add_registry_path, argument_type, model_of, parse_integer
+from workbench.cli.arguments import add_registry_path, model_of
 from workbench.cli.commands import add_action, show_help
-from workbench.cli.options import TIME, account_of, add_options
-from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.options import account_of, add_options, time_option
+from workbench.cli.output import Arguments, show
 from workbench.cli.samples import read_samples
 from workbench.errors import InvalidInput
 from workbench.formatting import Table
@@ -64,17 +64,11 @@ def _drift(arguments: Arguments) -> int:
 
 
 def _print(arguments: Arguments, frame: "pl.DataFrame") -> int:
-    """Print a frame: its rows as JSON, or a table."""
-    if arguments.json:
-        print_json({"rows": frame.to_dicts()})
-    if frame.is_empty():
-        print_text(arguments, "Nothing yet.")
-    else:
-        print_text(arguments, Table(frame.columns, [list(row) for row in frame.rows()]).text())
-    return 0
+    text = "Nothing yet." if frame.is_empty() else Table(frame.columns, frame.rows()).text()
+    return show(arguments, text, {"rows": frame.to_dicts()})
 
 
-_SINCE = {"type": TIME, "metavar": "TIME", "help": "so long back (%(default)s)"}
+_SINCE = time_option("so long back (%(default)s)")
 _ACTIONS: dict[str, tuple[str, Callable[[Arguments], int], dict[str, dict[str, Any]]]] = {
     "metrics": (
         "show what CloudWatch counted and timed, by the minute",
@@ -86,11 +80,7 @@ _ACTIONS: dict[str, tuple[str, Callable[[Arguments], int], dict[str, dict[str, A
         _logs,
         {
             "--search": {"default": "", "help": "what a line must contain"},
-            "--tail": {
-                "type": argument_type(parse_integer),
-                "default": 100,
-                "help": "lines at most (%(default)s)",
-            },
+            "--tail": {"type": int, "default": 100, "help": "lines at most (%(default)s)"},
         },
     ),
     "trail": (

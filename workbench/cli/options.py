@@ -9,11 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from workbench.batching.timer import BatchPolicy
-from workbench.cli.arguments import (
-    argument_type,
-    parse_dwell_times,
-    parse_policy,
-)
+from workbench.cli.arguments import argument_type, list_type, parse_policy
 from workbench.cli.option_names import option_of
 from workbench.cli.output import Arguments
 from workbench.traffic.instants import Unit
@@ -41,6 +37,16 @@ FILES = "traffic of a file, or a public trace"
 """The group of what is read."""
 
 TIME: Any = argument_type(parse_seconds)
+
+
+def time_option(about: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - of argparse
+    """Return an option that takes a time."""
+    return {"type": TIME, "metavar": "TIME", "help": about, **more}
+
+
+def number_option(about: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - of argparse
+    """Return an option that takes a number."""
+    return {"type": float, "metavar": "NUMBER", "help": about, **more}
 
 
 def _parse_origin(text: str) -> float | str:
@@ -77,11 +83,11 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
             "help": "rate in bursts over rate between them (6); 1 is no bursts",
         },
         "--dwell": {
-            "type": argument_type(parse_dwell_times),
+            "type": list_type(parse_seconds, "/"),
             "metavar": "TIME/TIME",
             "help": "mean time between bursts and in one (4s/1s)",
         },
-        "--duration": {"type": TIME, "metavar": "TIME", "help": "(10s, or the whole trace)"},
+        "--duration": time_option("(10s, or the whole trace)"),
         "--seed": {"type": int, "default": TRAFFIC["seed"], "help": "of all draws (%(default)s)"},
     },
     FILES: {
@@ -102,11 +108,7 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
             "default": None,
             "help": "put the file's times in order",
         },
-        "--trace-duration": {
-            "type": TIME,
-            "metavar": "TIME",
-            "help": "how long the file's trace is (until its last request)",
-        },
+        "--trace-duration": time_option("how long the file's trace is (until its last request)"),
         "--start": {
             "type": argument_type(_parse_instant),
             "metavar": "TIME|INSTANT",
@@ -118,19 +120,10 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
             "help": "where it ends (the trace's end)",
         },
         "--share": {"type": float, "help": "of the requests to keep, drawn at random (1)"},
-        "--count-period": {
-            "type": TIME,
-            "metavar": "TIME",
-            "help": "how long each of the counts in a text file counted, as 1s",
-        },
+        "--count-period": time_option("how long each of the counts in a text file counted, as 1s"),
     },
     "target": {
-        "--slo": {
-            "type": TIME,
-            "default": SLO[0],
-            "metavar": "TIME",
-            "help": "latency target (100ms)",
-        },
+        "--slo": time_option("latency target (100ms)", default=SLO[0]),
         "--quantile": {
             "type": float,
             "default": SLO[1],
@@ -138,16 +131,10 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
         },
     },
     "bytes": {
-        "--row-bytes": {
-            "type": float,
-            "metavar": "NUMBER",
-            "help": "of a row in a request, where the trace does not tell its own (the model's)",
-        },
-        "--answer-bytes": {
-            "type": float,
-            "metavar": "NUMBER",
-            "help": "of the answer to a row (the model's)",
-        },
+        "--row-bytes": number_option(
+            "of a row in a request, where the trace does not tell its own (the model's)"
+        ),
+        "--answer-bytes": number_option("of the answer to a row (the model's)"),
     },
     "batching": {
         "--policy": {
@@ -159,17 +146,11 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
         },
     },
     "time to start": {
-        "--cold-start": {
-            "type": TIME,
-            "metavar": "TIME",
-            "help": "what an instance on demand takes to start (no time)",
-        },
-        "--boot": {
-            "type": TIME,
-            "metavar": "TIME",
-            "help": "what an instance of a fleet or a job takes (3min in a plan; else as "
-            "--cold-start, and where that is not given either, 3min for a job)",
-        },
+        "--cold-start": time_option("what an instance on demand takes to start (no time)"),
+        "--boot": time_option(
+            "what an instance of a fleet or a job takes (3min in a plan; else as --cold-start, "
+            "and where that is not given either, 3min for a job)"
+        ),
     },
     "credentials": ACCOUNT,
     "money and credentials": {

@@ -31,6 +31,20 @@ def print_text(arguments: Arguments, text: str) -> None:
         print(name_options(text, arguments), flush=True)
 
 
+def show(arguments: Arguments, text: str, facts: dict[str, Any], **more: object) -> int:
+    """Print the text for people, or the facts where a machine reads; return the exit status 0."""
+    if arguments.json:
+        print_json(facts, **more)
+    print_text(arguments, text)
+    return 0
+
+
+def given(arguments: Arguments, *names: str) -> dict[str, Any]:
+    """Return those of some arguments that were given."""
+    values = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def print_json(facts: dict[str, Any], **more: object) -> None:
     """Print facts, and more of them, as JSON, in which what is not finite is null."""
     print(json.dumps(_finite(facts | more), indent=2, default=str, allow_nan=False))

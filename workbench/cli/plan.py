@@ -12,16 +12,15 @@ from workbench.batching.timer import BatchPolicy
 from workbench.cli.arguments import (
     add_registry_path,
     argument_type,
+    list_type,
     model_of,
-    parse_integers,
+    parse_integer,
     parse_policy,
-    parse_times,
-    parse_words,
 )
 from workbench.cli.files import TABLE_FORMATS, check_table, write_table
 from workbench.cli.option_names import name_options, option_of, word_of
 from workbench.cli.options import CHECK, FILES, TIME, Option, add_group, add_model, add_options
-from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.output import Arguments, given, show
 from workbench.cli.results import WIDTH
 from workbench.cli.simulate_line import write_check
 from workbench.cli.statuses import check_verdicts, feasibility_status
@@ -34,12 +33,13 @@ from workbench.planner.search import plan
 from workbench.pricing.sheet import staleness_warning
 from workbench.progress import show_progress
 from workbench.quantiles import SLO
+from workbench.validation import parse_seconds
 
 _KINDS = {word_of(kind): kind for kind in (*CLOUD_KINDS, *SELF_SCALED)}
 _FLAG: Option = {"action": "store_true"}
-_TIMES: Option = {"type": argument_type(parse_times), "metavar": "TIME,..."}
-_NUMBERS: Option = {"type": argument_type(parse_integers), "metavar": "NUMBER,..."}
-_NAMES: Option = {"type": parse_words, "metavar": "NAME,..."}
+_TIMES: Option = {"type": list_type(parse_seconds), "metavar": "TIME,..."}
+_NUMBERS: Option = {"type": list_type(parse_integer), "metavar": "NUMBER,..."}
+_NAMES: Option = {"type": list_type(str), "metavar": "NAME,..."}
 _TIME: Option = {"type": TIME, "metavar": "TIME"}
 _WHOLE: Option = {"type": int, "metavar": "NUMBER"}
 _NUMBER: Option = {"type": float, "metavar": "NUMBER"}
@@ -94,10 +94,9 @@ def _plan(arguments: Arguments) -> int:
     dates = [(item.date, item.what) for item in made.items]
     notes += filter(None, [staleness_warning(dates, datetime.now(UTC).date())])
     check = write_check(made.best.configuration, arguments)
-    if arguments.json:
-        print_json(_facts(found), check=check, notes=notes, written=written)
     more = [f"{_ONE_DRAW}: {check}"] if check else []
-    print_text(arguments, _format(found, notes + more))
+    facts = {**_facts(found), "check": check, "notes": notes, "written": written}
+    show(arguments, _format(found, notes + more), facts)
     if not found.feasible or not arguments.check:
         return feasibility_status(arguments, feasible=found.feasible)
     return check_verdicts({found.winner.label: found.winner.verdict})
@@ -105,9 +104,8 @@ def _plan(arguments: Arguments) -> int:
 
 def options_from(arguments: Arguments) -> Options:
     """Return what a plan may choose from, as far as the arguments say so."""
-    names = [*_list_choices(), "row_bytes", "answer_bytes", "seed"]
-    given = {name: getattr(arguments, name) for name in names if name != "kinds"}
-    choices = {name: value for name, value in given.items() if value is not None}
+    names = {*_list_choices(), "row_bytes", "answer_bytes", "seed"} - {"kinds"}
+    choices = given(arguments, *names)
     if arguments.on:
         choices["kinds"] = [_KINDS[each] for each in arguments.on]
     return Options(**choices)
@@ -130,17 +128,9 @@ def _facts(found: Decision) -> dict[str, Any]:
 
 
 def _format(found: Decision, notes: list[str]) -> str:
-    """Return the answer, the best of each inference type, and what to mind."""
+    sentences = found.sentence, found.cost_sentence, found.batching_sentence, found.today_sentence
     parts = [
-        *(
-            textwrap.fill(each, WIDTH)
-            for each in (
-                found.sentence,
-                found.cost_sentence,
-                found.batching_sentence,
-                found.today_sentence,
-            )
-        ),
+        *(textwrap.fill(each, WIDTH) for each in sentences),
         f"{found.table().text()}\nSimulated.",
         "\n".join([found.plan.effort, *notes]),
     ]

@@ -21,11 +21,9 @@ def policies_ahead() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PlannedScaling:
-    """A policy that plans by what one instance can do, before that is known.
+    """Kind and settings of a policy that plans by what one instance can do, before that is known.
 
-    Attributes:
-        kind: Of the policy.
-        settings: Of it; `capacity` is the requests that an instance serves in a second.
+    The setting `capacity` is the requests that an instance serves in a second.
     """
 
     kind: str

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 
-from workbench.cli.output import Arguments, announce, print_json, print_text
+from workbench.cli.output import Arguments, announce, show
 from workbench.cloud.aws import aws
 from workbench.cloud.price_list import PriceRefresh, refresh_prices
 from workbench.formatting import Table
@@ -18,12 +18,10 @@ def _prices(arguments: Arguments) -> int:
     if arguments.action == "refresh":
         return _refresh(arguments)
     sheet = PriceSheet.load(arguments.region)
-    warning = sheet.stale(_today())
-    if arguments.json:
-        print_json({"region": sheet.region, "prices": [asdict(row) for row in sheet.rows]})
-        return 0
     rows = [[f"{getattr(row, name)}" for name in _COLUMNS] for row in sheet.rows]  # all digits
-    print(Table(_COLUMNS, rows))
+    facts = {"region": sheet.region, "prices": [asdict(row) for row in sheet.rows]}
+    show(arguments, Table(_COLUMNS, rows).text(), facts)
+    warning = not arguments.json and sheet.stale(_today())
     return announce(f"Note: {warning}") if warning else 0
 
 
@@ -36,19 +34,12 @@ def _refresh(arguments: Arguments) -> int:
         account = aws(profile=arguments.aws_profile)
         found = refresh_prices(sheet, account, today=_today())
     path = None if arguments.cloud == "local" else found.sheet.keep()
-    if arguments.json:
-        facts = {name: list(change) for name, change in found.changes.items()}
-        print_json({"changes": facts, "unread": list(found.unread), "kept": path})
-        return 0
-    print_text(arguments, _format_changes(found))
-    print_text(
-        arguments, f"Kept in {path}." if path else "Not kept: these are the prices that ship."
-    )
-    return 0
+    kept = f"Kept in {path}." if path else "Not kept: these are the prices that ship."
+    facts = {"changes": found.changes, "unread": found.unread, "kept": path}
+    return show(arguments, f"{_format_changes(found)}\n{kept}", facts)
 
 
 def _format_changes(found: PriceRefresh) -> str:
-    """Return what a refresh changed, as text."""
     items = len({row.item for row in found.sheet.rows})
     parts = [f"{items - len(found.unread)} of {items} items were read; the others are as before."]
     if found.changes:

@@ -11,8 +11,8 @@ from typing import Any
 
 from workbench.cli.arguments import expect_model, expect_task
 from workbench.cli.installation import name_command
-from workbench.cli.options import CHECK, TIME
-from workbench.cli.output import Arguments, print_json, print_text, report_interruption
+from workbench.cli.options import CHECK, time_option
+from workbench.cli.output import Arguments, report_interruption, show
 from workbench.cli.results import (
     WIDTH,
     check_comparison,
@@ -63,10 +63,9 @@ def _report_on(arguments: Arguments) -> int:
     made, (sentence, met) = _execute_template(arguments, known, runs)
     comparison = _compare(arguments, runs) if runs else None
     facts = {**(facts_of(comparison) if comparison else {"sentence": sentence}), **made}
-    if arguments.json:
-        print_json(facts)
     paths = "\n".join(f"{name.capitalize()}: {path}" for name, path in made.items())
-    print_text(arguments, "\n\n".join(filter(None, [textwrap.fill(sentence, WIDTH), paths])))
+    text = "\n\n".join(filter(None, [textwrap.fill(sentence, WIDTH), paths]))
+    show(arguments, text, facts)
     if comparison:
         return check_comparison(arguments, comparison)
     return feasibility_status(arguments, feasible=met)
@@ -97,10 +96,8 @@ def _report_on_runs(arguments: Arguments, runs: list[str]) -> int:
     comparison = _compare(arguments, runs)
     profiles = [load_profile(path) for path in arguments.profile]
     page = write_page(comparison, _out_of(arguments), arguments.title or _TITLE, profiles)
-    printed = _print(arguments, [page])
-    if arguments.json:
-        print_json(facts_of(comparison), report=str(page), **printed)
-    print_text(arguments, f"{format_comparison(comparison)}\n\nReport: {page}")
+    facts = {**facts_of(comparison), "report": str(page), **_print(arguments, [page])}
+    show(arguments, f"{format_comparison(comparison)}\n\nReport: {page}", facts)
     return check_comparison(arguments, comparison)
 
 
@@ -120,13 +117,11 @@ def _compare(arguments: Arguments, runs: list[str]) -> Comparison:
 
 
 def _list_templates(arguments: Arguments) -> int:
-    """Tell of each of our templates what it is for and which parameters it takes."""
     templates = {path.stem: read_template(path) for path in our_templates()}
-    if arguments.json:
-        print_json({name: describe_template(each) for name, each in templates.items()})
-    shown = "\n\n".join(_format_template(name, each) for name, each in templates.items())
-    print_text(arguments, f"{shown}\n\nOne of them: {name_command()} report {_EXAMPLE}")
-    return 0
+    facts = {name: describe_template(each) for name, each in templates.items()}
+    shown = [_format_template(name, each) for name, each in templates.items()]
+    text = "\n\n".join([*shown, f"One of them: {name_command()} report {_EXAMPLE}"])
+    return show(arguments, text, facts)
 
 
 def describe_template(template: Template) -> dict[str, Any]:
@@ -199,7 +194,6 @@ def _print(arguments: Arguments, pages: Sequence[Path]) -> dict[str, str]:
 
 
 def _sweep(arguments: Arguments, template: Template, runs: list[str]) -> int:
-    """Write a page for each row of a grid, and an index of them."""
     if arguments.notebook:
         raise InvalidInput("--notebook keeps one report: leave it out of a --sweep.")
     whole_number("--processes", arguments.processes, low=1)
@@ -219,9 +213,8 @@ def _sweep(arguments: Arguments, template: Template, runs: list[str]) -> int:
         index = write_index(reports, varied, arguments.title or template.title, folder)
     made = [each.page for each in reports if each.page.exists()]
     _print(arguments, [page for page in made if not page.with_suffix(".pdf").exists()])
-    if arguments.json:
-        print_json({"index": str(index), "pages": [str(page) for page in made]})
-    print_text(arguments, f"Index: {index}")
+    facts = {"index": str(index), "pages": [str(page) for page in made]}
+    show(arguments, f"Index: {index}", facts)
     if failed := len(reports) - len(made):
         raise WorkbenchError(f"{failed} of {len(reports)} reports failed: {index} says of what.")
     return 0
@@ -286,13 +279,8 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="of the template, as region=eu-central-1 or latency=100ms",
     )
-    notebook.add_argument(
-        "--timeout",
-        type=TIME,
-        metavar="TIME",
-        help="how long a report may take (1h); what was made until then is kept",
-        default=3600.0,
-    )
+    about = "how long a report may take (1h); what was made until then is kept"
+    notebook.add_argument("--timeout", **time_option(about, default=3600.0))
     notebook.add_argument(
         "--notebook",
         metavar="FILE",

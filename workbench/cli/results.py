@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.cli.files import write_table
 from workbench.cli.installation import name_command
-from workbench.cli.output import (
-    Arguments,
-    print_json,
-    print_text,
-    report_interruption,
-)
+from workbench.cli.output import Arguments, print_json, print_text, report_interruption
 from workbench.cli.statuses import check_verdicts
 from workbench.comparison import Comparison, compare
 from workbench.files import file_name

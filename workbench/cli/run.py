@@ -4,14 +4,15 @@ import argparse
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from workbench.cli import demo
 from workbench.cli.arguments import (
     add_price,
     add_registry_path,
-    argument_type,
+    list_type,
     model_of,
-    parse_integers,
+    parse_integer,
     registry_of,
 )
 from workbench.cli.deployments import cloud_of
@@ -26,7 +27,7 @@ from workbench.cli.files import check_folder, check_new
 from workbench.cli.installation import is_checkout, name_command
 from workbench.cli.models import models_table
 from workbench.cli.option_names import name_options
-from workbench.cli.options import CHECK, TIME, add_model
+from workbench.cli.options import CHECK, add_model, time_option
 from workbench.cli.output import Arguments, announce, print_json, print_text, report_interruption
 from workbench.cli.report import write_page
 from workbench.cli.results import (
@@ -104,22 +105,16 @@ def _run(arguments: Arguments) -> int:
     check_folders(arguments)
     experiments = experiments_of(arguments)
     with cloud_of(arguments) as cloud:
-        runs, stopped = _measure(
-            experiments,
-            cloud,
-            budget=arguments.budget,
-            yes=arguments.yes,
-            arguments=arguments,
-        )
+        how = {"budget": arguments.budget, "yes": arguments.yes}
+        runs, stopped = _measure(experiments, cloud, arguments=arguments, **how)
     return show_runs(arguments, runs, stopped=stopped)
 
 
 def _profile(arguments: Arguments) -> int:
     if arguments.out:
         check_new(Path(arguments.out))
-    model = model_of(arguments)
     profiled, stopped = _measure_profile(
-        model,
+        model_of(arguments),
         arguments.batch_sizes,
         arguments.threads,
         repeats=arguments.repeats,
@@ -145,10 +140,8 @@ def _measure(
     experiments: dict[str, Experiment],
     cloud: Cloud | None = None,
     *,
-    drain: float = 60.0,
-    budget: float | None = None,
-    yes: bool = False,
     arguments: Arguments | None = None,
+    **how: Any,  # noqa: ANN401 - of `Experiment.run`
 ) -> tuple[dict[str, Run], bool]:
     """Run one experiment after the other; tell what was measured and whether Ctrl-C ended it."""
     stopped = threading.Event()
@@ -163,9 +156,7 @@ def _measure(
                     scaling=arguments and scaling_of(arguments, experiment),
                     progress=report,
                     stopped=stopped,
-                    drain=drain,
-                    budget=budget,
-                    yes=yes,
+                    **how,
                 )
         except KeyboardInterrupt:  # before this run began to send: those before it are kept
             stopped.set()
@@ -179,23 +170,13 @@ def _measure_profile(
     model: Model,
     sizes: Sequence[int],
     threads: Sequence[int],
-    *,
-    repeats: int = 1000,
-    budget: float,
-    fresh: bool = False,
+    **how: Any,  # noqa: ANN401 - of `profile`
 ) -> tuple[Profile, bool]:
     """Measure service times; tell, too, whether Ctrl-C ended it."""
     stopped = threading.Event()
     with show_progress(f"Profiling {model.name}") as report:
         profiled = profile(
-            model,
-            batch_sizes=sizes,
-            threads=threads,
-            repeats=repeats,
-            budget=budget,
-            progress=report,
-            stopped=stopped,
-            fresh=fresh,
+            model, batch_sizes=sizes, threads=threads, progress=report, stopped=stopped, **how
         )
     return profiled, stopped.is_set()
 
@@ -203,9 +184,8 @@ def _measure_profile(
 def add_demo(parser: argparse.ArgumentParser) -> None:
     """Add `workbench demo`."""
     parser.add_argument("--out", default="reports/demo", help="folder (%(default)s)")
-    parser.add_argument(
-        "--duration", type=TIME, metavar="TIME", help="of a run (8s, or longer for 400 requests)"
-    )
+    about = "of a run (8s, or longer for 400 requests)"
+    parser.add_argument("--duration", **time_option(about))
     parser.add_argument("--seed", type=int, default=demo.SEED, help="of the traffic (%(default)s)")
     parser.add_argument("--check", **CHECK)
     add_price(parser, default=0.1)
@@ -225,18 +205,12 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument(
         "--batch-sizes",
-        type=argument_type(parse_integers),
+        type=list_type(parse_integer),
         default=(1, 2, 4, 8, 16, 32),
         help="(1,2,4,8,16,32)",
     )
-    parser.add_argument("--threads", type=argument_type(parse_integers), default=(1,), help="(1)")
-    parser.add_argument(
-        "--budget",
-        type=TIME,
-        metavar="TIME",
-        default=1.0,
-        help="longest time for one figure (1s)",
-    )
+    parser.add_argument("--threads", type=list_type(parse_integer), default=(1,), help="(1)")
+    parser.add_argument("--budget", **time_option("longest time for one figure (1s)", default=1.0))
     parser.add_argument(
         "--repeats",
         type=int,
@@ -254,7 +228,6 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
 
 
 def _format_service_times(profiled: Profile) -> str:
-    """Return service times by batch size, and the formula that fits them where there is one."""
     parts = []
     for threads in sorted(set(profiled.frame["threads"])):
         rows = _service_rows(profiled, threads)

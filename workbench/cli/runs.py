@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.output import Arguments, print_json, print_text, show
 from workbench.errors import NotFound, WorkbenchError
 from workbench.files import list_runs, runs_folder
 from workbench.formatting import Table
@@ -18,14 +18,11 @@ def _runs(arguments: Arguments) -> int:
 def _list(arguments: Arguments) -> int:
     folder = runs_folder()
     facts = [_facts(path) for path in list_runs()]
-    if arguments.json:
-        print_json({"folder": str(folder), "runs": facts})
-        return 0
     total = sum(each["size_bytes"] for each in facts) / 1e6
     table = Table(["run", "what", "requests", "size"], list(map(_row, facts)))
     text = f"{table}\n\n{total:.1f} MB in {folder}; workbench compare NAME shows them."
-    print(text if facts else f"No runs in {folder} yet.")
-    return 0
+    text = text if facts else f"No runs in {folder} yet."
+    return show(arguments, text, {"folder": str(folder), "runs": facts})
 
 
 def _delete(arguments: Arguments) -> int:
@@ -36,7 +33,7 @@ def _delete(arguments: Arguments) -> int:
     names = list(dict.fromkeys(arguments.delete))
     for name in names:
         delete_run(kept[name])
-        print_text(arguments, f"Deleted: {kept[name]}")
+        print_text(arguments, f"Deleted: {kept[name]}")  # one by one: the next may fail
     if arguments.json:
         print_json({"deleted": names})
     return 0

@@ -1,18 +1,13 @@
 """The command `select`: which model to run, and why."""
 
 import argparse
-import json
 import math
 from typing import Any
 
-from workbench.cli.arguments import (
-    add_registry_path,
-    argument_type,
-    registry_of,
-)
+from workbench.cli.arguments import add_registry_path, argument_type, parse_value, registry_of
 from workbench.cli.option_names import name_options, word_of
-from workbench.cli.options import CHECK, FILES, TIME, add_options
-from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.options import CHECK, FILES, add_options, time_option
+from workbench.cli.output import Arguments, show
 from workbench.cli.statuses import feasibility_status
 from workbench.cli.traffic import read_traffic
 from workbench.deployment.base import KINDS
@@ -40,11 +35,7 @@ def parse_need(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise InvalidInput(f"{text!r} is no need; an example: task=digits")
-    try:
-        parsed = json.loads(value)
-    except ValueError:
-        return name, value
-    return name, parsed if isinstance(parsed, bool | int | float) else value
+    return name, parse_value(value)
 
 
 def parse_bound(text: str) -> tuple[str, float]:
@@ -91,10 +82,8 @@ def make_cascade(
     registry: Registry, small: str, large: str, threshold: float, kind: str
 ) -> Ensemble:
     """Return a cascade of two models, each on an inference type with its usual settings."""
-    members = {
-        f"{name} on {kind}": Member(registry[name], KINDS[kind].example())
-        for name in (small, large)
-    }
+    on = KINDS[kind].example()
+    members = {f"{name} on {kind}": Member(registry[name], on) for name in (small, large)}
     return Ensemble(members, Cascade.of(list(members), [threshold]))
 
 
@@ -131,9 +120,8 @@ def _select(arguments: Arguments) -> int:
             progress=report,
             doing=report.begin,
         )
-    if arguments.json:
-        print_json(found.to_dict(), notes=[name_options(note, arguments) for note in found.notes])
-    print_text(arguments, str(found))
+    notes = [name_options(note, arguments) for note in found.notes]
+    show(arguments, str(found), found.to_dict(), notes=notes)
     return feasibility_status(arguments, feasible=found.feasible)
 
 
@@ -193,9 +181,7 @@ def add_select(parser: argparse.ArgumentParser) -> None:
         choices=CLOUD_KINDS,
         help="an inference type (all); may be repeated",
     )
-    where.add_argument(
-        "--cold-start", type=TIME, metavar="TIME", help="of an instance on demand (none)"
-    )
+    where.add_argument("--cold-start", **time_option("of an instance on demand (none)"))
     where.add_argument(
         "--no-measure",
         dest="measure",

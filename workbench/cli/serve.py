@@ -4,18 +4,14 @@ import argparse
 import threading
 from dataclasses import MISSING, fields
 
-from workbench.cli.arguments import (
-    add_registry_path,
-    argument_type,
-    registry_of,
-)
+from workbench.cli.arguments import add_registry_path, list_type, parse_number, registry_of
 from workbench.cli.cloud import set_on_signal
-from workbench.cli.output import Arguments, announce, print_json, print_text
+from workbench.cli.options import TIME
+from workbench.cli.output import Arguments, announce, show
 from workbench.deployment.local import Local
 from workbench.errors import InvalidInput
 from workbench.routing import ROUTING_POLICIES, Cascade, Vote, policy_from_dict
 from workbench.routing.base import RoutingRule
-from workbench.validation import parse_seconds
 
 
 def _list_kinds() -> list[str]:
@@ -48,14 +44,6 @@ def make_router(kind: str, names: list[str], thresholds: tuple[float, ...]) -> R
     return Vote(names) if kind == Vote.kind else policy_from_dict({"kind": kind})
 
 
-def parse_shares(text: str) -> tuple[float, ...]:
-    """Return numbers that stand between commas."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InvalidInput(f"{text!r} is not a list of numbers; example: 0.99,0.9") from None
-
-
 def _serve(arguments: Arguments) -> int:
     from workbench.ensemble import Ensemble, Member
     from workbench.ensemble_server import EnsembleServer
@@ -69,9 +57,8 @@ def _serve(arguments: Arguments) -> int:
     ended = threading.Event()
     server = EnsembleServer(ensemble, host=arguments.host, port=arguments.port, seed=arguments.seed)
     with set_on_signal(ended), server:
-        if arguments.json:
-            print_json({"url": server.url, "ensemble": ensemble.to_dict()})
-        print_text(arguments, f"{ensemble.label}, at {server.url}/invocations")
+        facts = {"url": server.url, "ensemble": ensemble.to_dict()}
+        show(arguments, f"{ensemble.label}, at {server.url}/invocations", facts)
         announce("It answers whoever calls it from this machine. Ctrl-C ends it.")
         ended.wait()
     return 0
@@ -88,14 +75,14 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--threshold",
-        type=argument_type(parse_shares),
+        type=list_type(parse_number),
         help="of a cascade: the least confidence with which an answer is given; "
         "one, or one for each model but the last (0.9)",
     )
     parser.add_argument("--workers", type=int, default=1, help="of each model (%(default)s)")
     parser.add_argument(
         "--patience",
-        type=argument_type(parse_seconds),
+        type=TIME,
         default=float("inf"),
         help="after which a model that has not answered is given up (never)",
     )

@@ -14,7 +14,7 @@ from workbench.cli.deployments import KIND_OPTIONS, add_deployment, add_scaling,
 from workbench.cli.files import check_folder, write_table
 from workbench.cli.option_names import name_options, option_of
 from workbench.cli.options import CHECK, FILES, POLICY, SLO, TRAFFIC, add_model, add_options
-from workbench.cli.output import Arguments, announce, print_json, print_text, report_interruption
+from workbench.cli.output import Arguments, announce, given, report_interruption, show
 from workbench.cli.planned_scaling import PlannedScaling
 from workbench.cli.results import check_comparison, facts_of
 from workbench.cli.statuses import EXIT_INVALID
@@ -79,10 +79,10 @@ def list_combinations(arguments: Arguments) -> list[_Combination]:
     Raises:
         InvalidInput: None of the inference types has a setting.
     """
-    given = {name: each for name, each in vars(arguments).items() if isinstance(each, list)}
-    values = {**given, **{name: [begin] for name, begin in _BEGIN.items() if name not in given}}
+    listed = {name: each for name, each in vars(arguments).items() if isinstance(each, list)}
+    values = {**listed, **{name: [begin] for name, begin in _BEGIN.items() if name not in listed}}
     kinds = {on: settings_of(KIND_OPTIONS[on]) for on in values["on"]}
-    for name in _SETTINGS & set(given):
+    for name in _SETTINGS & set(listed):
         if not any(name in own for own in kinds.values()):
             raise InvalidInput(
                 f"{option_of(name)} is no option of --on {' '.join(kinds)}: leave it out."
@@ -100,12 +100,11 @@ def _list_settings(arguments: Arguments) -> dict[str, Any]:
     """Return what all experiments share, as `Experiment.simulate` takes it."""
     if isinstance(arguments.scaling, PlannedScaling):
         raise InvalidInput("A sweep has no --scaling that plans ahead: use workbench simulate.")
-    shared = {name: getattr(arguments, name) for name in ("cold_start", "boot", "scaling")}
-    given = {name: value for name, value in shared.items() if value is not None}
+    shared = given(arguments, "cold_start", "boot", "scaling")
     if arguments.how == "simulate":
-        return {**given, "seed": (arguments.seed or [_BEGIN["seed"]])[0]}
-    if given:
-        options = ", ".join(map(option_of, given))
+        return {**shared, "seed": (arguments.seed or [_BEGIN["seed"]])[0]}
+    if shared:
+        options = ", ".join(map(option_of, shared))
         raise InvalidInput(f"Only --how simulate takes {options}: leave that out.")
     return {}
 
@@ -156,20 +155,18 @@ def _print_rows(
 
     frame = pl.concat([pl.DataFrame(options), comparison.frame], how="horizontal")
     written = write_table(frame, arguments.out and str(Path(arguments.out) / "table.csv"))
-    if arguments.json:
-        print_json(facts_of(comparison), runs=frame.to_dicts(), written=written)
     rows = [
         [*each.values(), *(write(row.get(name)) for name, write in _FIGURES.items())]
         for each, row in zip(options, comparison.figures.values(), strict=True)
     ]
     columns = [*options[0], *(_TITLES.get(name, name) for name in _FIGURES)]
-    print_text(arguments, f"{Table(columns, rows)}\n{comparison.table().caption}")
-    if written:
-        print_text(arguments, f"\nTable: {written[0]}")
+    text = f"{Table(columns, rows)}\n{comparison.table().caption}"
+    text += f"\n\nTable: {written[0]}" if written else ""
+    facts = {**facts_of(comparison), "runs": frame.to_dicts(), "written": written}
+    show(arguments, text, facts)
 
 
 def _describe(combination: _Combination, names: Sequence[str]) -> str:
-    """Return a combination in words that tell it apart."""
     words = [f"{option_of(name)} {_plain(combination[name])}" for name in names]
     return ", ".join(words) or "all"
 

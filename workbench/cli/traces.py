@@ -3,11 +3,10 @@
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from workbench.cli.files import check_new, translate_write_errors
+from workbench.cli.files import check_file, translate_write_errors
 from workbench.cli.options import FILES, add_options
-from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.output import Arguments, show
 from workbench.cli.traffic import is_traffic_given, read_traffic
 from workbench.errors import InvalidInput
 from workbench.formatting import Table, format_cell
@@ -37,17 +36,15 @@ def _traces(arguments: Arguments) -> int:
         arguments.trace = arguments.source
     if not is_traffic_given(arguments):
         return _list(arguments)
-    path = _check_out(arguments.out)
-    trace = read_traffic(arguments)
-    written = [] if path is None else [_write(trace, path)]
+    check_file(arguments.out, _WRITERS)
+    trace, path = read_traffic(arguments), arguments.out
+    written = [_write(trace, Path(path))] if path else []
     figures = trace.describe()
-    if arguments.json:
-        print_json({"name": trace.name, **figures}, written=written)
     rows = [[_FIGURES[name], format_cell(value)] for name, value in figures.items()]
-    print_text(arguments, f"{trace.name}\n\n{Table([], rows)}")
+    text = f"{trace.name}\n\n{Table([], rows)}"
     if written:
-        print_text(arguments, f"\nTrace: {path}\nNext: workbench simulate --trace {path}")
-    return 0
+        text += f"\n\nTrace: {path}\nNext: workbench simulate --trace {path}"
+    return show(arguments, text, {"name": trace.name, **figures}, written=written)
 
 
 def _write(trace: Trace, path: Path) -> str:
@@ -57,26 +54,12 @@ def _write(trace: Trace, path: Path) -> str:
 
 
 def _list(arguments: Arguments) -> int:
-    """Show the public traces."""
     if arguments.out:
         raise InvalidInput("Say which traffic to write to --out: a trace, or --rate.")
-    known = public_traces()
-    if arguments.json:
-        print_json({"traces": known.to_dicts()})
-    shown: list[Any] = known.select("name", "licence", "about").rows()
-    table = Table(["name", "licence", "about"], shown).text()
-    print_text(arguments, f"{table}\n\nEach is downloaded from its origin when first used.")
-    return 0
-
-
-def _check_out(out: str | None) -> Path | None:
-    """Return where the trace is written; refuse what cannot be."""
-    if out is None:
-        return None
-    if Path(out).suffix not in _WRITERS:
-        raise InvalidInput(f"--out names a file that ends in {', '.join(_WRITERS)}; got {out!r}.")
-    check_new(Path(out))
-    return Path(out)
+    known, columns = public_traces(), ["name", "licence", "about"]
+    table = Table(columns, known.select(columns).rows())
+    text = f"{table}\n\nEach is downloaded from its origin when first used."
+    return show(arguments, text, {"traces": known.to_dicts()})
 
 
 def add_traces(parser: argparse.ArgumentParser) -> None:

@@ -1,28 +1,22 @@
 """The trace that the options of traffic describe."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from workbench.cli.option_names import option_of
 from workbench.cli.options import FILES, OPTIONS, TRAFFIC
-from workbench.cli.output import Arguments, announce
+from workbench.cli.output import Arguments, announce, given
 from workbench.errors import InvalidInput
 from workbench.traffic.datasets import open_trace
 from workbench.traffic.patterns import bursty, poisson
-from workbench.traffic.replay import from_counts, from_csv, from_jsonl, from_parquet
+from workbench.traffic.replay import READERS, from_counts, from_csv
 from workbench.traffic.trace import Trace
 from workbench.validation import positive, positive_share
 
-_COUNTS = ".txt"
+_COUNTS, _PART = ".txt", ("start", "stop", "share")
 _OF_FILES = [name[2:].replace("-", "_") for name in OPTIONS[FILES] if name != "--trace"]
 _OPTION_OF = {"duration": "trace-duration"}
-_READERS: dict[str, Callable[..., Trace]] = {
-    ".csv": from_csv,
-    ".parquet": from_parquet,
-    ".jsonl": from_jsonl,
-    ".ndjson": from_jsonl,
-}
 
 
 def read_traffic(arguments: Arguments) -> Trace:
@@ -30,7 +24,7 @@ def read_traffic(arguments: Arguments) -> Trace:
     _check_together(arguments)
     if arguments.trace:
         return _replay_trace(arguments)
-    settings = {name: _setting(arguments, name) for name in TRAFFIC}
+    settings = {**TRAFFIC, **given(arguments, *TRAFFIC)}
     if settings["burst"] == 1:
         return poisson(**{name: settings[name] for name in ("rate", "duration", "seed")})
     return bursty(**settings)
@@ -39,32 +33,25 @@ def read_traffic(arguments: Arguments) -> Trace:
 def _check_together(arguments: Arguments) -> None:
     """Refuse options of a file where traffic is drawn, and the other way round."""
     others = ("burst", "dwell") if arguments.trace else _OF_FILES
-    if given := [name for name in others if getattr(arguments, name) is not None]:
+    for name in given(arguments, *others):
         why = "is of traffic that is drawn, not of" if arguments.trace else "goes with"
-        raise InvalidInput(f"{option_of(given[0])} {why} --trace: leave one out.")
+        raise InvalidInput(f"{option_of(name)} {why} --trace: leave one out.")
 
 
 def is_traffic_given(arguments: Arguments) -> bool:
     """Return whether any traffic is asked for, or only that of the defaults."""
-    names = ("trace", *(name for name in TRAFFIC if name != "seed"))
-    return any(getattr(arguments, name) is not None for name in names)
-
-
-def _setting(arguments: Arguments, name: str) -> Any:  # noqa: ANN401 - of any kind
-    given = getattr(arguments, name)
-    return TRAFFIC[name] if given is None else given
+    return bool(given(arguments, "trace", *(name for name in TRAFFIC if name != "seed")))
 
 
 def _replay_trace(arguments: Arguments) -> Trace:
-    """Return a stored trace."""
     suffix, how = Path(arguments.trace).suffix, _reader_options(arguments)
     if suffix == _COUNTS or arguments.count_period is not None:
         return _fit(_take_part(_spread_counts(arguments, how), arguments), arguments)
-    read = _READERS.get(suffix, open_trace)
+    read = READERS.get(suffix.lower(), open_trace)
     if (how and read is open_trace) or ("header" in how and read is not from_csv):
         raise InvalidInput(f"{arguments.trace} is not read with {_options(how)}: leave that out.")
     if read is open_trace:
-        trace = open_trace(arguments.trace, seed=arguments.seed, **_part(arguments))
+        trace = open_trace(arguments.trace, seed=arguments.seed, **given(arguments, *_PART))
     else:
         trace = _take_part(read(arguments.trace, **how), arguments)
     if trace.notice:
@@ -72,15 +59,8 @@ def _replay_trace(arguments: Arguments) -> Trace:
     return _fit(trace, arguments)
 
 
-def _part(arguments: Arguments) -> dict[str, Any]:
-    """Return which part of a trace is sent, as far as the arguments say so."""
-    given = {name: getattr(arguments, name) for name in ("start", "stop", "share")}
-    return {name: value for name, value in given.items() if value is not None}
-
-
 def _take_part(trace: Trace, arguments: Arguments) -> Trace:
-    """Return the part of a file's trace that is sent."""
-    part = _part(arguments)
+    part = given(arguments, *_PART)
     for name in ("start", "stop"):
         if isinstance(part.get(name), str):
             raise InvalidInput(
@@ -92,7 +72,6 @@ def _take_part(trace: Trace, arguments: Arguments) -> Trace:
 
 
 def _spread_counts(arguments: Arguments, how: dict[str, Any]) -> Trace:
-    """Return the trace of a text file of counts."""
     if arguments.count_period is None:
         raise InvalidInput(
             f"{arguments.trace} is read as counts between blanks: say with --count-period how long "
@@ -124,7 +103,5 @@ def _options(names: Iterable[str]) -> str:
 
 def _reader_options(arguments: Arguments) -> dict[str, Any]:
     """Return how a file of times is to be read, as far as the arguments say so."""
-    names = ("column", "header", "unit", "origin", "sort")
-    given = {name: getattr(arguments, name) for name in names}
-    given["duration"] = arguments.trace_duration
-    return {name: value for name, value in given.items() if value is not None}
+    found = given(arguments, "column", "header", "unit", "origin", "sort", "trace_duration")
+    return {name.removeprefix("trace_"): value for name, value in found.items()}

@@ -5,15 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from workbench.cli.arguments import (
-    add_registry_path,
-    argument_type,
-    model_of,
-    parse_words,
-)
+from workbench.cli.arguments import add_registry_path, argument_type, list_type, model_of
 from workbench.cli.deployments import add_deployment, base_of, cloud_of
 from workbench.cli.options import HEADER, add_group, add_options
-from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.output import Arguments, show
 from workbench.errors import InvalidInput
 from workbench.measuring.batch_inference import transform
 from workbench.progress import show_progress
@@ -50,12 +45,10 @@ def _transform(arguments: Arguments) -> int:
             yes=arguments.yes,
             progress=report,
         )
-    if arguments.json:
-        facts = replace(done, outputs=None, path=None, cost=None).__dict__
-        cost = None if done.cost is None else done.cost.total
-        print_json(facts, cost=cost, written=[str(Path(arguments.out).absolute())])
-    print_text(arguments, f"{done!r}")
-    return 0
+    facts = replace(done, outputs=None, path=None, cost=None).__dict__
+    cost = None if done.cost is None else done.cost.total
+    written = [str(Path(arguments.out).absolute())]
+    return show(arguments, repr(done), facts, cost=cost, written=written)
 
 
 def add_transform(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +62,7 @@ def add_transform(parser: argparse.ArgumentParser) -> None:
         help="a new .parquet or .csv file for rows and answers, or .npy for answers alone",
     )
     parser.add_argument(
-        "--columns", type=parse_words, metavar="A,B", help="that the model takes (all)"
+        "--columns", type=list_type(str), metavar="A,B", help="that the model takes (all)"
     )
     add_group(parser, "the file", HEADER)
     parser.add_argument(

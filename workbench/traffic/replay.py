@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,6 +225,15 @@ def from_parquet(
         how: dict[str, Any] = {"origin": origin, "unit": unit, "duration": duration, "sort": sort}
         values = {each: frame[each] for each in carried} | _parse_context(frame)
         return _from_columns(frame[times], values, saved, name=name, **how)
+
+
+READERS: dict[str, Callable[..., Trace]] = {
+    ".csv": from_csv,
+    ".parquet": from_parquet,
+    ".jsonl": from_jsonl,
+    ".ndjson": from_jsonl,
+}
+"""What reads a trace's file, by how its name ends."""
 
 
 def read_counts(
