@@ -151,12 +151,7 @@ def count_curve(
 ) -> SettingCurve:
     """Return what an experiment on a fleet comes to with each number of instances, simulated.
 
-    Args:
-        experiment: On a deployment with a number of instances, such as `RealTime`.
-        profile: Service times on this machine; by default those kept for it.
-        counts: Numbers of instances, by default 1 to 8.
-        prices: The price sheet, by default that of us-east-1.
-        simulation: As for `Experiment.simulate`, for instance boot.
+    By default these are 1 to 8; the other arguments are those of `memory_curve`.
 
     Raises:
         InvalidInput: The deployment has no number of instances, or not one of these.

@@ -22,11 +22,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from concurrent.futures.process import ProcessPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 How = Literal["simulate", "predict", "run"]
 _Future = Future[Run | Prediction]
-_METHODS = ("simulate", "predict", "run")
 _TASKS_PER_WORKER = 2  # tasks handed over for each worker: one in hand, one to go on with
 
 
@@ -82,16 +81,14 @@ class _SweepTask:
     @property
     def key(self) -> str:
         """A hash of what the result hangs on."""
+        made, profile = self.experiment, self.profile
         facts = {
-            "experiment": self.experiment.facts(),
+            "experiment": made.facts(),
             "how": self.how,
-            "service": None if self.profile is None else self._digest(self.profile),
+            "service": None if profile is None else digest_of(made.service(profile), made.largest),
             "settings": {name: _to_json(value) for name, value in sorted(self.settings.items())},
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-    def _digest(self, profile: Profile | ServiceTimes) -> str:
-        return digest_of(self.experiment.service(profile), self.experiment.largest)
 
 
 def sweep(
@@ -133,7 +130,7 @@ def sweep(
         InvalidInput: There is none, `how` is unknown, the executor is none, or it forks.
         StorageError: A run cannot be saved.
     """
-    choose("how", how, _METHODS)
+    choose("how", how, get_args(How))
     whole_number("retries", retries, low=0)
     pool = None if executor is None else _pool_of(executor)
     tasks = _tasks(as_tuple("experiments", experiments), how, profile, settings)
@@ -219,9 +216,8 @@ def _carry_out(task: _SweepTask) -> Run | Prediction:
     """Find out, in whatever process this is."""
     if task.how == "run":
         return task.experiment.run(**task.settings)
-    if task.how == "predict":
-        return task.experiment.predict(task.profile, **task.settings)
-    return task.experiment.simulate(task.profile, **task.settings)
+    find = task.experiment.predict if task.how == "predict" else task.experiment.simulate
+    return find(task.profile, **task.settings)
 
 
 def _run_on_pool(tasks: list[_SweepTask], pool: _Pool, retries: int) -> Iterator[Finding]:
@@ -232,7 +228,7 @@ def _run_on_pool(tasks: list[_SweepTask], pool: _Pool, retries: int) -> Iterator
     """
     waiting, suspects = deque(tasks), deque[_SweepTask]()
     pending: dict[_Future, _SweepTask] = {}
-    with _cancel_on_exit(pending, pool):
+    try:
         while waiting or suspects or pending:
             if suspects:
                 _hand_over(suspects, pending, pool, most=1)
@@ -248,6 +244,10 @@ def _run_on_pool(tasks: list[_SweepTask], pool: _Pool, retries: int) -> Iterator
                 else:
                     died = f"Its worker died, {task.deaths + 1} times: {future.exception()}"
                     yield task.make_finding(error=died)
+    finally:  # when it is left early, what has not begun is dropped
+        for future in pending:
+            future.cancel()
+        pool.close()
 
 
 def _hand_over(
@@ -257,17 +257,6 @@ def _hand_over(
         task = source.popleft()
         task = replace(task, attempts=task.attempts + 1, alone=most == 1)
         pending[pool.submit(task)] = task
-
-
-@contextmanager
-def _cancel_on_exit(pending: dict[_Future, _SweepTask], pool: _Pool) -> Iterator[None]:
-    """Drop what has not begun when the block is left early."""
-    try:
-        yield
-    finally:
-        for future in pending:
-            future.cancel()
-        pool.close()
 
 
 class _Pool:
@@ -288,7 +277,9 @@ class _Pool:
             return self._current.submit(_carry_out, task)
         except BrokenExecutor as error:
             if not isinstance(self._current, ProcessPoolExecutor):
-                return _make_failed_future(error)
+                failed: _Future = Future()
+                failed.set_exception(error)
+                return failed
             self.close()
             self._current = _copy_pool(self._current)
             return self._current.submit(_carry_out, task)
@@ -324,12 +315,6 @@ class _Cluster(_Pool):
 
     def _key(self, task: _SweepTask) -> str:
         return f"{self._name}-{task.number}"
-
-
-def _make_failed_future(error: BaseException) -> _Future:
-    future: _Future = Future()
-    future.set_exception(error)
-    return future
 
 
 def _copy_pool(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:

@@ -28,13 +28,12 @@ _DEAR = 0.1
 def compare_capacity(table: "CapacityTable") -> Conclusion:
     """Say whether the cheapest instance holds the target at less than all that it can serve."""
     one = table.capacities[0]
-    row = table.frame.filter(instance_type=one.instance_type, rule="largest rate").row(
-        0, named=True
-    )
-    share = one.rate / row["full_rate"]
+    own = table.frame.filter(instance_type=one.instance_type, rule="largest rate")
+    full = own["full_rate"][0]
+    share = one.rate / full
     text = (
         f"One {one.instance_type} takes {one.rate:.3g} requests a second within the target, "
-        f"{percent(share)} of the {row['full_rate']:.3g} that it serves at full load."
+        f"{percent(share)} of the {full:.3g} that it serves at full load."
     )
     return Conclusion(text, holds=share < 1)
 
@@ -84,22 +83,14 @@ def compare_fleets(
         return Conclusion(f"None of ours meets the target: {_describe(best)}.", holds=False)
     others = [row for row in rows if row["run"] not in ours]
     beside = "; ".join(_set_beside(row, met[0], quantile) for row in others)
-    cheaper = [
-        row
-        for row in others
-        if is_met(row["attainment"], quantile) and row["dollars"] <= met[0]["dollars"]
-    ]
+    bills = [row["dollars"] for row in others if is_met(row["attainment"], quantile)]
     text = f"{_describe(met[0])}. That is {beside}." if beside else f"{_describe(met[0])}."
-    return Conclusion(text, holds=not cheaper)
+    return Conclusion(text, holds=met[0]["dollars"] < min(bills, default=math.inf))
 
 
 def _describe(row: Row) -> str:
-    times = (
-        ""
-        if row["times"] is None
-        else f", {row['times']:.3g} times what one who knows the future pays"
-    )
-    share = percent(row["attainment"])
+    known = f", {row['times'] or 0:.3g} times what one who knows the future pays"
+    times, share = "" if row["times"] is None else known, percent(row["attainment"])
     return f'"{row["run"]}" costs {dollars(row["dollars"])}{times}, with {share} in time'
 
 

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
+from workbench.findings.runs import target_of
 from workbench.formatting import duration, figure, percent, percentile
 from workbench.quantiles import longest_within
 
@@ -48,10 +48,8 @@ def compare_spike(run: "Run", start: float, stop: float) -> Conclusion:
     Raises:
         InvalidInput: The run has no target.
     """
-    if run.slo is None:
-        raise InvalidInput(f"{run.label} has no target: give it one, run.amend(slo=...).")
+    late = run.latencies > longest_within(target_of(run).latency)
     due = run.frame["scheduled"].sort().to_numpy()
-    late = run.latencies > longest_within(run.slo.latency)
     inside = (due >= start) & (due < stop)
     if not late.any():
         return Conclusion("No request is late.", holds=False)

@@ -55,13 +55,9 @@ def compare_choices(choices: Mapping[str, "pl.DataFrame"]) -> Conclusion:
         )
         more = batch["cost"] / exact["cost"] - 1
         prices = f"{dollars(batch['cost'])} a million for {dollars(exact['cost'])}"
-        if batch["met"]:
-            said.append(f"{name}: it keeps the target, and costs {prices}")
-        else:
-            said.append(
-                f"{name}: it misses the target with {duration(batch['latency'])}, and costs "
-                f"{prices}"
-            )
+        missed = f"misses the target with {duration(batch['latency'])}"
+        kept = "keeps the target" if batch["met"] else missed
+        said.append(f"{name}: it {kept}, and costs {prices}")
         worse.append(not batch["met"] or more > 0)
     count = f"In {sum(worse)} of {len(worse)} cases BATCH's choice is worse than the exact model's"
     return Conclusion(f"{count}. {'; '.join(said)}.", holds=all(worse))
@@ -89,8 +85,7 @@ def count_spoiled(shares: "pl.DataFrame") -> Conclusion:
 def compare_selectors(cells: "pl.DataFrame") -> Conclusion:
     """Say whether a router that sees load and kind is faster than the weighted choice throughout.
 
-    Args:
-        cells: From `mulambda_paper.tabulate`.
+    The cells are those of `mulambda_paper.tabulate`.
     """
     count = cells["use_case"].n_unique()
     published = list_slower(cells, "published", "lots_published")

@@ -126,7 +126,7 @@ def outlast_bursts(comparison: "Comparison", trace: "Trace", capacity: float) ->
         if calm.all() or not calm.any():
             text = f"{percent(bursts.mean())} of the time was a burst: there is nothing to compare."
             return Conclusion(text, None)
-        late = run.latencies > longest_within(_target_of(run).latency)
+        late = run.latencies > longest_within(target_of(run).latency)
         shares.append(float(late[calm].mean()))
         size = rows["batch_size"].to_numpy()
         sizes.append((float(size[calm].mean()), float(size[~calm].mean())))
@@ -184,19 +184,9 @@ def find_cheapest(comparison: "Comparison") -> Conclusion:
 
 
 def find_cheapest_policy(table: "pl.DataFrame") -> Conclusion:
-    """Say which batching surely meets the target at the least cost, as `find_cheapest` does.
-
-    Args:
-        table: From `compare_policies`.
-    """
-    rows = table.iter_rows(named=True)
-    verdicts = [Verdict(row["verdict"]) for row in table.iter_rows(named=True)]
-    return _pick(
-        [
-            _Offer(row["policy"], row["per_million"], row["attainment"], verdict)
-            for row, verdict in zip(rows, verdicts, strict=True)
-        ]
-    )
+    """Say which batching of `compare_policies` surely meets the target at the least cost."""
+    rows = table.select("policy", "per_million", "attainment", "verdict").iter_rows()
+    return _pick([_Offer(name, cost, share, Verdict(word)) for name, cost, share, word in rows])
 
 
 def _pick(offers: Sequence[_Offer]) -> Conclusion:
@@ -220,11 +210,8 @@ def _pick(offers: Sequence[_Offer]) -> Conclusion:
 def _name_cheaper(offers: Sequence[_Offer], best: _Offer) -> str:
     if offers[0] is best:
         return " Nothing is cheaper."
-    cheapest = offers[0]
-    return (
-        f" The cheapest of all is {cheapest}, with {percent(cheapest.share)} in time "
-        f"({cheapest.verdict})."
-    )
+    share, verdict = percent(offers[0].share), offers[0].verdict
+    return f" The cheapest of all is {offers[0]}, with {share} in time ({verdict})."
 
 
 def compare_window(
@@ -243,14 +230,19 @@ def compare_window(
 
 
 def _share_in(run: "Run", start: float, stop: float) -> float:
-    due, limit = run.frame["scheduled"].sort().to_numpy(), longest_within(_target_of(run).latency)
+    due, limit = run.frame["scheduled"].sort().to_numpy(), longest_within(target_of(run).latency)
     within = (due >= start) & (due < stop)
     if not within.any():
         raise InvalidInput(f"{run.label} has nothing due from {start} to {stop} s.")
     return float((run.latencies[within] <= limit).mean())
 
 
-def _target_of(run: "Run") -> SLO:
+def target_of(run: "Run") -> SLO:
+    """Return the target of a run.
+
+    Raises:
+        InvalidInput: It has none.
+    """
     if run.slo is None:
         raise InvalidInput(f"{run.label} has no target: give it one, run.amend(slo=...).")
     return run.slo

@@ -94,13 +94,11 @@ def judge_canary(run: "Run", new: str, *, q: float = 0.5) -> Conclusion:
 
 
 def _late_share(rows: pl.DataFrame, slo: SLO) -> float:
-    """Return the share of requests that failed or took longer than the target."""
     within = rows["latency"].fill_nan(math.inf).to_numpy() <= longest_within(slo.latency)
     return float(1 - within.mean())
 
 
 def _describe(rows: pl.DataFrame, q: float) -> str:
-    """Return a quantile of the latencies and the share of right answers in words."""
     latencies = rows["latency"].fill_nan(math.inf).sort()
     right = float(rows["correct"].drop_nans().to_numpy().mean())
     value = duration(latencies[find_rank(q, len(latencies)) - 1])

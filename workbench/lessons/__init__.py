@@ -1,7 +1,7 @@
 """Lessons for a class: each student predicts, then sees what comes out of traffic of their own.
 
-`student` makes traffic of a name, `exercise` and `plan` are what a lesson has; `cold_starts`,
-`batching` and `spike` are the lessons. `classroom` is how a student takes one, `answers` how a
+`student` makes traffic of a name, `exercise` is what a lesson has; `cold_starts`, `batching` and
+`spike` are the lessons. `classroom` is how a student takes one, `answers` how a
 class is looked at together. `slides` and `nbgrader` write a lesson's notebook in other forms.
 """
 

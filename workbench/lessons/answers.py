@@ -143,12 +143,8 @@ class ClassAnswers:
 def collect_answers(folder: str | os.PathLike[str], topic: str | None = None) -> ClassAnswers:
     """Return what a class guessed: the answers of all files in a folder and the folders in it.
 
-    A file that was handed in twice counts once, with the most guesses. Files that are no answers
-    are left out and counted.
-
-    Args:
-        folder: Where the files are.
-        topic: Of one lesson only.
+    They may be of one topic only. A file that was handed in twice counts once, with the most
+    guesses. Files that are no answers are left out and counted.
 
     Raises:
         NotFound: There is no answer file.
@@ -175,7 +171,6 @@ def collect_answers(folder: str | os.PathLike[str], topic: str | None = None) ->
 
 
 def _compare(guess: float, outcome: float) -> tuple[float, str]:
-    """Return guess over outcome, and on which side it is."""
     ratio = round(guess / outcome, 3) if outcome else (math.inf if guess else 1.0)
     words = compare_guess(ratio, 1.0)
     side = next(side for side in ("too low", "too high", "about right") if side in words)

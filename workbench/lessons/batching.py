@@ -8,8 +8,7 @@ from workbench.deployment.local import Local
 from workbench.findings.conclusion import Conclusion
 from workbench.findings.lessons import compare_batch_size
 from workbench.findings.runs import compare_latency, find_peak
-from workbench.lessons.exercise import Exercise
-from workbench.lessons.plan import LessonPlan
+from workbench.lessons.exercise import Exercise, LessonPlan
 from workbench.lessons.student import Student
 from workbench.quantiles import SLO
 from workbench.run import Run

@@ -12,8 +12,7 @@ from workbench.findings.conclusion import Conclusion
 from workbench.formatting import NO_FORMULA
 from workbench.lessons import batching, cold_starts, spike
 from workbench.lessons.answers import AnswerFile
-from workbench.lessons.exercise import Exercise, compare_guess
-from workbench.lessons.plan import LessonPlan
+from workbench.lessons.exercise import Exercise, LessonPlan, compare_guess
 from workbench.lessons.student import Student
 from workbench.validation import suggest
 
@@ -59,12 +58,7 @@ def lesson(
 class Lesson:
     """A lesson on a topic for one student; in a notebook it shows what is known and asked.
 
-    Attributes:
-        topic: Its name.
-        title: What it is about.
-        story: What is known before a guess.
-        trace: The student's own traffic.
-        exercises: By name, in their order.
+    `title`, `story`, `trace` and `exercises`, by name, are those of its plan.
     """
 
     def __init__(

@@ -7,8 +7,7 @@ from workbench.batching.timer import BatchPolicy
 from workbench.deployment.serverless import Serverless
 from workbench.findings.lessons import compare_cold_counts, explain_tail
 from workbench.findings.runs import count_cold_starts
-from workbench.lessons.exercise import Exercise
-from workbench.lessons.plan import LessonPlan
+from workbench.lessons.exercise import Exercise, LessonPlan
 from workbench.lessons.student import Student
 from workbench.quantiles import SLO
 from workbench.run import Run

@@ -1,4 +1,4 @@
-"""An exercise: one figure that is guessed first and simulated then."""
+"""Exercises, each a figure that is guessed first and simulated then, and the lesson they make."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, figure, percent
 from workbench.run import Run
+from workbench.traffic.trace import Trace
 
 if TYPE_CHECKING:
     import polars as pl
@@ -110,3 +111,13 @@ def compare_guess(guess: float, outcome: float) -> str:
         return "about right"
     side = "too low" if guess < outcome else "too high"
     return f"{figure(high / low)} times {side}" if low else side
+
+
+@dataclass(frozen=True, eq=False)
+class LessonPlan:
+    """A lesson as a student gets it: what is known before a guess, own traffic, and exercises."""
+
+    title: str
+    story: str
+    trace: Trace
+    exercises: Sequence[Exercise]

@@ -24,10 +24,7 @@ _TEMPLATE = Path(__file__).with_name("slides.html.j2")
 def write_slides(topic: str, folder: str | os.PathLike[str], *, pdf: bool = False) -> list[Path]:
     """Write the slides of a lesson, with all outcomes, and return what was written.
 
-    Args:
-        topic: Of the lesson.
-        folder: Where TOPIC.slides.html goes.
-        pdf: Print them as well, TOPIC.slides.pdf.
+    That is TOPIC.slides.html, and where a PDF is wanted TOPIC.slides.pdf.
 
     Raises:
         NotAvailable: The extra `slides` is not installed, or no Chromium for the PDF.

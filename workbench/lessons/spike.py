@@ -13,8 +13,7 @@ from workbench.deployment.spill import InFlight
 from workbench.findings.fleets import find_spill
 from workbench.findings.lessons import compare_spike
 from workbench.findings.runs import compare_cost
-from workbench.lessons.exercise import Exercise
-from workbench.lessons.plan import LessonPlan
+from workbench.lessons.exercise import Exercise, LessonPlan
 from workbench.lessons.student import Student
 from workbench.quantiles import SLO
 from workbench.run import Run

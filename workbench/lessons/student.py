@@ -17,13 +17,10 @@ _JOINERS = "\u200c\u200d"  # names in Persian or Bengali are spelled with them
 
 
 class Student:
-    """A student, known by name alone.
+    """A student, known by name alone, in any script.
 
     Capitals, spaces around it and how a system writes accents make no difference, so that a name
     typed on another machine is the same.
-
-    Args:
-        name: In any script.
 
     Raises:
         InvalidInput: It is no text, empty, of more than 100 characters, or holds what cannot be

@@ -82,7 +82,14 @@ def conclude(runs: Runs, *, costs: Costs = ()) -> str:
     'p95 is 500 ms (500 to 500 ms) over 400 requests.'
     """
     members = name_results(runs)
-    return " ".join(conclusion_sentences(members, costs_by_name(members, costs)))
+    slo = common_slo(members)
+    sentences = [
+        *_flaw_sentences(members),
+        _compare(members, costs_by_name(members, costs), slo),
+        *([_target_sentence(members, slo)] if slo else []),
+        *_failure_sentences(members),
+    ]
+    return " ".join(sentences)
 
 
 def costs_by_name(members: Mapping[str, Run], costs: Costs) -> dict[str, Cost]:
@@ -98,17 +105,6 @@ def costs_by_name(members: Mapping[str, Run], costs: Costs) -> dict[str, Cost]:
             f"There must be one cost a run: {len(members)} runs, {len(costs)} costs."
         )
     return {name: cost for name, cost in zip(members, costs, strict=False) if cost is not None}
-
-
-def conclusion_sentences(members: Mapping[str, Run], priced: Mapping[str, Cost]) -> list[str]:
-    """Return what named runs show, flaws first, with the verdicts on their target."""
-    slo = common_slo(members)
-    return [
-        *_flaw_sentences(members),
-        _compare(members, priced, slo),
-        *([_target_sentence(members, slo)] if slo else []),
-        *_failure_sentences(members),
-    ]
 
 
 def list_findings(members: Mapping[str, Run], priced: Mapping[str, Cost]) -> list[str]:
@@ -144,7 +140,6 @@ def recommend(comparison: "Comparison") -> tuple[str, str]:
 
 
 def _pick(comparison: "Comparison", runs: Mapping[str, Run], met: list[str]) -> tuple[str, str]:
-    """Recommend one of the runs that meet their targets."""
     prices = {name: comparison.costs[name].per_month for name in met if name in comparison.costs}
     priced = len(prices) == len(met) and all(map(math.isfinite, prices.values()))
     late = {name: run.quantile(run.slo.quantile) for name, run in runs.items() if run.slo}
@@ -156,7 +151,6 @@ def _pick(comparison: "Comparison", runs: Mapping[str, Run], met: list[str]) -> 
 
 
 def _name_nearest(runs: Mapping[str, Run]) -> tuple[str, str]:
-    """Say that no run surely meets its target, and which is nearest."""
     best = max(runs, key=lambda name: runs[name].attainment())
     nearest = f'"{best}" with {percent(runs[best].attainment())} in time ({runs[best].verdict})'
     return f"None surely meets {_target(runs)}; the nearest is {nearest}.", best
@@ -179,7 +173,6 @@ def _target(runs: Mapping[str, Run]) -> str:
 
 
 def _figures(name: str, run: Run) -> str:
-    """Return the run's latency at its target's percentile, and its share in time."""
     q = run.slo.quantile if run.slo else 0.95
     known = [f"{percentile(q)} is {each.text}" for each in estimates_of({name: run}, q)]
     return ", ".join([*known, f"{percent(run.attainment())} in time"])
@@ -271,14 +264,14 @@ def _compare_several(what: str, estimates: Sequence[Estimate]) -> str:
     close = [other.name for other in others if other.is_known and not best.differs_from(other)]
     sentence = f"Of {len(estimates)} runs, the lowest {what} is {best}"
     if best.is_known and close:
-        sentence += f", which may be chance beside {_join_names(close)}: the 95 % intervals overlap"
+        names = _join([f'"{name}"' for name in close])
+        sentence += f", which may be chance beside {names}: the 95 % intervals overlap"
     if lacking := [each for each in estimates if not each.is_known]:
         sentence += f"; too short to tell: {'; '.join(each.lack for each in lacking)}"
     return f"{sentence}; the highest is {others[-1]}."
 
 
 def _target_sentence(members: Mapping[str, Run], slo: SLO) -> str:
-    """Return the verdicts on the runs, those alike together."""
     words = {"met": "met by", "missed": "missed by", "cannot tell": "cannot tell for"}
     sides: dict[str, list[str]] = {}
     for name, run in members.items():
@@ -287,10 +280,6 @@ def _target_sentence(members: Mapping[str, Run], slo: SLO) -> str:
             sides.setdefault(words[verdict.word], []).append(f'"{name}"{needed}')
     found = [f"{side} {_join(sides[side])}" for side in words.values() if side in sides]
     return f"Target {slo.label}: {'; '.join(found) or 'no run can be relied on'}."
-
-
-def _join_names(names: Sequence[str]) -> str:
-    return _join([f'"{name}"' for name in names])
 
 
 def _join(parts: Sequence[str]) -> str:

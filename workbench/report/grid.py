@@ -24,10 +24,7 @@ def read_grid(
 ) -> tuple[list[str], list[dict[str, object]]]:
     """Return the names of the parameters that vary, and the values of each report.
 
-    Args:
-        path: Of the grid.
-        template: What the parameters are of.
-        shared: Values that all reports have besides.
+    All reports have the `shared` values besides.
 
     Raises:
         NotFound: There is no such file.

@@ -131,7 +131,6 @@ def draw_spec(spec: Mapping[str, Any]) -> str:
 
 
 def _split_title(title: Any) -> tuple[str, str]:  # noqa: ANN401 - Vega-Lite's kinds of title
-    """Return title and subtitle of a specification, each in one line."""
     parts = title if isinstance(title, Mapping) else {"text": title}
     return _join(parts.get("text")), _join(parts.get("subtitle"))
 
@@ -141,7 +140,6 @@ def _join(lines: object) -> str:
 
 
 def _explain(error: ValueError) -> str:
-    """Return why a chart was not drawn, and what to do."""
     said = re.search(r"(?<=data url not allowed: )\S+", str(error))
     if said:
         return (

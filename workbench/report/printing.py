@@ -31,10 +31,7 @@ def find_browser() -> str:
 def print_page(page: Path, pdf: Path, *, query: str = "") -> Path:
     """Write a page that is a file as PDF, and return its path.
 
-    Args:
-        page: The file.
-        pdf: Where the PDF goes.
-        query: What stands behind "?" in the page's address.
+    `query` stands behind "?" in the page's address.
 
     Raises:
         NotAvailable: There is no Chromium.

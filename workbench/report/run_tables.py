@@ -1,6 +1,5 @@
 """The tables of a report on runs: verdicts, figures, bill, service times, settings, validity."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,6 @@ from workbench.formatting import (
 from workbench.plots.series import Result, common_slo
 from workbench.pricing.cost import Cost, CostItem
 from workbench.quantiles import PERCENTILES
-from workbench.queueing.predictions import Prediction
 from workbench.report.conclusion import estimates_of
 from workbench.run import Run
 from workbench.run.record import Lag, MemberRecord, ModelRecord, RunRecord, TraceRecord
@@ -38,7 +36,7 @@ def verdicts_of(comparison: "Comparison") -> Table:
         (
             name,
             str(each.verdict or "no target"),
-            *_price_cells(comparison.costs.get(name)),
+            *map(_dollars, map(comparison.figures[name].get, ("per_month", "per_million"))),
             _percentile(each, q),
             percent(each.attainment(each.slo)) if each.slo else None,
         )
@@ -56,11 +54,8 @@ def _percentile(result: Result, q: float) -> str:
     return estimates[0].text if estimates else "too few requests to tell"
 
 
-def _price_cells(cost: Cost | None) -> tuple[str | None, str | None]:
-    if cost is None:
-        return None, None
-    month = dollars(cost.per_month) if math.isfinite(cost.per_month) else None
-    return month, dollars(cost.per_million) if cost.answered else None
+def _dollars(amount: float | None) -> str | None:
+    return None if amount is None else dollars(amount)
 
 
 def settings_of(members: Mapping[str, Run]) -> list[Table]:
@@ -154,7 +149,7 @@ def _describe_model(model: ModelRecord | None) -> str:
 
 def _describe_member(member: MemberRecord) -> str:
     parts = _describe_model(member.model), member.deployment.label, _describe_policy(member.policy)
-    return "; ".join(part for part in parts if part)
+    return "; ".join(filter(None, parts))
 
 
 def _describe_deployment(deployment: Deployment | None) -> str:
@@ -180,11 +175,10 @@ def figures_of(comparison: "Comparison") -> Table:
     """Return a column a result, with the figures of each."""
     from workbench.prediction_errors import error_columns, format_errors
 
-    results, costs_of = comparison.results, comparison.costs
-    summaries = {name: _summary(each, costs_of.get(name)) for name, each in results.items()}
-    errors = error_columns(summaries, results)
+    results = comparison.results
+    errors = error_columns(comparison.figures, results)
     columns = {
-        name: {**_figures(each, costs_of.get(name)), **format_errors(errors[name])}
+        name: {**_figures(each, comparison.costs.get(name)), **format_errors(errors[name])}
         for name, each in results.items()
     }
     rows = [[name, *map(format_cell, cells)] for name, *cells in _merge_columns(columns)]
@@ -192,35 +186,28 @@ def figures_of(comparison: "Comparison") -> Table:
     return Table(["figure", *results], rows, caption)
 
 
-def _summary(result: Result, cost: Cost | None) -> dict[str, Any]:
-    """Return the figures that have errors, by name."""
-    rate = {} if isinstance(result, Run) else {"throughput": result.rate}
-    priced = cost.per_million if cost and cost.answered else None
-    return {**result.summary(), **rate, "per_million": priced}
-
-
 def _merge_columns(columns: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-    """Return rows of all keys in order, a value for each column."""
     keys = dict.fromkeys(key for column in columns.values() for key in column)
     return [(key, *(column.get(key) for column in columns.values())) for key in keys]
 
 
-def _figures(run: Result, cost: Cost | None) -> dict[str, Any]:
-    if not isinstance(run, Run):
-        return _figures_of_prediction(run)
-    summary = run.summary()
-    figures: dict[str, Any] = {
-        "requests": len(run),
-        "failed": f"{summary['failed']:,} ({percent(summary['failed'] / len(run))})",
-        **{f"{percentile(q)} latency": _percentile(run, q) for q in PERCENTILES},
-    }
-    if run.slo:
-        figures[f"answered within {duration(run.slo.latency)}"] = percent(run.attainment())
-    figures |= {
-        "throughput (answers a second)": summary["throughput"],
-        "batches": summary["batches"],
-        "mean batch size (requests)": summary["mean_batch_size"],
-    }
+def _figures(result: Result, cost: Cost | None) -> dict[str, Any]:
+    """Return the figures of a run, or by the same names those that a prediction has."""
+    summary, figures = result.summary(), {}  # type: dict[str, Any], dict[str, Any]
+    if isinstance(result, Run):
+        failed = summary["failed"]
+        figures["requests"] = len(result)
+        figures["failed"] = f"{failed:,} ({percent(failed / len(result))})"
+    figures |= {f"{percentile(q)} latency": _percentile(result, q) for q in PERCENTILES}
+    if slo := result.slo:
+        figures[f"answered within {duration(slo.latency)}"] = percent(result.attainment(slo))
+    rate = summary["throughput"] if isinstance(result, Run) else result.rate
+    figures["throughput (answers a second)"] = rate
+    if isinstance(result, Run):
+        figures["batches"] = summary["batches"]
+    figures["mean batch size (requests)"] = summary["mean_batch_size"]
+    if not isinstance(result, Run):
+        return figures | ({"fit of arrivals": "WARNED, see below"} if result.warnings else {})
     if summary["cold_starts"]:
         figures["cold starts"] = summary["cold_starts"]
     if summary["accuracy"] is not None:
@@ -228,21 +215,6 @@ def _figures(run: Result, cost: Cost | None) -> dict[str, Any]:
     if cost:
         figures["cost of this run"] = dollars(cost.total)
         figures["cost of a million requests"] = dollars(cost.per_million) if cost.answered else None
-    return figures
-
-
-def _figures_of_prediction(prediction: Prediction) -> dict[str, Any]:
-    """Return a prediction's figures by the names of a run's."""
-    figures: dict[str, Any] = {
-        f"{percentile(q)} latency": _percentile(prediction, q) for q in PERCENTILES
-    }
-    if prediction.slo:
-        within = prediction.attainment(prediction.slo)
-        figures[f"answered within {duration(prediction.slo.latency)}"] = percent(within)
-    figures["throughput (answers a second)"] = prediction.rate
-    figures["mean batch size (requests)"] = prediction.mean_batch_size
-    if prediction.warnings:
-        figures["fit of arrivals"] = "WARNED, see below"
     return figures
 
 
@@ -301,6 +273,5 @@ def _describe_intervals(run: Run) -> str:
 
 
 def _lag(lag: Lag | None) -> dict[str, str]:
-    """Return how late the generator sent requests."""
     figures = asdict(lag) if lag else {}
     return {f"sent late, {name}": duration(seconds) for name, seconds in figures.items()}

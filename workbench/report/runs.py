@@ -5,8 +5,9 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput, NotFound
 from workbench.files import write_file
@@ -153,19 +154,13 @@ def provenance_html(comparison: "Comparison") -> str:
         for warning in each.warnings if isinstance(each, Run) else each.assumptions:
             warned.setdefault(warning, []).append(name)
     warnings = [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in warned.items()]
+    write = partial(json.dumps, indent=2, sort_keys=True, default=str, ensure_ascii=False)
     return "".join(
         [
             *map(tabulate, settings_of(runs)),
             tabulate(validity_of(runs)),
             itemize(warnings) if warnings else tell("No warnings."),
             fold("How the figures are defined", define(_DEFINITIONS)),
-            *(
-                fold(f"All facts of {name}", quote(_format_json(r.facts)))
-                for name, r in runs.items()
-            ),
+            *(fold(f"All facts of {name}", quote(write(r.facts))) for name, r in runs.items()),
         ]
     )
-
-
-def _format_json(facts: Mapping[str, Any]) -> str:
-    return json.dumps(dict(facts), indent=2, sort_keys=True, default=str, ensure_ascii=False)
