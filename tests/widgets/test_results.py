@@ -185,6 +185,18 @@ def test_a_prediction_has_no_chart_of_rows():
     )
 
 
+def test_all_charts_call_a_run_as_the_table_does():
+    results = Results()
+    results.add(predicted())
+    results.add(made_run(origin="simulated"))
+    press(results, 1, "name", "as today")
+
+    for chart in ("over time", "batch sizes"):
+        figure = results.charts[chart].figure
+        assert set(figure.data["run"]) == {"as today"}
+        assert "as today" in figure.description
+
+
 def test_a_name_and_a_note_go_into_table_and_saved_run(results, tmp_path):
     results.add(made_run(created="2026-11-24T12:00:00+00:00"))
     results.folder.value = str(tmp_path / "kept")
@@ -251,6 +263,16 @@ def test_runs_are_written_into_one_report(results, tmp_path):
 
     assert "first try" in (tmp_path / "new" / "report.html").read_text()
     assert "which opens in any browser" in results.status.text
+
+
+def test_a_run_without_a_deployment_is_reported_without_a_price(results, tmp_path):
+    results.add(made_run(deployment=None))
+    results.folder.value = str(tmp_path)
+
+    results.report_button.click()
+
+    assert "which opens in any browser" in results.status.text
+    assert "million" not in (tmp_path / "report.html").read_text().partition("Where this")[0]
 
 
 def test_what_was_deleted_or_cleared_comes_back(results):

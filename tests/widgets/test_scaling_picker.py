@@ -140,17 +140,6 @@ def test_the_slider_shows_instances_and_dollars_and_sets_the_quantile(planner):
     assert "$0.35 an hour, functions $0.00." in planner.status.text  # 3 x $0.115
 
 
-def test_a_dial_has_its_words_from_the_function_that_it_was_given():
-    told = []
-    picker = ScalingPicker(describe=lambda *given: told.append(given) or "as told")
-    picker.offer(FLEET, constant(rate=50, duration=600))
-    picker.overflow.kind.value, picker.policy.kind.value = "lambda", "predictive"
-    picker.planned["quantile"].value = 0.5
-
-    assert "as told" in picker.status.text
-    assert told[-1][0] == 0.5
-
-
 def test_what_one_instance_can_do_is_asked_for(planner):
     planner.find_button.click()
     assert planner.value.policy.capacities[0].rate == 12.5

@@ -87,12 +87,7 @@ def get_or_create_app(what: object, make: Callable[[], "App | ClosedApp"]) -> "A
 
 
 class ClosedApp(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """Why there is no app, with a button that tries again; then the app, which is `app`.
-
-    Args:
-        make: Makes the app, or raises a `WorkbenchError`.
-        error: Why it did not.
-    """
+    """Why there is no app, with a button that makes it again; then the app, which is `app`."""
 
     def __init__(self, make: Callable[[], "App"], error: WorkbenchError) -> None:
         self._make = make

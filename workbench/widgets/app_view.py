@@ -1,7 +1,7 @@
 """The app: pickers, ways to know, and what came out."""
 
 import html
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -34,17 +34,13 @@ from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.saved_runs import RunsView
 from workbench.widgets.scaling_picker import ScalingPicker
 from workbench.widgets.simulation_picker import SimulationPicker
-from workbench.widgets.target_picker import (
-    OnAWS,
-    TargetPicker,
-    ThisMachine,
-)
+from workbench.widgets.target_picker import OnAWS, TargetPicker, ThisMachine
 from workbench.widgets.traffic_picker import TrafficPicker
 from workbench.widgets.whatif import WhatIf
 
 if TYPE_CHECKING:
     from workbench.cloud.deploy import DeployedModel
-    from workbench.planner.plans import Candidate, Plan
+    from workbench.planner.plans import Candidate
     from workbench.run import Run
     from workbench.scaling.capacity import InstanceCapacity
     from workbench.selection.selections import Selection
@@ -65,10 +61,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
     `results` the rest; `more["Registry"]` and the like are made when they are asked for. The
     sliders of `more["What if"]` leave the pickers as they are.
 
-    Args:
-        registry: Where the models are.
-        where: The code that makes the registry.
-        preset: What the controls begin with.
+    `where` is the code that makes the registry, `preset` what the controls begin with.
     """
 
     def __init__(
@@ -97,12 +90,9 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.decision = DecisionView(on_apply=self._apply_decision)
         self.more = self._make_tabs()
         self._code = ipywidgets.HTML()
-        self.code_button = keep_in_order(
-            ipywidgets.ToggleButton(
-                description="Show code",
-                tooltip="Python that does the same as these controls.",
-            )
-        )
+        about = "Python that does the same as these controls."
+        toggle = ipywidgets.ToggleButton(description="Show code", tooltip=about)
+        self.code_button = keep_in_order(toggle)
         self._parts = (
             *(self.model, self.deployment, self.scaling, self.traffic),
             *(self.policy, self.slo, self.simulation, self.router),
@@ -128,10 +118,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
     def _make_tabs(self) -> LazyTabs:
         """Return the tabs, of whose parts the decision alone is made at once."""
         makes = (
-            lambda: self.decision,
-            self._show_runs,
-            *(WhatIf, self._show_plan, partial(self._show_selection, self._registry)),
-            *(self._show_monitor, partial(self._show_registry, self._registry)),
+            *(lambda: self.decision, self._show_runs, WhatIf, self._show_plan),
+            *(self._show_selection, self._show_monitor, self._show_registry),
         )
         with_runs = [(self.panel, ("Decision", "Runs", "Monitor"))]
         return LazyTabs(dict(zip(TABS, makes, strict=True)), TABS, with_runs)
@@ -211,10 +199,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """The lines that find the answer for what the controls hold, and draw it."""
         made = self.experiment
         model = f'{self._registry_code}["{self.model.value.name}"]'
-        return decision_code(
-            *(model, self.traffic.code, made.slo),
-            *(self.deployment.value, self.policy.value, self.decision.code),
-        )
+        today = self.deployment.value, self.policy.value
+        return decision_code(model, self.traffic.code, made.slo, today, self.decision.code)
 
     def _settings_of(self, way: str) -> dict[str, Any]:
         """Return the arguments of a way that follow from the controls, besides the experiment."""
@@ -248,7 +234,6 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.scaling.offer(self.deployment.value, self.traffic.value)
 
     def _find_capacity(self) -> "InstanceCapacity":
-        """Return what one instance of the chosen fleet can do within the target."""
         from workbench.planner.instance_capacity import find_capacity
 
         if self._is_measuring():
@@ -315,9 +300,9 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
     def _show_plan(self) -> "PlanView":
         from workbench.widgets.plan_view import PlanView
 
-        view = PlanView(on_apply=self._apply_plan)
+        view = PlanView(on_apply=lambda plan: self._apply_decision(plan.best))
         view.observe(self._save_views, "kept")
-        self._update_plan(view)
+        self._update_search(view)
         return view
 
     def _show_runs(self) -> RunsView:
@@ -371,10 +356,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
     def _update_searches(self) -> None:
         """Have all that searches do so for what the controls hold, or say why it cannot."""
         self._update_decision()
-        if "Plan" in self.more.parts:
-            self._update_plan(self.more["Plan"])
-        if "Which model?" in self.more.parts:
-            self._update_selection(self.more["Which model?"])
+        for name in {"Plan", "Which model?"} & self.more.parts.keys():
+            self._update_search(self.more[name])
 
     def _update_decision(self, _change: object = None) -> None:
         if not self._is_shown or self.more.selected != "Decision":
@@ -388,26 +371,21 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         source = self.model.value, self.traffic.value, self.slo.value
         self.decision.offer(*source, self._options(), today=today)
 
-    def _update_plan(self, view: "PlanView") -> None:
+    def _update_search(self, view: "PlanView | SelectionView") -> None:
         if reason := self._search_obstacle(self.model, self.traffic, self.slo, self.simulation):
             view.withdraw(reason)
             return
-        view.offer(self.model.value, self.traffic.value, self.slo.value, self._options())
+        model = self.model.value
+        asked = model if view.kind == "plan" else model.traits.task
+        view.offer(asked, self.traffic.value, self.slo.value, self._options())
 
-    def _show_selection(self, registry: Registry) -> "SelectionView":
+    def _show_selection(self) -> "SelectionView":
         from workbench.widgets.selection_view import SelectionView
 
-        view = SelectionView(registry, on_apply=self._apply_selection)
+        view = SelectionView(self._registry, on_apply=self._apply_selection)
         view.observe(self._save_views, "kept")
-        self._update_selection(view)
+        self._update_search(view)
         return view
-
-    def _update_selection(self, view: "SelectionView") -> None:
-        if reason := self._search_obstacle(self.model, self.traffic, self.slo, self.simulation):
-            view.withdraw(reason)
-            return
-        task = self.model.value.traits.task
-        view.offer(task, self.traffic.value, self.slo.value, self._options())
 
     def _search_obstacle(self, *asked: Picker) -> str:
         """Return why nothing can be searched for now, "" where it can."""
@@ -418,7 +396,6 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         return " ".join(f"{part.title}: {part.error}" for part in asked if part.error)
 
     def _options(self) -> Options:
-        """Return what a plan may choose from, by the controls."""
         own = self.deployment.value
         deployments = [own] if _is_priced_machine(own) else []
         return Options(**self.simulation.value, deployments=deployments)
@@ -432,16 +409,10 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.policy.set(chosen.policy)
 
     def _apply_decision(self, chosen: "Configuration | Candidate") -> None:
-        """Have the pickers hold what a point of the picture stands for."""
         self._deploy(chosen.deployment, chosen.scaling)
         self.policy.set(chosen.policy)
 
-    def _apply_plan(self, plan: "Plan") -> None:
-        """Have the pickers hold what a plan chose."""
-        self._apply_decision(plan.best)
-
     def _deploy(self, deployment: Deployment, scaling: ScalingPolicy | None) -> None:
-        """Have the pickers hold a deployment, or a hybrid's parts, and how it is scaled."""
         self.deployment.set(_base_of(deployment))
         self.scaling.set(deployment, scaling)
 
@@ -450,11 +421,11 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         if run.record.kept not in [each.record.kept or "" for each in self.runs]:
             self.results.add(run)
 
-    def _show_registry(self, registry: Registry) -> "RegistryView":
-        chosen = self.model.value
+    def _show_registry(self) -> "RegistryView":
         from workbench.widgets.registry_view import RegistryView
 
-        view = RegistryView(registry, chosen.group if chosen else "")
+        chosen = self.model.value
+        view = RegistryView(self._registry, chosen.group if chosen else "")
         view.observe(lambda _: self.model.refresh(), "value")
         return view
 

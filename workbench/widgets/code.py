@@ -99,16 +99,19 @@ def parts_code(made: "Experiment", registry: str, traffic: str) -> list[str]:
     return ["\n    ".join(lines), f"trace={traffic}", f"slo={slo}"]
 
 
-def decision_code(model: str, traffic: str, slo: object, *rest: Any) -> str:  # noqa: ANN401 - below
+def decision_code(
+    model: str, traffic: str, slo: object, today: tuple[object, object], lines: str
+) -> str:
     """Return the lines that decide between inference types and draw the picture.
 
     Args:
         model: The code of the model.
         traffic: That of the trace, without the name of the package.
         slo: The target.
-        rest: Today's deployment and policy, and the lines that decide by these names.
+        today: Deployment and policy.
+        lines: What decides, by these names.
     """
-    deployment, policy, lines = rest
+    deployment, policy = today
     return "\n".join(
         [
             *("import workbench as wb", "from workbench.plots import plot_decision", ""),

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import ipywidgets
 import traitlets
 
-from workbench.errors import WorkbenchError
 from workbench.formatting import dollars
 from workbench.planner.options import Options
 from workbench.plots.figure import Figure
@@ -20,9 +19,22 @@ from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
 from workbench.widgets.chart_view import ChartView, Datum
-from workbench.widgets.form import button, choice, keep_in_order, progress_bar
+from workbench.widgets.form import (
+    button,
+    choice,
+    keep_in_order,
+    progress_bar,
+    show,
+    side_by_side,
+)
 from workbench.widgets.last_decision import ShownDecision, keep_shown, key_of, recall_shown
-from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
+from workbench.widgets.notebook import (
+    Keyboard,
+    Status,
+    await_finish,
+    describe_failure,
+    run_in_background,
+)
 from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.tables import fold_notes, frame_table
 
@@ -42,6 +54,7 @@ _FIRST_REQUESTS = 20_000  # a first look takes no more of a trace
 _FIRST_FINALISTS = 4  # and simulates no more of a type
 _BY_COST, _BY_TRAFFIC = "Cost and latency", "Break-even by traffic"
 _USE_WINNER = "Use the winner"
+Check = Callable[..., None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,24 +143,15 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self.rows.style.description_width = "auto"
         self.rows.layout = ipywidgets.Layout(flex="1 1 0", min_width="240px")
         self.use_button = button("Use this", "Fill the form with what is selected beside it")
-        self.winner_button.on_click(lambda _: self._take_winner())
+        self.winner_button.on_click(lambda _: self._take_row(self.value and self.value.winner))
         self.use_button.on_click(lambda _: self._take_row(self.rows.value))
-        wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
         buttons = [self.winner_button, self.rows, self.use_button] if on_apply else []
-        self._found = ipywidgets.VBox(
-            [
-                self.shown,
-                self.chart,
-                self.caption,
-                ipywidgets.Box(buttons, layout=wrap),
-                self.table,
-            ],
-            layout=ipywidgets.Layout(display="none"),
-        )
+        take = side_by_side(*buttons, align_items="center")
+        self._found = ipywidgets.VBox([self.shown, self.chart, self.caption, take, self.table])
+        show(self._found, shown=False)
         super().__init__([self.sentence, self.bar, self._found, self.status, Keyboard()])
-        self.add_class("wb-decision")
-        self.add_class("wb")
-        self.add_class("wb-results")
+        for name in ("wb-decision", "wb", "wb-results"):
+            self.add_class(name)
 
     def offer(
         self,
@@ -180,10 +184,6 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         found: Decision | None = self.value
         return found
 
-    def asks(self, question: object) -> bool:
-        """Return whether that is still what is to be decided."""
-        return self._wanted is question
-
     def take(self, configuration: Configuration) -> None:
         """Hand a configuration to whoever holds the form."""
         if self._on_apply is not None:
@@ -201,7 +201,6 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         run_in_background(self._work)
 
     def _work(self) -> None:
-        """Do what is asked, until nothing is."""
         while True:
             with self._lock:
                 asked, step = self._wanted, self._next_step()
@@ -210,13 +209,20 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
                     self._finished.set()
                     return
             try:
-                step(_Check(self, asked))
+                step(partial(self._check, asked))
             except _LaterOffer:
                 continue
             except Exception as failure:  # noqa: BLE001 - a thread's failure reaches nobody
-                self._fail(failure)
+                words = describe_failure(failure)
+                self.set_trait("error", words)
+                self.status.say(words, wrong=True)
 
-    def _next_step(self) -> Callable[[_Check], None] | None:
+    def _check(self, asked: _DecisionRequest | None, _done: int = 0, _total: int = 0) -> None:
+        """End work whose question is not asked any more; called as a progress is."""
+        if self._wanted is not asked:
+            raise _LaterOffer
+
+    def _next_step(self) -> Callable[[Check], None] | None:
         if self._wanted is not None and self._wanted is not self._answered:
             self._answered = self._wanted
             return partial(self._decide, self._wanted)
@@ -224,7 +230,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
             return partial(self._break_even, self.value)
         return None
 
-    def _decide(self, asked: _DecisionRequest, check: _Check) -> None:
+    def _decide(self, asked: _DecisionRequest, check: Check) -> None:
         """Show the last decision or a first look, then the whole decision."""
         self.status.say("Deciding.")
         last = self._recall(asked)
@@ -236,33 +242,31 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self._present(found, check)
         self.status.say(found.plan.effort)
         if asked.key and self.shown.value == _BY_COST:
-            keep_shown(asked.key, self._snapshot)
+            words = {name: control.value for name, control in self._kept_parts.items()}
+            keep_shown(asked.key, ShownDecision(spec=self.chart.spec, **words))
 
     def _recall(self, asked: _DecisionRequest) -> ShownDecision | None:
         """Show what the same question came to the last time, where nothing is shown yet."""
         last = recall_shown(asked.key) if self.value is None and asked.key else None
         if last is not None:
-            self.sentence.value, self.caption.value = last.sentence, last.caption
-            self.table.value, self._found.layout.display = last.table, None
+            for name, control in self._kept_parts.items():
+                control.value = getattr(last, name)
+            show(self._found, shown=True)
             self.chart.show_spec(last.spec)
             self.status.say("As it was decided last time; deciding again.")
         return last
 
     @property
-    def _snapshot(self) -> ShownDecision:
-        return ShownDecision(
-            sentence=self.sentence.value,
-            caption=self.caption.value,
-            table=self.table.value,
-            spec=self.chart.spec,
-        )
+    def _kept_parts(self) -> dict[str, ipywidgets.HTML]:
+        return {"sentence": self.sentence, "caption": self.caption, "table": self.table}
 
-    def _measure(self, asked: _DecisionRequest, check: _Check) -> None:
+    def _measure(self, asked: _DecisionRequest, check: Check) -> None:
         """Have the profile of a model, with a bar while it is measured."""
 
         def progress(done: int, total: int) -> None:
             check(done, total)
-            self.bar.max, self.bar.value, self.bar.layout.display = total, done, None
+            self.bar.max, self.bar.value = total, done
+            show(self.bar, shown=True)
             words = "Measuring how long batches take, once for this model and machine"
             self.status.say(f"{words}: {done} of {total}.")
 
@@ -273,9 +277,9 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
                 options, _ = asked.options.spare(asked.source)
                 load_profile(asked.source, asked.trace, options, progress)
         finally:
-            self.bar.layout.display = "none"
+            show(self.bar, shown=False)
 
-    def _break_even(self, found: Decision, check: _Check) -> None:
+    def _break_even(self, found: Decision, check: Check) -> None:
         """Show what each type costs as traffic grows: a first look, then rate by rate."""
         from workbench.planner.break_even import break_even
 
@@ -296,7 +300,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self._costs = costs
         self.status.say("Each rate is planned for as the present one.")
 
-    def _present(self, found: Decision, check: _Check) -> None:
+    def _present(self, found: Decision, check: Check) -> None:
         """Show a decision, unless another question came meanwhile."""
         from workbench.plots.decision import plot_decision
 
@@ -312,7 +316,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self.table.value = about + fold_notes(found.notes, words, table)
         self.rows.options = [(_describe(row), row) for row in found.rows if not row.winner]
         self.rows.value = next((row for _, row in self.rows.options), None)  # the runner-up
-        self._found.layout.display = None
+        show(self._found, shown=True)
         self.winner_button.description = _USE_WINNER if found.feasible else "Use the nearest"
         self.winner_button.button_style = "primary" if found.feasible else ""
         if self.shown.value == _BY_COST:
@@ -345,22 +349,12 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         else:
             self._start()
 
-    def _fail(self, failure: Exception) -> None:
-        known = isinstance(failure, WorkbenchError)
-        words = str(failure) if known else f"{type(failure).__name__}: {failure}"
-        self.set_trait("error", words)
-        self.status.say(words, wrong=True)
-
     def _pick(self, datum: Datum) -> None:
         """Take over what a point stands for, where it is planned for this traffic."""
         names = [str(datum.get(name, "")) for name in ("run", "deployment", "policy")]
         found = self.value.find(*names) if self.value else None
         if found is not None:
             self.take(found)
-
-    def _take_winner(self) -> None:
-        if self.value is not None:
-            self.take(self.value.winner.configuration)
 
     def _take_row(self, row: DecisionRow | None) -> None:
         if row is not None:
@@ -369,18 +363,6 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
 
 class _LaterOffer(Exception):
     """Another question has come."""
-
-
-@dataclass(frozen=True)
-class _Check:
-    """Called as a progress is; ends work whose question is not asked any more."""
-
-    view: DecisionView
-    asked: _DecisionRequest | None
-
-    def __call__(self, _done: int = 0, _total: int = 0) -> None:
-        if not self.view.asks(self.asked):
-            raise _LaterOffer
 
 
 def _describe(row: DecisionRow) -> str:

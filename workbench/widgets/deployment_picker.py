@@ -21,11 +21,8 @@ class DeploymentPicker(Picker):
 
     The line under them tells the price, an hour and a million. Those of instances hang on the
     traffic, and those of calls on how long one takes: `rate` and `call` say what is reckoned with.
-    The settings of the chosen type are had by name: `picker["memory_mb"].value = 4096`.
-
-    Args:
-        value: The deployment to begin with.
-        prices: The price sheet, by default that of us-east-1.
+    The settings of the chosen type are had by name: `picker["memory_mb"].value = 4096`. Prices are
+    by default those of us-east-1.
     """
 
     rate = traitlets.Float(None, allow_none=True)

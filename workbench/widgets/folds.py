@@ -14,9 +14,6 @@ class Fold(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """A picker as one line, its title and value in words; a press on it shows the controls.
 
     It unfolds by itself where one of them is refused. Where the picker hides itself, so does it.
-
-    Args:
-        picker: Whose controls are shown when asked for.
     """
 
     def __init__(self, picker: "Picker") -> None:

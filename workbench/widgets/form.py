@@ -12,19 +12,22 @@ from workbench.measuring.profile_quality import MEASURE_AGAIN
 Control = Any  # one of ipywidgets, which has no types
 
 
-def settings_of_control(label: str, about: str) -> dict[str, Any]:
-    """Return what every control has: its label, wide enough for each of ours, and help text.
+def labelled(kind: type[Any], label: str, about: str, **how: Any) -> Control:  # noqa: ANN401 - of the kind
+    """Return a control of one of ipywidgets' kinds with a label, by default its help text, too.
 
-    That of texts and lists is shown by ipywidgets nowhere, so the label brings it along, too.
+    That of texts and lists is shown by ipywidgets nowhere, so the label brings it along.
     """
     about = about or label
-    return {
-        "description": f'<span title="{html.escape(about)}">{html.escape(label)}</span>',
-        "description_allow_html": True,
-        "tooltip": about,
-        "style": {"description_width": "124px"},
-        "layout": ipywidgets.Layout(width="auto"),
-    }
+    return keep_in_order(
+        kind(
+            description=f'<span title="{html.escape(about)}">{html.escape(label)}</span>',
+            description_allow_html=True,
+            tooltip=about,
+            style={"description_width": "124px"},  # wide enough for each label of ours
+            layout=ipywidgets.Layout(width="auto"),
+            **how,
+        )
+    )
 
 
 def keep_in_order(control: Control) -> Control:
@@ -40,31 +43,19 @@ def keep_in_order(control: Control) -> Control:
 
 def integer(label: str, value: float, about: str = "") -> ipywidgets.IntText:
     """Return a control for whole numbers that tells of each key; `about` is its help text."""
-    return keep_in_order(
-        ipywidgets.IntText(value=value, continuous_update=True, **settings_of_control(label, about))
-    )
+    return labelled(ipywidgets.IntText, label, about, value=value, continuous_update=True)
 
 
 def number(label: str, value: float, about: str = "") -> ipywidgets.FloatText:
     """Return a control for numbers that tells of each key."""
-    value = round(value, 9)
-    return keep_in_order(
-        ipywidgets.FloatText(
-            value=value, continuous_update=True, **settings_of_control(label, about)
-        )
-    )
+    held = {"value": round(value, 9), "continuous_update": True}
+    return labelled(ipywidgets.FloatText, label, about, **held)
 
 
 def text(label: str, value: str = "", placeholder: str = "", about: str = "") -> ipywidgets.Text:
     """Return a control for words that tells when Enter or Tab is pressed."""
-    return keep_in_order(
-        ipywidgets.Text(
-            value=value,
-            placeholder=placeholder,
-            continuous_update=False,
-            **settings_of_control(label, about),
-        )
-    )
+    held = {"value": value, "placeholder": placeholder, "continuous_update": False}
+    return labelled(ipywidgets.Text, label, about, **held)
 
 
 def choice(
@@ -74,14 +65,12 @@ def choice(
     about: str = "",
 ) -> ipywidgets.Dropdown:
     """Return a list to choose from; options are values, or pairs of a name and a value."""
-    return keep_in_order(
-        ipywidgets.Dropdown(options=options, value=value, **settings_of_control(label, about))
-    )
+    return labelled(ipywidgets.Dropdown, label, about, options=options, value=value)
 
 
 def slider(label: str, about: str, **limits: Any) -> ipywidgets.FloatSlider:  # noqa: ANN401 - of the slider
     """Return a slider; `limits` are its value, least, most and step."""
-    return keep_in_order(ipywidgets.FloatSlider(**limits, **settings_of_control(label, about)))
+    return labelled(ipywidgets.FloatSlider, label, about, **limits)
 
 
 def button(label: str, about: str, style: str = "") -> ipywidgets.Button:
@@ -139,6 +128,11 @@ def _label_of(control: Control) -> str:
     return html.unescape(re.sub("<[^>]*>", "", control.description))
 
 
+def side_by_side(*controls: Control, **layout: str) -> ipywidgets.Box:
+    """Return controls in a row, and below it those for which there is no room."""
+    return ipywidgets.Box(controls, layout=ipywidgets.Layout(flex_flow="row wrap", **layout))
+
+
 def progress_bar(width: str) -> ipywidgets.IntProgress:
     """Return a bar that is hidden until something is under way."""
     return ipywidgets.IntProgress(layout=ipywidgets.Layout(width=width, display="none"))
@@ -150,12 +144,7 @@ def show(control: Control, *, shown: bool) -> None:
 
 
 class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """Controls by the name of the setting that each holds.
-
-    Args:
-        controls: Them, in order.
-        changed: Called when one holds something else.
-    """
+    """Controls by the name of the setting that each holds; a change of one is told to `changed`."""
 
     def __init__(
         self, controls: Mapping[str, Control], changed: Callable[[object], object]

@@ -15,7 +15,7 @@ from workbench.cloud import monitor
 from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.client import is_missing
 from workbench.cloud.deploy import DeployedModel
-from workbench.errors import CloudError, InvalidInput, WorkbenchError
+from workbench.errors import CloudError, InvalidInput
 from workbench.formatting import Table
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_over_time
@@ -23,7 +23,7 @@ from workbench.plots.monitor import plot_metrics
 from workbench.run import Run
 from workbench.widgets.chart_view import ChartView, chart_grid
 from workbench.widgets.form import Form, button, text
-from workbench.widgets.notebook import Keyboard, Status, run_in_background
+from workbench.widgets.notebook import Keyboard, Status, describe_failure, run_in_background
 from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.tables import frame_table
 
@@ -76,6 +76,8 @@ def observe(endpoint: str | DeployedModel, cloud: Cloud) -> Observation:
         CloudError: There is no such endpoint, or the cloud refused.
     """
     name = endpoint.name if isinstance(endpoint, DeployedModel) else endpoint
+    import polars as pl
+
     metrics, notes = monitor.metrics(name, cloud), []
     try:
         _check_endpoint(name, cloud)
@@ -87,7 +89,9 @@ def observe(endpoint: str | DeployedModel, cloud: Cloud) -> Observation:
     try:
         logs = monitor.logs(name, cloud)
     except CloudError as error:  # an endpoint that never wrote has no log group
-        logs = _empty_logs()
+        logs = pl.DataFrame(
+            schema={"time": pl.Datetime("us", "UTC"), "stream": pl.String, "message": pl.String}
+        )
         notes.append(str(error))
     return Observation(endpoint=name, metrics=metrics, alarms=alarms, logs=logs, notes=tuple(notes))
 
@@ -98,14 +102,6 @@ def _check_endpoint(name: str, cloud: Cloud) -> None:
         cloud.translate_errors(f"find endpoint {name}"),
     ):
         client.describe_endpoint(EndpointName=name)
-
-
-def _empty_logs() -> "pl.DataFrame":
-    import polars as pl
-
-    return pl.DataFrame(
-        schema={"time": pl.Datetime("us", "UTC"), "stream": pl.String, "message": pl.String}
-    )
 
 
 class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -132,14 +128,9 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self._finished = threading.Event()
         self._finished.set()
         name = endpoint.name if isinstance(endpoint, DeployedModel) else endpoint
-        self.form = Form(
-            {
-                "endpoint": text(
-                    "Endpoint", name, "name of a deployed endpoint", "Which endpoint is read of."
-                )
-            },
-            lambda _: None,
-        )
+        about = "Which endpoint is read of."
+        named = text("Endpoint", name, "name of a deployed endpoint", about)
+        self.form = Form({"endpoint": named}, lambda _: None)
         self.refresh_button = button("Refresh", "Read what the endpoint reports now.", "primary")
         self.refresh_button.on_click(lambda _: self.refresh())
         self.status = Status()
@@ -188,7 +179,6 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         return observation
 
     def _cloud_of(self, name: str) -> Cloud:
-        """Return where an endpoint is."""
         if self._deployed is not None and self._deployed.name == name:
             return self._deployed.cloud
         return self._cloud() if callable(self._cloud) else self._cloud
@@ -208,10 +198,8 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
             self.set_trait("value", observation)
             self._save_view()
             words, error = " ".join([f"{observation.label}.", *observation.notes]), ""
-        except WorkbenchError as failure:
-            words = error = str(failure)
         except Exception as failure:  # noqa: BLE001 - whatever failed has to be said, not lost
-            words = error = f"{type(failure).__name__}: {failure}"
+            words = error = describe_failure(failure)
         self.set_trait("error", error)
         self.status.say(words, wrong=bool(error))
         self._finished.set()

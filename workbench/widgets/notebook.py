@@ -11,7 +11,7 @@ from typing import Literal
 import anywidget
 import traitlets
 
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, WorkbenchError
 from workbench.process import release_memory
 
 Frontend = Literal["widgets", "static"]
@@ -75,6 +75,15 @@ def kernel_options() -> list[str]:
     except traitlets.TraitError:  # this ZeroMQ cannot
         return []
     return ["--KernelManager.transport_encryption=auto"]
+
+
+def describe_failure(failure: BaseException) -> str:
+    """Return what went wrong in words; what the workbench did not raise itself with its kind.
+
+    A view says so of whatever fails in a thread of its own, which reaches nobody otherwise.
+    """
+    known = isinstance(failure, WorkbenchError)
+    return str(failure) if known else f"{type(failure).__name__}: {failure}"
 
 
 def run_in_background(work: Callable[..., object], *arguments: object) -> threading.Thread:

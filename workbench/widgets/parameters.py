@@ -38,12 +38,7 @@ class TunableParameter:
 
 
 class TunableParameters:
-    """The parameters of an experiment: load, batch size and wait, memory or how many serve.
-
-    Args:
-        experiment: Whose parts are changed.
-        largest: The most requests in a batch.
-    """
+    """The parameters of an experiment: load, batch size (to the largest), wait, memory or count."""
 
     def __init__(self, experiment: Experiment, *, largest: int) -> None:
         self.experiment = experiment

@@ -7,7 +7,7 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import NotFound, WorkbenchError
-from workbench.formatting import percentile
+from workbench.formatting import file_size, percentile
 from workbench.quantiles import SLO
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
@@ -19,13 +19,8 @@ class Picker(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Base of the pickers: a title, labelled controls, and a line that says what they make.
 
     `value` is None while the controls make no value; `error` then says why. So does a line beside
-    the control that it is about, or the one under all of them. The controls can be had by name:
-    `picker["max_size"].value = 4`.
-
-    Args:
-        title: Above them.
-        controls: Them, by the name of the setting that each holds.
-        below: What else stands under them.
+    the control that it is about, or the one under all of them. The controls can be had by the name
+    of the setting that each holds: `picker["max_size"].value = 4`.
     """
 
     value = traitlets.Any(None, allow_none=True, read_only=True)
@@ -75,12 +70,7 @@ class Picker(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
 
 class ModelPicker(Picker):
-    """The newest approved version of a group; `value` is a `Model`.
-
-    Args:
-        registry: Where the models are.
-        group: The one to begin with, where there is one of that name.
-    """
+    """The newest approved version of a group, at first of the given one; `value` is a `Model`."""
 
     def __init__(self, registry: Registry, group: str = "") -> None:
         self._registry = registry
@@ -129,18 +119,19 @@ class ModelPicker(Picker):
         return model
 
     def _describe(self, value: Model) -> str:
-        traits = value.traits
-        per, unit = (1e6, "MB") if traits.size_bytes >= 1e6 else (1e3, "kB")
-        lost = (
-            f"{self._removed_group} has no approved version any more. Now "
-            if self._removed_group
-            else ""
-        )
-        size = f"{lost}{value.name}, {traits.size_bytes / per:.1f} {unit}"
-        size += ", batching changes answers" if traits.batches == "changes" else ""
-        if traits.accuracy is None:
-            return size
-        return f"{size}, {traits.metric} {traits.accuracy:.3f} on {traits.accuracy_data}"
+        lost = f"{self._removed_group} has no approved version any more. Now "
+        words = lost if self._removed_group else ""
+        words += f"{value.name}, {file_size(value.traits.size_bytes)}"
+        words += ", batching changes answers" if value.traits.batches == "changes" else ""
+        return words + describe_accuracy(value)
+
+
+def describe_accuracy(model: Model) -> str:
+    """Return how often a model is right, as the end of a sentence; "" where it is not known."""
+    traits = model.traits
+    if traits.accuracy is None:
+        return ""
+    return f", {traits.metric} {traits.accuracy:.3f} on {traits.accuracy_data}"
 
 
 class SLOPicker(Picker):

@@ -1,7 +1,6 @@
 """The planner with buttons: what to deploy and how to batch, why, and what was nearly chosen."""
 
 import html
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -28,13 +27,7 @@ _MAX_NEAR_MISSES = 6  # near misses that are shown
 class PlanView(SearchView[Plan]):
     """Plan and Stop; `value` is the latest `Plan`, of which winner, reason and chart are shown.
 
-    Args:
-        source: A model, or service times, as `workbench.plan` takes it.
-        trace: The traffic.
-        slo: The target.
-        options: What to choose from.
-        on_apply: Called with the plan when its winner is to be taken over; None: no button.
-        clock: Gives seconds.
+    What to plan for is as for `workbench.plan`, `on_apply` as for `SearchView`.
     """
 
     kind = "plan"
@@ -47,7 +40,6 @@ class PlanView(SearchView[Plan]):
         options: Options | None = None,
         *,
         on_apply: Callable[[Plan], object] | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.found, self.chart = ipywidgets.HTML(), wide_chart()
         super().__init__(
@@ -56,7 +48,6 @@ class PlanView(SearchView[Plan]):
             doing="Planning; the first time, how long batches take is measured.",
             on_apply=on_apply,
             below=(self.found, self.chart),
-            clock=clock,
         )
         if source is None or trace is None or slo is None:
             self.withdraw("A plan takes a model, traffic and a target.")
@@ -113,7 +104,6 @@ def _rows(candidates: "pl.DataFrame") -> list[list[object]]:
 
 
 def _describe_missing_controls(best: Candidate) -> str:
-    """Return what of a winner the pickers do not hold."""
     if best.scaling is None:
         return ""
     return " It also changes its size, which a simulation here does not."

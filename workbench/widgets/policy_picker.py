@@ -1,6 +1,6 @@
 """Batching: every policy with its own settings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
@@ -9,34 +9,10 @@ from workbench.errors import InvalidInput
 from workbench.widgets.form import choice, integer, number, text
 from workbench.widgets.pickers import Picker
 
-_NONE, _TIMED, _CONSERVING, _DEADLINE, _STEERED, _REPLANNED = (
-    "none",
-    "timed",
-    "work-conserving",
-    "deadline-aware",
-    "steered",
-    "re-planned",
-)
-_NAMES = {
-    _NONE: "No batching",
-    _TIMED: "Size and wait",
-    _CONSERVING: "Work-conserving",
-    _DEADLINE: "Deadline-aware",
-    _STEERED: "Steered by a percentile",
-    _REPLANNED: "Re-planned at times",
-}
-_SETTINGS_BY_KIND = {
-    _NONE: (),
-    _TIMED: ("max_size", "max_wait"),
-    _CONSERVING: ("max_size",),
-    _DEADLINE: ("max_size", "latency", "margin", "first", "more"),
-    _STEERED: ("max_size", "latency", "quantile", "window"),
-    _REPLANNED: ("settings",),
-}
-
-
 _ABOUT = "How requests become batches."
 _MAX_SERVICE_TIMES = 1024  # of a deadline-aware policy: one for each size, all of them in its code
+_IN_MS = {"max_wait", "latency", "margin", "first", "more"}
+"""Settings that are seconds in a policy, and milliseconds in their control."""
 
 
 class PolicyPicker(Picker):
@@ -51,7 +27,7 @@ class PolicyPicker(Picker):
         quantiles = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)]
         controls = {
             "kind": choice(
-                "Policy", [(name, kind) for kind, name in _NAMES.items()], _TIMED, _ABOUT
+                "Policy", [(name, kind) for kind, (name, *_) in _KINDS.items()], "timed", _ABOUT
             ),
             "max_size": integer("Max size", 8, "Requests in a batch at most."),
             "max_wait": number(
@@ -79,44 +55,28 @@ class PolicyPicker(Picker):
             self[name].value = setting
 
     def _make(self) -> Policy:
-        kind = self["kind"].value
-        self.form.show(["kind", *_SETTINGS_BY_KIND[kind]])
-        return _FACTORIES[kind](self.form.values)
+        _, make, names = _KINDS[self["kind"].value]
+        self.form.show(["kind", *names])
+        held = {name: self[name].value for name in names}
+        made: Policy = make(**{n: v / 1000 if n in _IN_MS else v for n, v in held.items()})
+        return made
 
 
-PolicySettings = dict[str, Any]
-
-
-def _make_timed(settings: PolicySettings) -> BatchPolicy:
-    return BatchPolicy(max_size=settings["max_size"], max_wait=settings["max_wait"] / 1000)
-
-
-def _make_work_conserving(settings: PolicySettings) -> WorkConserving:
-    return WorkConserving(max_size=settings["max_size"])
-
-
-def _make_deadline_aware(settings: PolicySettings) -> DeadlineAware:
-    size = BatchPolicy(max_size=settings["max_size"]).max_size
+def _make_deadline_aware(
+    max_size: int, first: float, more: float, **settings: float
+) -> DeadlineAware:
+    size = BatchPolicy(max_size=max_size).max_size
     if size > _MAX_SERVICE_TIMES:
         raise InvalidInput(f"max_size must be from 1 to {_MAX_SERVICE_TIMES} here, got {size}.")
-    service = [round(settings["first"] + n * settings["more"], 9) / 1000 for n in range(size)]
+    service = [round(1000 * (first + n * more), 9) / 1000 for n in range(size)]
     if min(service) <= 0:
         raise InvalidInput(f"first must be such that a batch takes time, got {service[0]:g} s.")
-    return DeadlineAware(
-        latency=settings["latency"] / 1000, service=tuple(service), margin=settings["margin"] / 1000
-    )
+    return DeadlineAware(service=tuple(service), **settings)
 
 
-def _make_steered(settings: PolicySettings) -> Steered:
-    return Steered(
-        latency=settings["latency"] / 1000,
-        **{name: settings[name] for name in ("quantile", "max_size", "window")},
-    )
-
-
-def _make_replanned(settings: PolicySettings) -> Replanned:
+def _make_replanned(settings: str) -> Replanned:
     try:
-        parts = [each.split() for each in settings["settings"].split(",")]
+        parts = [each.split() for each in settings.split(",")]
         planned = [
             (float(start), BatchPolicy(max_size=int(size), max_wait=float(wait) / 1000))
             for start, size, wait in parts
@@ -126,51 +86,51 @@ def _make_replanned(settings: PolicySettings) -> Replanned:
         why = f": {error}" if isinstance(error, InvalidInput) else "."
         raise InvalidInput(
             "settings must be a start in seconds, a size and a wait in milliseconds each, as in "
-            f"'0 8 25, 30 1 0', got {settings['settings']!r}{why}"
+            f"'0 8 25, 30 1 0', got {settings!r}{why}"
         ) from None
 
 
-_FACTORIES: dict[str, Callable[[PolicySettings], Policy]] = {
-    _NONE: lambda _: BatchPolicy(),
-    _TIMED: _make_timed,
-    _CONSERVING: _make_work_conserving,
-    _DEADLINE: _make_deadline_aware,
-    _STEERED: _make_steered,
-    _REPLANNED: _make_replanned,
+_KINDS: dict[str, tuple[str, Callable[..., Policy], tuple[str, ...]]] = {
+    "none": ("No batching", BatchPolicy, ()),
+    "timed": ("Size and wait", BatchPolicy, ("max_size", "max_wait")),
+    "work-conserving": ("Work-conserving", WorkConserving, ("max_size",)),
+    "deadline-aware": (
+        "Deadline-aware",
+        _make_deadline_aware,
+        ("max_size", "latency", "margin", "first", "more"),
+    ),
+    "steered": (
+        "Steered by a percentile",
+        Steered,
+        ("max_size", "latency", "quantile", "window"),
+    ),
+    "re-planned": ("Re-planned at times", _make_replanned, ("settings",)),
 }
+"""By kind: its name in the list, what makes it, and the controls of its settings."""
 
 
-def _control_values(policy: Policy) -> PolicySettings:
+def _control_values(policy: Policy) -> dict[str, Any]:
     """Return what the controls hold for a policy, the kind last."""
+    own: dict[str, Any] = {}
     match policy:
-        case BatchPolicy(max_size=1):
-            return {"kind": _NONE}
         case BatchPolicy():
-            wait = round(1000 * policy.max_wait, 6)
-            return {"max_size": policy.max_size, "max_wait": wait, "kind": _TIMED}
+            kind = "none" if policy.max_size == 1 else "timed"
         case WorkConserving():
-            return {"max_size": policy.max_size, "kind": _CONSERVING}
+            kind = "work-conserving"
         case DeadlineAware():
-            return _deadline_control_values(policy)
+            kind, service = "deadline-aware", policy.service
+            more = (service[-1] - service[0]) / max(1, len(service) - 1)
+            own = {"first": service[0], "more": more}
         case Steered():
-            latency = round(1000 * policy.latency, 6)
-            same = {name: getattr(policy, name) for name in ("quantile", "max_size", "window")}
-            return {**same, "latency": latency, "kind": _STEERED}
+            kind = "steered"
         case Replanned():
-            planned = [_format_change(start, to) for start, to in policy.settings]
-            return {"settings": ", ".join(planned), "kind": _REPLANNED}
-    raise InvalidInput(
-        f"There are no controls for {policy!r}: take one of workbench.batching.policies."
-    )
-
-
-def _deadline_control_values(policy: DeadlineAware) -> PolicySettings:
-    service: Sequence[float] = policy.service
-    more = (service[-1] - service[0]) / max(1, len(service) - 1)
-    settings = {"latency": policy.latency, "margin": policy.margin, "first": service[0]}
-    held = {name: round(1000 * value, 6) for name, value in {**settings, "more": more}.items()}
-    return {**held, "max_size": policy.max_size, "kind": _DEADLINE}
-
-
-def _format_change(start: float, policy: BatchPolicy) -> str:
-    return f"{start:g} {policy.max_size} {1000 * policy.max_wait:g}"
+            kind = "re-planned"
+            planned = [f"{at:g} {to.max_size} {1000 * to.max_wait:g}" for at, to in policy.settings]
+            own = {"settings": ", ".join(planned)}
+        case _:
+            raise InvalidInput(
+                f"There are no controls for {policy!r}: take one of workbench.batching.policies."
+            )
+    held = {n: own[n] if n in own else getattr(policy, n) for n in _KINDS[kind][2]}
+    shown = {n: round(1000 * v, 6) if n in _IN_MS else v for n, v in held.items()}
+    return {**shown, "kind": kind}

@@ -32,9 +32,6 @@ class ProfilePicker(Picker):
 
     `running` tells whether they are being measured, in a thread of its own; plans and simulations
     read them afterwards.
-
-    Args:
-        measure: What measures and keeps them.
     """
 
     running = traitlets.Bool(default_value=False, read_only=True)

@@ -12,11 +12,12 @@ from workbench.formatting import Table
 from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
-from workbench.widgets.form import Form, button, choice, text
+from workbench.widgets.form import Form, button, choice, side_by_side, text
 from workbench.widgets.notebook import Keyboard, Status
+from workbench.widgets.pickers import describe_accuracy
 from workbench.widgets.tables import frame_table
 
-_BUTTONS = {
+_BUTTONS = {  # each does what the method of its name does
     "Approve": "Have this version be the one that is taken.",
     "Reject": "Have nobody take this version.",
     "Refresh": "Read the registry again.",
@@ -29,10 +30,7 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
 
     `value` is the version that is selected, a `Model`, or None where there is none. `error` says
     why the latest press came to nothing, "" when it did not. What a button does, a method does.
-
-    Args:
-        registry: Where the models are.
-        group: The one to begin with, where there is one of that name.
+    It begins with the given group, where there is one of that name.
     """
 
     value = traitlets.Any(None, allow_none=True, read_only=True)
@@ -56,14 +54,8 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         self.history = ipywidgets.HTML()
         self.status = Status()
         self.buttons = {name: button(name, about) for name, about in _BUTTONS.items()}
-        does: dict[str, Callable[[], object]] = {
-            "Approve": self.approve,
-            "Reject": self.reject,
-            "Refresh": self.refresh,
-            "Register": self.register,
-        }
         for name, pressed in self.buttons.items():
-            pressed.on_click(lambda _, do=does[name]: do())
+            pressed.on_click(lambda _, name=name: getattr(self, name.lower())())
         super().__init__([*self._rows(), Keyboard()])
         self.add_class("wb")
         self.refresh(group)
@@ -90,22 +82,17 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         self._run_action(self._register, "path")
 
     def _rows(self) -> list[ipywidgets.DOMWidget]:
-        wrap = ipywidgets.Layout(flex_flow="row wrap")
-        press = self.buttons
-        decide = ipywidgets.Box([press[name] for name in ("Approve", "Reject", "Refresh")])
-        decide.layout = wrap
-        columns = [
-            ipywidgets.VBox([_make_heading("Versions"), self.chosen, self.decision, decide]),
-            ipywidgets.VBox([_make_heading("New version"), self.new, press["Register"]]),
-        ]
+        *decide, register = self.buttons.values()
+        versions = _make_heading("Versions"), self.chosen, self.decision, side_by_side(*decide)
+        new = _make_heading("New version"), self.new, register
         layout = ipywidgets.Layout(
             grid_template_columns="repeat(auto-fit, minmax(min(100%, 250px), 1fr))",
             grid_gap="0 24px",
         )
+        columns = [ipywidgets.VBox(each) for each in (versions, new)]
         return [ipywidgets.GridBox(columns, layout=layout), self.status, self.history]
 
     def _show_selection(self, change: Any) -> None:  # noqa: ANN401 - of traitlets
-        """Show what was selected by hand."""
         if not self._filling:
             version = None if change["owner"] is self["group"] else self["version"].value
             self._run_action(lambda: self._fill(self["group"].value or "", version))
@@ -186,9 +173,7 @@ def _describe_model(model: Model) -> str:
     words += f", takes {traits.input_schema}, answers in a batch: {traits.batches}"
     words += f", file against estimator: {traits.agreement or NOT_CHECKED}"
     words += "".join(f", {name}: {value}" for name, value in traits.user.items())
-    if traits.accuracy is None:
-        return f"{words}."
-    return f"{words}, {traits.metric} {traits.accuracy:.3f} on {traits.accuracy_data}."
+    return f"{words}{describe_accuracy(model)}."
 
 
 _APPROVALS = {

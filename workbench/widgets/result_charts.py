@@ -26,17 +26,15 @@ def _cost(comparison: "Comparison") -> Figure | None:
 
 
 def _over_time(comparison: "Comparison") -> Figure | None:
-    runs = list(comparison.runs.values())
-    return plot_latency_over_time(runs) if runs else None
+    return plot_latency_over_time(comparison.runs) if comparison.runs else None
 
 
 def _batch_sizes(comparison: "Comparison") -> Figure | None:
-    runs = list(comparison.runs.values())
-    return plot_batch_sizes(runs) if runs else None
+    return plot_batch_sizes(comparison.runs) if comparison.runs else None
 
 
 def _places(comparison: "Comparison") -> Figure | None:
-    routed = [run for run in comparison.runs.values() if len(run.record.places) > 1]
+    routed = {name: run for name, run in comparison.runs.items() if len(run.record.places) > 1}
     return plot_answers_by_place(routed) if routed else None
 
 

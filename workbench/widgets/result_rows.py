@@ -59,11 +59,12 @@ class Cell:
 def tabulate(comparison: "Comparison", baseline: str = "") -> tuple[list[str], list[list[Cell]]]:
     """Return which of `COLUMNS` have figures, and a row of cells for each result.
 
-    Args:
-        comparison: The results.
-        baseline: The name of that from which differences are counted; "" for none.
+    `baseline` is the name of that from which differences are counted; "" for none.
     """
-    rows = [_complete(row, comparison) for row in comparison.frame.rows(named=True)]
+    rows = [
+        row | {"traffic": _traffic(comparison.results[row["run"]])}
+        for row in comparison.frame.rows(named=True)
+    ]
     shown = [key for key in COLUMNS if any(row.get(key) not in (None, 0, "") for row in rows)]
     if len({row["traffic"] for row in rows}) == 1:
         shown = [key for key in shown if key != "traffic"]
@@ -82,9 +83,10 @@ def results_table(comparison: "Comparison", notes: Mapping[str, str], baseline: 
     shown, rows = tabulate(comparison, baseline)
     titles = ["Result", *(COLUMNS[key].title for key in shown), *(["Note"] if notes else [])]
     lines = [
-        [name, *(f"{cell.text} {cell.change}".strip() for cell in row), *_note(notes, name)]
+        [name, *(f"{cell.text} {cell.change}".strip() for cell in row), notes.get(name, "")]
         for name, row in zip(comparison.results, rows, strict=True)
     ]
+    lines = [line[: len(titles)] for line in lines]  # without notes where there are none
     return Table(titles, lines, describe_shared(comparison))
 
 
@@ -93,14 +95,6 @@ def describe_shared(comparison: "Comparison") -> str:
     traffic = {_traffic(each) for each in comparison.results.values()} - {""}
     words = comparison.table().caption
     return f"{words} Traffic: {traffic.pop()}." if len(traffic) == 1 else words
-
-
-def _note(notes: Mapping[str, str], name: str) -> list[str]:
-    return [notes.get(name, "")] if notes else []
-
-
-def _complete(row: dict[str, Any], comparison: "Comparison") -> dict[str, Any]:
-    return row | {"traffic": _traffic(comparison.results[row["run"]])}
 
 
 def _traffic(result: object) -> str:

@@ -16,9 +16,8 @@ from workbench.errors import NotFound, StorageError, WorkbenchError
 from workbench.plots.series import make_unique, name_results
 from workbench.plots.theme import PALETTE
 from workbench.run import Run, delete_run
-from workbench.run_cost import cost
 from workbench.widgets.chart_view import ChartView, chart_grid
-from workbench.widgets.form import button, show, text
+from workbench.widgets.form import button, show, side_by_side, text
 from workbench.widgets.notebook import Keyboard, Status
 from workbench.widgets.result_charts import CHARTS
 from workbench.widgets.result_rows import COLUMNS, describe_shared, results_table, tabulate
@@ -88,9 +87,7 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
         self.undo_button.on_click(lambda _: self.undo())
         self.clear_button.on_click(lambda _: self.clear())
         self.erase_button.on_click(lambda _: self._set_status(self.erase))
-        export = ipywidgets.Box(
-            [self.folder, *buttons.values()], layout=ipywidgets.Layout(flex_flow="row wrap")
-        )
+        export = side_by_side(self.folder, *buttons.values())
         for chart in self.charts.values():
             chart.observe(self._keep_pictures, "picture")
         charts = chart_grid(list(self.charts.values()))
@@ -149,7 +146,6 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
         self._draw(entries, changed if entry is self.baseline else self.baseline)
 
     def _act(self, act: str, number: int, words: str) -> None:
-        """Do what was pressed or entered in a row of the table."""
         entry = next((each for each in self.entries if each.id == number), None)
         if entry is None:  # it went while the message was under way
             return
@@ -235,7 +231,7 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
         if not runs:
             return "Predictions have no rows to report on: simulate or run first."
         path = self._make_folder() / "report.html"
-        write_report(runs, path, costs=[cost(run) for run in runs])
+        write_report(runs, path)
         return f"Written: {path}, which opens in any browser without internet."
 
     def _make_folder(self) -> Path:
@@ -271,7 +267,6 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
             self._save_view()
 
     def _tabulate(self, comparison: Comparison | None) -> None:
-        """Fill the table, and what stands under it."""
         keys, rows = tabulate(comparison, self._baseline_name) if comparison else ([], [])
         columns = [
             {"key": key, "title": COLUMNS[key].title, "hint": COLUMNS[key].hint} for key in keys
@@ -305,15 +300,11 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
             self._save_view()
 
     def _save_view(self) -> None:
-        """Leave table and charts in the notebook, as they are now."""
         if (comparison := self._comparison) is None:
             self.keep("")
             return
-        notes = {
-            name: entry.note
-            for name, entry in zip(self.names, self.entries, strict=True)
-            if entry.note
-        }
+        members = zip(self.names, self.entries, strict=True)
+        notes = {name: entry.note for name, entry in members if entry.note}
         table = results_table(comparison, notes, self._baseline_name)
         images = [chart.image for chart in self.charts.values()]
         self.keep("".join([table.html(), list_notes(comparison.warnings), *images]))

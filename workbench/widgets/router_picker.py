@@ -13,16 +13,7 @@ from workbench.registry.model import Model
 from workbench.routing import ROUTING_POLICIES
 from workbench.routing.base import RoutingRule
 from workbench.settings import SettingDescription, settings_of
-from workbench.widgets.form import (
-    Control,
-    Form,
-    choice,
-    integer,
-    keep_in_order,
-    number,
-    settings_of_control,
-    show,
-)
+from workbench.widgets.form import Control, Form, choice, integer, labelled, number, show
 from workbench.widgets.pickers import Picker
 
 _FIRST = "round-robin"
@@ -61,21 +52,10 @@ class RouterPicker(Picker):
     """
 
     def __init__(self) -> None:
-        self.others = keep_in_order(
-            ipywidgets.SelectMultiple(
-                rows=_STEP,
-                **settings_of_control(
-                    "Other models",
-                    "Models that may answer, too: a router chooses for each request.",
-                ),
-            )
-        )
-        self.kind = choice(
-            "Router",
-            [_title(kind) for kind in _list_kinds()],
-            _FIRST,
-            "How it is chosen who answers.",
-        )
+        about = "Models that may answer, too: a router chooses for each request."
+        self.others = labelled(ipywidgets.SelectMultiple, "Other models", about, rows=_STEP)
+        kinds = [_title(kind) for kind in _list_kinds()]
+        self.kind = choice("Router", kinds, _FIRST, "How it is chosen who answers.")
         self._first: Model | None = None
         self._forms: dict[str, Form] = {}
         self._box = ipywidgets.VBox()

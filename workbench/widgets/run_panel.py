@@ -2,7 +2,6 @@
 
 import html
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from itertools import cycle
@@ -10,16 +9,22 @@ from itertools import cycle
 import ipywidgets
 import traitlets
 
-from workbench.errors import NotPredictable, Stopped, TooFewSamples, WorkbenchError
+from workbench.errors import NotPredictable, Stopped, TooFewSamples
 from workbench.formatting import duration, percent, percentile
 from workbench.plots.live import plot_live_latency
 from workbench.plots.theme import PALETTE
 from workbench.queueing.predictions import Prediction
 from workbench.run import Run
 from workbench.widgets.chart_view import ChartView
-from workbench.widgets.form import button, name_fields, progress_bar, show
+from workbench.widgets.form import button, name_fields, progress_bar, show, side_by_side
 from workbench.widgets.live_progress import FLUSH_INTERVAL, LiveProgress
-from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
+from workbench.widgets.notebook import (
+    Keyboard,
+    Status,
+    await_finish,
+    describe_failure,
+    run_in_background,
+)
 
 Result = Run | Prediction
 
@@ -43,7 +48,6 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         works: What each way does; the buttons of those missing are disabled.
         reason: What to know before pressing one, or why there is nothing to do.
         flush_interval: Seconds between updates of the page.
-        clock: Gives seconds, for pace and time left.
     """
 
     value = traitlets.Any(None, allow_none=True, read_only=True)
@@ -57,11 +61,9 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         *,
         reason: str = "",
         flush_interval: float = FLUSH_INTERVAL,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._flush_interval = flush_interval
-        self._clock = clock
-        self._live = LiveProgress(clock)
+        self._live = LiveProgress()
         self._lock = threading.Lock()  # a new offer and the end of a run may coincide
         self._finished = threading.Event()  # an interrupted join believes that the thread has ended
         self._finished.set()
@@ -81,16 +83,8 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             each.on_click(lambda _, way=way: self.start(way))
         self.stop_button.on_click(lambda _: self.stop())
         self.confirm_button.on_click(lambda _: self.confirm())
-        row = ipywidgets.Box(
-            [
-                *self.buttons.values(),
-                self.confirm_button,
-                self.stop_button,
-                self.bar,
-                self.figures,
-            ],
-            layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"),
-        )
+        presses = *self.buttons.values(), self.confirm_button, self.stop_button
+        row = side_by_side(*presses, self.bar, self.figures, align_items="center")
         super().__init__([row, self.status, self.shares, self.chart, Keyboard()])
         self.add_class("wb")
         self.add_class("wb-panel")
@@ -146,12 +140,12 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     def _begin(self, way: str) -> None:
         work = self._works[way]
         self._await_confirmation("")
-        self._live = LiveProgress(self._clock)
+        self._live = LiveProgress()
         self.set_trait("way", way)
         self._switch(running=True)
         self._show(self._live)
         self._finished.clear()
-        run_in_background(self._run_to_end, work, self._live)
+        run_in_background(self._follow, work, self._live)
 
     def stop(self) -> None:
         """Ask the work to end; what it has found out until then is kept."""
@@ -171,25 +165,25 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         result: Result | None = self.value
         return result
 
-    def _run_to_end(self, work: Work, live: LiveProgress) -> None:
-        try:
-            self._follow(work, live)
-        finally:
-            self._finished.set()
-
     def _follow(self, work: Work, live: LiveProgress) -> None:
         """Show how the work goes while another thread does it, and then what came of it."""
         outcome: Future[Result] = Future()
         threading.Thread(target=_run_work, args=(work, live, outcome), daemon=True).start()
-        while not wait([outcome], timeout=self._flush_interval).done:
+        try:
+            while not wait([outcome], timeout=self._flush_interval).done:
+                self._show(live)
             self._show(live)
-        self._show(live)
+            self._end(outcome, live)
+        finally:
+            self._finished.set()
+
+    def _end(self, outcome: "Future[Result]", live: LiveProgress) -> None:
         try:
             words, error = self._set_result(outcome.result(), live), ""
         except Stopped as end:
             words, error = str(end), ""
         except BaseException as failure:  # noqa: BLE001 - whatever failed has to be said, not lost
-            words = error = _failure(failure)
+            words = error = _describe_failure(failure)
         self.set_trait("error", error)
         with self._lock:
             reason = "" if self._works else f" {self._reason}"
@@ -270,12 +264,10 @@ def _run_work(work: Work, live: LiveProgress, outcome: "Future[Result]") -> None
         outcome.set_exception(error)
 
 
-def _failure(failure: BaseException) -> str:
+def _describe_failure(failure: BaseException) -> str:
     """Return what went wrong in words, with the way out that a button is."""
-    if isinstance(failure, NotPredictable):
-        return f"{failure} Here: press Simulate."
-    known = isinstance(failure, WorkbenchError)
-    return str(failure) if known else f"{type(failure).__name__}: {failure}"
+    way_out = " Here: press Simulate." if isinstance(failure, NotPredictable) else ""
+    return describe_failure(failure) + way_out
 
 
 def describe(result: Result, *, stopped: bool = False) -> str:
@@ -294,19 +286,13 @@ def describe(result: Result, *, stopped: bool = False) -> str:
     if slo:
         in_time = percent(result.attainment(slo))
         words.append(f"Target {slo.label} {result.verdict}: {in_time} in time.")
-    return " ".join([*words, *_notes(result)])
-
-
-def _notes(result: Result) -> list[str]:
-    """Return what to know about a result: warnings, past errors, and where a run is kept."""
-    kept = result.record.kept if isinstance(result, Run) else None
-    carried = result.record.past_errors if isinstance(result, Run) else result.past_errors
-    past = [f"{str(carried)[:1].upper()}{str(carried)[1:]}."] if carried else []
-    return [
-        *map(name_fields, result.warnings),
-        *past,
-        *([f"Kept: wb.load_run({kept!r})."] if kept else []),
-    ]
+    words += map(name_fields, result.warnings)
+    known = result.record if isinstance(result, Run) else result
+    if known.past_errors:
+        words.append(f"{str(known.past_errors)[:1].upper()}{str(known.past_errors)[1:]}.")
+    if isinstance(result, Run) and result.record.kept:
+        words.append(f"Kept: wb.load_run({result.record.kept!r}).")
+    return " ".join(words)
 
 
 def _head(result: Result, *, stopped: bool) -> str:

@@ -40,7 +40,9 @@ def works(
     return {
         "predict": partial(_predict, experiment),
         "simulate": partial(_simulate, experiment, simulation | scaled),
-        "run": partial(_measure, experiment, where, on_deployed, before_close, **scaled),
+        "run": partial(
+            _measure, experiment, where, before_close, {"on_deployed": on_deployed, **scaled}
+        ),
     }
 
 
@@ -65,20 +67,6 @@ def _load_profile(experiment: Experiment, live: LiveProgress) -> Any:  # noqa: A
     return profile
 
 
-def _measure(
-    experiment: Experiment,
-    target: Target,
-    on_deployed: Callable[["DeployedModel"], None] | None,
-    before_close: BeforeClose,
-    live: LiveProgress,
-    **scaled: Any,  # noqa: ANN401 - of run
-) -> Result:
-    with take_turn(target, live) as turn:
-        return _measure_in_turn(
-            experiment, target, turn, live, before_close, on_deployed=on_deployed, **scaled
-        )
-
-
 @contextlib.contextmanager
 def take_turn(target: Target, live: LiveProgress) -> Iterator[Turn | None]:
     """Wait until no other visitor's run is under way on this machine; none waits for AWS."""
@@ -95,40 +83,33 @@ def take_turn(target: Target, live: LiveProgress) -> Iterator[Turn | None]:
         yield turn
 
 
-def _measure_in_turn(
+def _measure(
     experiment: Experiment,
     target: Target,
-    turn: Turn | None,
-    live: LiveProgress,
     before_close: BeforeClose,
-    **settings: Any,  # noqa: ANN401 - of run
+    settings: dict[str, Any],
+    live: LiveProgress,
 ) -> Result:
-    due, folder = experiment.here.trace.arrivals, choose_run_folder(experiment)
-    live.doing = f"Preparing: {target.preparing}."
-    live.stopping = f"Stopping: {target.stopping}."
-
-    def progress(done: int, total: int) -> None:
-        waiting = turn.count(before=False) if turn else 0
-        others = f" Waiting behind it: {waiting}." if waiting else ""
-        live.doing = f"Running; rows are kept in {folder}.{others}"
-        live.progress(done, total)
-
-    names = experiment.record().places
+    due, names = experiment.here.trace.arrivals, experiment.record().places
 
     def add(rows: Rows) -> None:
         live.add(rows["finished"] - due[rows["request"]])
         if len(names) > 1:
             live.note_places(names[place] for place in rows["place"])
 
-    return target.run(
-        experiment,
-        before_close,
-        keep=folder,
-        progress=progress,
-        on_rows=add,
-        stopped=live.stopped,
-        **settings,
-    )
+    with take_turn(target, live) as turn:
+        folder = choose_run_folder(experiment)
+        live.doing = f"Preparing: {target.preparing}."
+        live.stopping = f"Stopping: {target.stopping}."
+
+        def progress(done: int, total: int) -> None:
+            waiting = turn.count(before=False) if turn else 0
+            others = f" Waiting behind it: {waiting}." if waiting else ""
+            live.doing = f"Running; rows are kept in {folder}.{others}"
+            live.progress(done, total)
+
+        how = {"keep": folder, "progress": progress, "on_rows": add, "stopped": live.stopped}
+        return target.run(experiment, before_close, **how, **settings)
 
 
 def find_obstacles(experiment: Experiment) -> dict[str, str]:

@@ -9,7 +9,7 @@ import traitlets
 from workbench.errors import WorkbenchError
 from workbench.files import list_runs, runs_folder
 from workbench.run import Run, load_record, load_run
-from workbench.widgets.form import button, keep_in_order, settings_of_control, show
+from workbench.widgets.form import button, labelled, show, side_by_side
 from workbench.widgets.notebook import Keyboard, Status
 
 _MAX_LISTED = 100  # that the list has
@@ -18,11 +18,8 @@ _MAX_LISTED = 100  # that the list has
 class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """A list of the runs that the app keeps, the latest first; `value` is the one shown last.
 
-    `error` says why the latest press came to nothing, "" when it did not.
-
-    Args:
-        on_show: Called with a run that is to be shown.
-        above: What stands over the list, as the results do.
+    `error` says why the latest press came to nothing, "" when it did not. A run that is to be shown
+    goes to `on_show`; `above` stands over the list, as the results do.
     """
 
     value = traitlets.Any(None, allow_none=True, read_only=True)
@@ -32,20 +29,14 @@ class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self, on_show: Callable[[Run], object], above: tuple[ipywidgets.DOMWidget, ...] = ()
     ) -> None:
         self._on_show = on_show
-        self.list = keep_in_order(
-            ipywidgets.Select(
-                rows=6, **settings_of_control("Kept runs", "Runs on this disk, the latest first.")
-            )
-        )
+        about = "Runs on this disk, the latest first."
+        self.list = labelled(ipywidgets.Select, "Kept runs", about, rows=6)
         self.show_button = button("Show", "Put this run among the results.", "primary")
         self.refresh_button = button("Refresh", "Look for runs on this disk again.")
         self.status = Status()
         self.show_button.on_click(lambda _: self.show())
         self.refresh_button.on_click(lambda _: self.refresh())
-        buttons = ipywidgets.Box(
-            [self.show_button, self.refresh_button],
-            layout=ipywidgets.Layout(flex_flow="row wrap"),
-        )
+        buttons = side_by_side(self.show_button, self.refresh_button)
         super().__init__([*above, self.list, buttons, self.status, Keyboard()])
         self.add_class("wb")
         self.refresh()

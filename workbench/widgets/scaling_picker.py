@@ -90,10 +90,6 @@ class ScaledDeployment(NamedTuple):
         return " ".join(words)
 
 
-Describe = Callable[[float, Trace, InstanceCapacity, float, float], str]
-"""Says what a quantile comes to: of it, traffic, an instance, a call's price and the interval."""
-
-
 def describe_quantile(
     quantile: float, trace: Trace, capacity: InstanceCapacity, call_price: float, interval: float
 ) -> str:
@@ -124,18 +120,16 @@ class ScalingPicker(Picker):
     begins at the critical one, where an instance more costs as much as it saves.
 
     Args:
-        describe: Says what a quantile comes to.
         find: Returns what one instance of the fleet can do; None: nobody does.
         time_call: Returns the seconds that a function takes for a request, where `find` is asked.
     """
 
     def __init__(
         self,
-        describe: Describe = describe_quantile,
         find: Callable[[], InstanceCapacity] | None = None,
         time_call: Callable[[Deployment], float] | None = None,
     ) -> None:
-        self._describe_quantile, self._find, self._time_call = describe, find, time_call
+        self._find, self._time_call = find, time_call
         self._base: Deployment | None = None
         self._trace: Trace | None = None
         self._critical, self._waits = 0.0, False
@@ -289,7 +283,7 @@ class ScalingPicker(Picker):
         if self._trace is not None and policy.call_price is not None:
             level = policy.quantiles[0]
             demand = self._trace, policy.capacities[0], policy.call_price, policy.interval
-            words.append(self._describe_quantile(level, *demand))
+            words.append(describe_quantile(level, *demand))
             words.append(f"By prices alone: {self._critical:.3f}.")
         return " ".join(filter(None, words))
 

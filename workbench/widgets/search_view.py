@@ -8,10 +8,16 @@ from typing import Any, Generic, TypeVar
 import ipywidgets
 import traitlets
 
-from workbench.errors import Stopped, WorkbenchError
-from workbench.widgets.form import button, progress_bar, show
+from workbench.errors import Stopped
+from workbench.widgets.form import button, progress_bar, show, side_by_side
 from workbench.widgets.live_progress import FLUSH_INTERVAL, LiveProgress
-from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
+from workbench.widgets.notebook import (
+    Keyboard,
+    Status,
+    await_finish,
+    describe_failure,
+    run_in_background,
+)
 from workbench.widgets.saved_output import SavedOutput
 
 Found = TypeVar("Found")
@@ -26,13 +32,10 @@ class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[
     kernel. A subclass shows what was found (`draw`) and says so (`describe`).
 
     Args:
-        find: The words on the button that begins.
+        find: The words on the button that begins; `doing` is said meanwhile.
         apply: The words on the button that takes over what was found.
-        doing: What is said meanwhile.
         on_apply: Called with what was found when it is to be taken over; None: no button for that.
-        above: What stands above the buttons.
-        below: What stands below the line of status.
-        clock: Gives seconds.
+        above: What stands above the buttons; `below` stands under the line of status.
     """
 
     value = traitlets.Any(None, allow_none=True, read_only=True)
@@ -50,10 +53,9 @@ class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[
         on_apply: Callable[[Found], object] | None,
         above: tuple[ipywidgets.DOMWidget, ...] = (),
         below: tuple[ipywidgets.DOMWidget, ...] = (),
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._on_apply, self._clock, self._doing = on_apply, clock, doing
-        self._live, self._last_update = LiveProgress(clock), 0.0
+        self._on_apply, self._doing = on_apply, doing
+        self._live, self._last_update = LiveProgress(), 0.0
         self._finished = threading.Event()
         self._finished.set()
         self._search: Callable[[Progress], Found] | None = None
@@ -68,10 +70,7 @@ class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[
         self.stop_button.on_click(lambda _: self.stop())
         self.apply_button.on_click(lambda _: self.take())
         buttons = [self.find_button, self.stop_button, *([self.apply_button] if on_apply else [])]
-        row = ipywidgets.Box(
-            [*buttons, self.bar, self.figures],
-            layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"),
-        )
+        row = side_by_side(*buttons, self.bar, self.figures, align_items="center")
         super().__init__([*above, row, self.status, *below, Keyboard()])
         self.add_class("wb")
         self.add_class("wb-results")
@@ -103,13 +102,13 @@ class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[
         search = self._search
         if self.running or search is None:
             return
-        self._live = LiveProgress(self._clock)
+        self._live = LiveProgress()
         self._switch(running=True)
         self.stop_button.disabled = False
         self.find_button.disabled = self.apply_button.disabled = True
         self.status.say(self._doing)
         self._finished.clear()
-        run_in_background(self._run_to_end, search, self._live)
+        run_in_background(self._find, search, self._live)
 
     def stop(self) -> None:
         """Ask the search to end; what was found before it stays."""
@@ -143,19 +142,13 @@ class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[
 
         def progress(done: int, total: int) -> None:
             live.go_on(done, total)
-            now = self._clock()
+            now = time.monotonic()
             if done == total or now - self._last_update >= FLUSH_INTERVAL:
                 self._last_update = now
                 self.bar.max, self.bar.value = max(total, 1), done
                 self.figures.value = f"{done:,} of {total:,}"
 
         return progress
-
-    def _run_to_end(self, search: Callable[[Progress], Found], live: LiveProgress) -> None:
-        try:
-            self._find(search, live)
-        finally:
-            self._finished.set()
 
     def _find(self, search: Callable[[Progress], Found], live: LiveProgress) -> None:
         words, error = "", ""
@@ -166,13 +159,13 @@ class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[
             words = self.describe(found)
         except Stopped:
             words = f"Stopped: the {self.kind} before stays, where there was one."
-        except WorkbenchError as failure:
-            error = str(failure)
         except Exception as failure:  # noqa: BLE001 - whatever failed has to be said, not lost
-            error = f"{type(failure).__name__}: {failure}"
-        self.set_trait("error", error)
-        self._switch(running=False)
-        self._ready(words or error, wrong=bool(error))
+            error = describe_failure(failure)
+        finally:
+            self.set_trait("error", error)
+            self._switch(running=False)
+            self._ready(words or error, wrong=bool(error))
+            self._finished.set()
 
     def _switch(self, *, running: bool) -> None:
         self.set_trait("running", running)

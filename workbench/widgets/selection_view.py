@@ -2,7 +2,6 @@
 
 import html
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -32,9 +31,7 @@ _TRUTH = {"true": True, "false": False}
 class NeedsPicker(Picker):
     """What a model must be; `value` holds `needs` and `budget`, as `workbench.select` takes them.
 
-    Args:
-        tasks: What the models are for.
-        task: The one to begin with.
+    One of `tasks`, at first `task`, is what the model is for.
     """
 
     def __init__(self, tasks: Sequence[str], task: str = "") -> None:
@@ -132,22 +129,14 @@ def _amount(name: str, entered: str) -> float:
 class SelectionView(SearchView[Selection]):
     """Needs, sliders of weights and a search; `value` is the latest `Selection`.
 
-    Moving a slider says at once who is first by the new weights, without another search.
-
-    Args:
-        registry: Where the candidates are.
-        on_apply: Called with the selection when its winner is to be taken over.
-        clock: Gives seconds.
+    Moving a slider says at once who is first by the new weights, without another search. `on_apply`
+    is called with the selection when its winner is to be taken over.
     """
 
     kind = "selection"
 
     def __init__(
-        self,
-        registry: Registry,
-        *,
-        on_apply: Callable[[Selection], object] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, registry: Registry, *, on_apply: Callable[[Selection], object] | None = None
     ) -> None:
         self._registry = registry
         self._question: Callable[[], Mapping[str, Any]] | None = None
@@ -168,7 +157,6 @@ class SelectionView(SearchView[Selection]):
             on_apply=on_apply,
             above=(ipywidgets.GridBox([self.needs, sliders], layout=layout),),
             below=(self.found, self.regions, self.chart),
-            clock=clock,
         )
         self.needs.observe(self._renew, ["value", "error"])
         for each in self.weights.values():

@@ -139,16 +139,14 @@ def _are_words(values: tuple[Any, ...]) -> bool:
 
 
 def _parse_optional(name: str, entered: str, empty: str) -> float | int | None:
-    """Return the number in a control that may be left empty."""
     if not entered.strip():
         return None
     try:
-        number = float(entered)
+        return _number(entered)
     except ValueError:
         raise InvalidInput(
             f"{name} must be a number, or nothing ({empty}), got {entered!r}."
         ) from None
-    return int(number) if number.is_integer() else number
 
 
 Numbers = tuple[Any, ...]

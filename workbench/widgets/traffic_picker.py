@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -10,7 +11,7 @@ import numpy as np
 from workbench.errors import InvalidInput
 from workbench.formatting import duration, figure
 from workbench.traffic.patterns import bursty, constant, diurnal, flash_crowd, poisson
-from workbench.traffic.replay import from_csv, from_jsonl, from_parquet
+from workbench.traffic.replay import READERS
 from workbench.traffic.trace import Trace
 from workbench.widgets.form import choice, integer, number, text
 from workbench.widgets.pickers import Picker
@@ -20,27 +21,39 @@ MAX_REQUESTS = 1_000_000
 
 FILE = "file"
 
-_PROCESSES: dict[str, tuple[Callable[..., Trace], tuple[str, ...]]] = {
-    "bursty": (bursty, ("rate", "burst", "low_stay", "high_stay", "duration", "seed")),
-    "poisson": (poisson, ("rate", "duration", "seed")),
-    "constant": (constant, ("rate", "duration")),
-    "diurnal": (diurnal, ("rate", "swing", "period", "duration", "seed")),
+
+def read_traffic(path: str, column: str = "") -> Trace:
+    """Return the trace in a CSV, JSON Lines or Parquet file, by the ending of its name.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidInput: No path is given, the ending is another, or the file does not hold a trace.
+    """
+    return _reader_of(path)(path, column or None)
+
+
+def _reader_of(path: str) -> Callable[..., Trace]:
+    ending = Path(path).suffix.lower()
+    if ending not in READERS:
+        raise InvalidInput(
+            f"path must name a file that ends in .csv, .jsonl or .parquet, got {path!r}."
+        )
+    return READERS[ending]
+
+
+_KINDS: dict[str, tuple[str, Callable[..., Trace], tuple[str, ...]]] = {
+    "bursty": ("Bursts", bursty, ("rate", "burst", "low_stay", "high_stay", "duration", "seed")),
+    "poisson": ("Random (Poisson)", poisson, ("rate", "duration", "seed")),
+    "constant": ("Evenly spaced", constant, ("rate", "duration")),
+    "diurnal": ("Day and night", diurnal, ("rate", "swing", "period", "duration", "seed")),
     "flash_crowd": (
+        "Flash crowd",
         flash_crowd,
         ("rate", "peak", "start", "ramp", "hold", "decay", "duration", "seed"),
     ),
+    FILE: ("From a file", read_traffic, ("path", "column")),
 }
-_SETTINGS_BY_KIND = {kind: names for kind, (_, names) in _PROCESSES.items()} | {
-    FILE: ("path", "column")
-}
-_NAMES = {
-    "bursty": "Bursts",
-    "poisson": "Random (Poisson)",
-    "constant": "Evenly spaced",
-    "diurnal": "Day and night",
-    "flash_crowd": "Flash crowd",
-    FILE: "From a file",
-}
+"""By kind: its name in the list, what makes the trace, and the controls of its settings."""
 
 _DEFAULTS = {
     "rate": 300.0,
@@ -98,7 +111,7 @@ def draw_traffic(kind: str = "bursty", **settings: float) -> Trace:
     >>> draw_traffic("constant", rate=4, duration=1)
     <Trace constant(rate=4, duration=1): 4 requests in 1 s, 4 per second>
     """
-    make, names = _PROCESSES[kind]
+    _, make, names = _KINDS[kind]
     settings = _DEFAULTS | settings
     expected = settings["rate"] * settings["duration"]
     if expected > MAX_REQUESTS:
@@ -111,25 +124,6 @@ def draw_traffic(kind: str = "bursty", **settings: float) -> Trace:
     if "low_stay" in given:
         given["dwell"] = (given.pop("low_stay"), given.pop("high_stay"))
     return make(**given)
-
-
-def read_traffic(path: str, column: str = "") -> Trace:
-    """Return the trace in a CSV, JSON Lines or Parquet file, by the ending of its name.
-
-    Raises:
-        NotFound: There is no such file.
-        InvalidInput: No path is given, the ending is another, or the file does not hold a trace.
-    """
-    match path.rpartition(".")[2].lower():
-        case "csv":
-            return from_csv(path, column or None)
-        case "parquet":
-            return from_parquet(path, column or None)
-        case "jsonl" | "ndjson":
-            return from_jsonl(path, column or None)
-    raise InvalidInput(
-        f"path must name a file that ends in .csv, .jsonl or .parquet, got {path!r}."
-    )
 
 
 class TrafficPicker(Picker):
@@ -160,7 +154,7 @@ class TrafficPicker(Picker):
         controls = {
             "kind": choice(
                 "Traffic",
-                [(name, of) for of, name in _NAMES.items()],
+                [(name, each) for each, (name, *_) in _KINDS.items()],
                 kind,
                 "How requests arrive: evenly, at random, in bursts, as a file says.",
             ),
@@ -171,10 +165,7 @@ class TrafficPicker(Picker):
                 "A file with the times at which requests arrived.",
             ),
             "column": text(
-                "Column of times",
-                "",
-                "found by itself",
-                "The column that holds the times.",
+                "Column of times", "", "found by itself", "The column that holds the times."
             ),
             **numbers,
             "seed": integer(
@@ -200,9 +191,7 @@ class TrafficPicker(Picker):
         if self["kind"].value != FILE:
             return str(self.value.name)
         path, column = self["path"].value, self["column"].value
-        ending = path.rpartition(".")[2].lower()
-        reader = {"csv": "from_csv", "parquet": "from_parquet"}.get(ending, "from_jsonl")
-        return f"{reader}({path!r}{f', {column!r}' if column else ''})"
+        return f"{_reader_of(path).__name__}({path!r}{f', {column!r}' if column else ''})"
 
     def _apply_preset(self, preset: str) -> None:
         if preset:
@@ -219,7 +208,7 @@ class TrafficPicker(Picker):
 
     def _make(self) -> Trace:
         kind = self["kind"].value
-        self.form.show(["preset", "kind", *_SETTINGS_BY_KIND[kind]])
+        self.form.show(["preset", "kind", *_KINDS[kind][2]])
         self.preview.value = ""
         if kind == FILE:
             trace = read_traffic(self["path"].value, self["column"].value)

@@ -16,7 +16,7 @@ from workbench.experiment import Experiment, Progress
 from workbench.measuring.profile import Profile
 from workbench.service_times import ServiceTimes
 from workbench.widgets.form import name_labels
-from workbench.widgets.notebook import run_in_background
+from workbench.widgets.notebook import describe_failure, run_in_background
 from workbench.widgets.parameters import TunableParameters
 from workbench.widgets.preview import SimulationSummary, describe_outcome, summarize_simulation
 
@@ -123,7 +123,7 @@ class WhatIf(anywidget.AnyWidget):
                     return
                 except Exception as error:  # noqa: BLE001 - a thread's failure reaches nobody
                     if self._is_latest(latest):
-                        self.set_trait("note", _failure(error))
+                        self.set_trait("note", describe_failure(error))
 
         return run_in_background(work)
 
@@ -170,7 +170,7 @@ class WhatIf(anywidget.AnyWidget):
             self.send({"number": number, **_format_preview(found, experiment)})
             self.set_trait("value", experiment)  # afterwards: traitlets compare whole traces
         except Exception as error:  # noqa: BLE001 - said on the page
-            wrong = _failure(error)
+            wrong = describe_failure(error)
             about = re.split(r"\W", wrong, maxsplit=1)[0]
             labels = {each["name"]: f"{each['label']} ({each['unit']})" for each in self.dials}
             said = name_labels(wrong, labels)
@@ -183,11 +183,6 @@ class _Superseded(Exception):
 
 def _reject_preview(**_values: float) -> tuple[Experiment, SimulationSummary]:
     raise WorkbenchError("There is no experiment yet: offer one.")
-
-
-def _failure(error: Exception) -> str:
-    known = isinstance(error, WorkbenchError)
-    return str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def _load_profile(experiment: Experiment, progress: Progress | None = None) -> Profile:
