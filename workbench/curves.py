@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import InvalidInput, TooFewSamples
+from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
-from workbench.formatting import percentile
 from workbench.plots.curves import best_row, plot_curve
 from workbench.plots.figure import Figure
 from workbench.run import Run
@@ -32,16 +31,11 @@ if TYPE_CHECKING:
 _FEW = 8
 """Values that are tried where a setting has many."""
 
-_COLUMNS = {
-    "value": "Int64",
-    "call": "Float64",
-    "p50": "Float64",
-    "p95": "Float64",
-    "p99": "Float64",
-    "attainment": "Float64",
-    "failed": "Int64",
-    "per_million": "Float64",
-    "per_month": "Float64",
+_COLUMNS: dict[str, type[int] | type[float]] = {
+    "value": int,
+    **dict.fromkeys(("call", "p50", "p95", "p99", "attainment"), float),
+    "failed": int,
+    **dict.fromkeys(("per_million", "per_month"), float),
 }
 
 
@@ -70,9 +64,8 @@ class SettingCurve:
         """
         import polars as pl
 
-        schema = {name: getattr(pl, kind) for name, kind in _COLUMNS.items()}
         rows = [self._row(value, run) for value, run in self.runs.items()]
-        return pl.DataFrame(rows, schema=schema)
+        return pl.DataFrame(rows, schema=_COLUMNS)
 
     @property
     def cheapest(self) -> int:
@@ -107,15 +100,14 @@ class SettingCurve:
     def _row(self, value: int, run: Run) -> dict[str, Any]:
         bill, batches = cost(run, prices=self.prices), run.batches()
         seconds = (batches["finished"] - batches["started"]).drop_nans().mean()
-        return {
+        own = {
             "value": value,
             "call": float("nan") if seconds is None else seconds,
-            **{percentile(q): _quantile(run, q) for q in (0.5, 0.95, 0.99)},
-            "attainment": None if run.slo is None else run.attainment(),
-            "failed": len(run) - run.answered,
             "per_million": bill.per_million,
             "per_month": bill.per_month,
         }
+        known = {**run.summary(), **own}
+        return {name: known[name] for name in _COLUMNS}
 
 
 def memory_curve(
@@ -200,10 +192,3 @@ def _few(steps: Sequence[float]) -> tuple[int, ...]:
     wanted = [first * (last / first) ** (at / (_FEW - 1)) for at in range(_FEW)]
     nearest = (min(steps, key=lambda step: abs(step - each)) for each in wanted)
     return tuple(dict.fromkeys(map(int, nearest)))
-
-
-def _quantile(run: Run, q: float) -> float | None:
-    try:
-        return run.quantile(q)
-    except TooFewSamples:
-        return None

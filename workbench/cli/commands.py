@@ -25,9 +25,7 @@ class Command:
     def add(self, name: str, parser: argparse.ArgumentParser) -> None:
         """Add the options of the command of this name to its parser."""
         module = import_module(f"workbench.cli.{self.module or name}")
-        add: Callable[[argparse.ArgumentParser], None]
-        add = getattr(module, f"add_{name.replace('-', '_')}")
-        add(parser)
+        getattr(module, f"add_{name.replace('-', '_')}")(parser)
 
 
 EXAMPLES = """

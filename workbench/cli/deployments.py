@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from workbench.cli.arguments import argument_type, parse_whole_seconds
 from workbench.cli.option_names import option_of, word_of
 from workbench.cli.options import TIME, Option, add_group, add_options
-from workbench.cli.output import Arguments, given
+from workbench.cli.output import Arguments, pick_given
 from workbench.cli.planned_scaling import policies_ahead
 from workbench.cli.values import describe_kinds, parse_overflow, parse_scaling, parse_spill
 from workbench.deployment import KINDS, Deployment, Hybrid
@@ -127,7 +127,7 @@ def deployment_of(arguments: Arguments) -> Deployment:
     """
     base = base_of(arguments)
     if arguments.overflow is not None:
-        return Hybrid(base=base, overflow=arguments.overflow, **given(arguments, "spill"))
+        return Hybrid(base=base, overflow=arguments.overflow, **pick_given(arguments, "spill"))
     if arguments.spill is not None:
         raise InvalidInput("--spill says when --overflow is used: give that, too.")
     return base
@@ -152,7 +152,7 @@ def base_of(arguments: Arguments) -> Deployment:
 def _read_settings(arguments: Arguments) -> Mapping[str, Any]:
     """Return the settings of any inference type that were given."""
     names = dict.fromkeys(name for kind in KIND_OPTIONS.values() for name in settings_of(kind))
-    return given(arguments, *(name for name in names if name in arguments))
+    return pick_given(arguments, *(name for name in names if name in arguments))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from datetime import timedelta
 from workbench.cli.arguments import argument_type
 from workbench.cli.deployments import add_deployment, base_of
 from workbench.cli.options import FILES, account_of, add_options, number_option, time_option
-from workbench.cli.output import Arguments, given, show
+from workbench.cli.output import Arguments, pick_given, show
 from workbench.cli.traffic import is_traffic_given, read_traffic
 from workbench.errors import InvalidInput
 from workbench.idleness import idle_report
@@ -27,7 +27,7 @@ def parse_hours(text: str) -> tuple[int, int]:
 
 
 def _idle(arguments: Arguments) -> int:
-    settings = given(arguments, *_ASKED)
+    settings = pick_given(arguments, *_ASKED)
     deployment = base_of(arguments) if arguments.on else None
     if bool(arguments.endpoint) == is_traffic_given(arguments):
         raise InvalidInput("Say what is idle: an endpoint, or traffic (--trace or --rate).")
@@ -36,7 +36,7 @@ def _idle(arguments: Arguments) -> int:
         since = timedelta(seconds=arguments.since)
         found = idle_report(arguments.endpoint, deployment, cloud=cloud, since=since, **settings)
     else:
-        settings |= given(arguments, "begins")
+        settings |= pick_given(arguments, "begins")
         found = idle_report(read_traffic(arguments), deployment, **settings)
     facts = found.to_dict()
     return show(arguments, str(found), {"sentence": facts.pop("advice"), **facts})

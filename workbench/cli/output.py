@@ -39,7 +39,7 @@ def show(arguments: Arguments, text: str, facts: dict[str, Any], **more: object)
     return 0
 
 
-def given(arguments: Arguments, *names: str) -> dict[str, Any]:
+def pick_given(arguments: Arguments, *names: str) -> dict[str, Any]:
     """Return those of some arguments that were given."""
     values = {name: getattr(arguments, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}

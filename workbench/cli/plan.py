@@ -20,7 +20,7 @@ from workbench.cli.arguments import (
 from workbench.cli.files import TABLE_FORMATS, check_table, write_table
 from workbench.cli.option_names import name_options, option_of, word_of
 from workbench.cli.options import CHECK, FILES, TIME, Option, add_group, add_model, add_options
-from workbench.cli.output import Arguments, given, show
+from workbench.cli.output import Arguments, pick_given, show
 from workbench.cli.results import WIDTH
 from workbench.cli.simulate_line import write_check
 from workbench.cli.statuses import check_verdicts, feasibility_status
@@ -105,7 +105,7 @@ def _plan(arguments: Arguments) -> int:
 def options_from(arguments: Arguments) -> Options:
     """Return what a plan may choose from, as far as the arguments say so."""
     names = {*_list_choices(), "row_bytes", "answer_bytes", "seed"} - {"kinds"}
-    choices = given(arguments, *names)
+    choices = pick_given(arguments, *names)
     if arguments.on:
         choices["kinds"] = [_KINDS[each] for each in arguments.on]
     return Options(**choices)

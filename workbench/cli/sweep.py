@@ -14,7 +14,7 @@ from workbench.cli.deployments import KIND_OPTIONS, add_deployment, add_scaling,
 from workbench.cli.files import check_folder, write_table
 from workbench.cli.option_names import name_options, option_of
 from workbench.cli.options import CHECK, FILES, POLICY, SLO, TRAFFIC, add_model, add_options
-from workbench.cli.output import Arguments, announce, given, report_interruption, show
+from workbench.cli.output import Arguments, announce, pick_given, report_interruption, show
 from workbench.cli.planned_scaling import PlannedScaling
 from workbench.cli.results import check_comparison, facts_of
 from workbench.cli.statuses import EXIT_INVALID
@@ -100,7 +100,7 @@ def _list_settings(arguments: Arguments) -> dict[str, Any]:
     """Return what all experiments share, as `Experiment.simulate` takes it."""
     if isinstance(arguments.scaling, PlannedScaling):
         raise InvalidInput("A sweep has no --scaling that plans ahead: use workbench simulate.")
-    shared = given(arguments, "cold_start", "boot", "scaling")
+    shared = pick_given(arguments, "cold_start", "boot", "scaling")
     if arguments.how == "simulate":
         return {**shared, "seed": (arguments.seed or [_BEGIN["seed"]])[0]}
     if shared:

@@ -6,7 +6,7 @@ from typing import Any
 
 from workbench.cli.option_names import option_of
 from workbench.cli.options import FILES, OPTIONS, TRAFFIC
-from workbench.cli.output import Arguments, announce, given
+from workbench.cli.output import Arguments, announce, pick_given
 from workbench.errors import InvalidInput
 from workbench.traffic.datasets import open_trace
 from workbench.traffic.patterns import bursty, poisson
@@ -24,7 +24,7 @@ def read_traffic(arguments: Arguments) -> Trace:
     _check_together(arguments)
     if arguments.trace:
         return _replay_trace(arguments)
-    settings = {**TRAFFIC, **given(arguments, *TRAFFIC)}
+    settings = {**TRAFFIC, **pick_given(arguments, *TRAFFIC)}
     if settings["burst"] == 1:
         return poisson(**{name: settings[name] for name in ("rate", "duration", "seed")})
     return bursty(**settings)
@@ -33,14 +33,14 @@ def read_traffic(arguments: Arguments) -> Trace:
 def _check_together(arguments: Arguments) -> None:
     """Refuse options of a file where traffic is drawn, and the other way round."""
     others = ("burst", "dwell") if arguments.trace else _OF_FILES
-    for name in given(arguments, *others):
+    for name in pick_given(arguments, *others):
         why = "is of traffic that is drawn, not of" if arguments.trace else "goes with"
         raise InvalidInput(f"{option_of(name)} {why} --trace: leave one out.")
 
 
 def is_traffic_given(arguments: Arguments) -> bool:
     """Return whether any traffic is asked for, or only that of the defaults."""
-    return bool(given(arguments, "trace", *(name for name in TRAFFIC if name != "seed")))
+    return bool(pick_given(arguments, "trace", *(name for name in TRAFFIC if name != "seed")))
 
 
 def _replay_trace(arguments: Arguments) -> Trace:
@@ -51,7 +51,7 @@ def _replay_trace(arguments: Arguments) -> Trace:
     if (how and read is open_trace) or ("header" in how and read is not from_csv):
         raise InvalidInput(f"{arguments.trace} is not read with {_options(how)}: leave that out.")
     if read is open_trace:
-        trace = open_trace(arguments.trace, seed=arguments.seed, **given(arguments, *_PART))
+        trace = open_trace(arguments.trace, seed=arguments.seed, **pick_given(arguments, *_PART))
     else:
         trace = _take_part(read(arguments.trace, **how), arguments)
     if trace.notice:
@@ -60,7 +60,7 @@ def _replay_trace(arguments: Arguments) -> Trace:
 
 
 def _take_part(trace: Trace, arguments: Arguments) -> Trace:
-    part = given(arguments, *_PART)
+    part = pick_given(arguments, *_PART)
     for name in ("start", "stop"):
         if isinstance(part.get(name), str):
             raise InvalidInput(
@@ -103,5 +103,5 @@ def _options(names: Iterable[str]) -> str:
 
 def _reader_options(arguments: Arguments) -> dict[str, Any]:
     """Return how a file of times is to be read, as far as the arguments say so."""
-    found = given(arguments, "column", "header", "unit", "origin", "sort", "trace_duration")
+    found = pick_given(arguments, "column", "header", "unit", "origin", "sort", "trace_duration")
     return {name.removeprefix("trace_"): value for name, value in found.items()}

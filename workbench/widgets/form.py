@@ -12,7 +12,7 @@ from workbench.measuring.profile_quality import MEASURE_AGAIN
 Control = Any  # one of ipywidgets, which has no types
 
 
-def labelled(kind: type[Any], label: str, about: str, **how: Any) -> Control:  # noqa: ANN401 - of the kind
+def make_control(kind: type[Any], label: str, about: str, **how: Any) -> Control:  # noqa: ANN401 - of the kind
     """Return a control of one of ipywidgets' kinds with a label, by default its help text, too.
 
     That of texts and lists is shown by ipywidgets nowhere, so the label brings it along.
@@ -43,19 +43,19 @@ def keep_in_order(control: Control) -> Control:
 
 def integer(label: str, value: float, about: str = "") -> ipywidgets.IntText:
     """Return a control for whole numbers that tells of each key; `about` is its help text."""
-    return labelled(ipywidgets.IntText, label, about, value=value, continuous_update=True)
+    return make_control(ipywidgets.IntText, label, about, value=value, continuous_update=True)
 
 
 def number(label: str, value: float, about: str = "") -> ipywidgets.FloatText:
     """Return a control for numbers that tells of each key."""
     held = {"value": round(value, 9), "continuous_update": True}
-    return labelled(ipywidgets.FloatText, label, about, **held)
+    return make_control(ipywidgets.FloatText, label, about, **held)
 
 
 def text(label: str, value: str = "", placeholder: str = "", about: str = "") -> ipywidgets.Text:
     """Return a control for words that tells when Enter or Tab is pressed."""
     held = {"value": value, "placeholder": placeholder, "continuous_update": False}
-    return labelled(ipywidgets.Text, label, about, **held)
+    return make_control(ipywidgets.Text, label, about, **held)
 
 
 def choice(
@@ -65,12 +65,12 @@ def choice(
     about: str = "",
 ) -> ipywidgets.Dropdown:
     """Return a list to choose from; options are values, or pairs of a name and a value."""
-    return labelled(ipywidgets.Dropdown, label, about, options=options, value=value)
+    return make_control(ipywidgets.Dropdown, label, about, options=options, value=value)
 
 
 def slider(label: str, about: str, **limits: Any) -> ipywidgets.FloatSlider:  # noqa: ANN401 - of the slider
     """Return a slider; `limits` are its value, least, most and step."""
-    return labelled(ipywidgets.FloatSlider, label, about, **limits)
+    return make_control(ipywidgets.FloatSlider, label, about, **limits)
 
 
 def button(label: str, about: str, style: str = "") -> ipywidgets.Button:
@@ -144,7 +144,7 @@ def show(control: Control, *, shown: bool) -> None:
 
 
 class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """Controls by the name of the setting that each holds; a change of one is told to `changed`."""
+    """Controls by the name of the setting that each holds; `changed` is called when one changes."""
 
     def __init__(
         self, controls: Mapping[str, Control], changed: Callable[[object], object]

@@ -37,12 +37,7 @@ _MAX_LOG_LINES = 30  # of the log that are shown
 class Observation:
     """What a cloud reports of an endpoint, as the frames of `workbench.cloud.monitor`.
 
-    Attributes:
-        endpoint: its name.
-        metrics: as `monitor.metrics` returns them.
-        alarms: as `monitor.alarms` does.
-        logs: as `monitor.logs` does; no rows where nothing was ever written.
-        notes: what could not be read, and why.
+    `logs` has no rows where nothing was ever written; `notes` say what could not be read, and why.
     """
 
     endpoint: str

@@ -13,7 +13,7 @@ from workbench.registry.model import Model
 from workbench.routing import ROUTING_POLICIES
 from workbench.routing.base import RoutingRule
 from workbench.settings import SettingDescription, settings_of
-from workbench.widgets.form import Control, Form, choice, integer, labelled, number, show
+from workbench.widgets.form import Control, Form, choice, integer, make_control, number, show
 from workbench.widgets.pickers import Picker
 
 _FIRST = "round-robin"
@@ -53,7 +53,7 @@ class RouterPicker(Picker):
 
     def __init__(self) -> None:
         about = "Models that may answer, too: a router chooses for each request."
-        self.others = labelled(ipywidgets.SelectMultiple, "Other models", about, rows=_STEP)
+        self.others = make_control(ipywidgets.SelectMultiple, "Other models", about, rows=_STEP)
         kinds = [_title(kind) for kind in _list_kinds()]
         self.kind = choice("Router", kinds, _FIRST, "How it is chosen who answers.")
         self._first: Model | None = None

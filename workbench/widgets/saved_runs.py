@@ -9,7 +9,7 @@ import traitlets
 from workbench.errors import WorkbenchError
 from workbench.files import list_runs, runs_folder
 from workbench.run import Run, load_record, load_run
-from workbench.widgets.form import button, labelled, show, side_by_side
+from workbench.widgets.form import button, make_control, show, side_by_side
 from workbench.widgets.notebook import Keyboard, Status
 
 _MAX_LISTED = 100  # that the list has
@@ -30,7 +30,7 @@ class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     ) -> None:
         self._on_show = on_show
         about = "Runs on this disk, the latest first."
-        self.list = labelled(ipywidgets.Select, "Kept runs", about, rows=6)
+        self.list = make_control(ipywidgets.Select, "Kept runs", about, rows=6)
         self.show_button = button("Show", "Put this run among the results.", "primary")
         self.refresh_button = button("Refresh", "Look for runs on this disk again.")
         self.status = Status()

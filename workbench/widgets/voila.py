@@ -5,7 +5,6 @@ On Linux the kernels are copies of one process, and share what they only read.
 """
 
 import contextlib
-import json
 import os
 import re
 import secrets
@@ -156,26 +155,15 @@ os.environ |= nothing | {"AWS_EC2_METADATA_DISABLED": "true"}
 
 def _write_page(page: Path, source: str) -> None:
     """Write a notebook of one cell, signed: each visitor's kernel would warn of another."""
-    from nbformat import from_dict
+    from nbformat import write
     from nbformat.sign import NotebookNotary
+    from nbformat.v4 import new_code_cell, new_notebook
 
-    notebook = _notebook(source)
-    page.write_text(json.dumps(notebook), encoding="utf-8")
-    NotebookNotary(data_dir=str(page.parent)).sign(from_dict(notebook))
-
-
-def _notebook(source: str) -> dict[str, Any]:
-    cell: dict[str, Any] = {
-        "cell_type": "code",
-        "id": "app",
-        "metadata": {},
-        "source": source,
-        "outputs": [],
-        "execution_count": None,
-    }
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     metadata = {"kernelspec": kernel, "title": "Inference Workbench"}
-    return {"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    notebook = new_notebook(cells=[new_code_cell(source)], metadata=metadata)
+    write(notebook, page)
+    NotebookNotary(data_dir=str(page.parent)).sign(notebook)
 
 
 def _make_offline_template(paths: list[str], folder: str) -> str:
