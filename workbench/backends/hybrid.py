@@ -25,14 +25,9 @@ class HybridBackend:
     `Hedge` asks the overflow too: the first good answer counts, and the other call is one of the
     reply's `others`.
 
-    Args:
-        base: The fleet.
-        overflow: The functions; further calls than their `concurrency` wait.
-        spill: The rule.
-        counts: Of the base: what is in flight, and its instances.
-        arrivals: When each request of the trace is due, seconds.
-        workers: Batches that an instance serves at once.
-        place: The number of the overflow's place; those of the base come before it.
+    Calls of the overflow beyond its `concurrency` wait. `counts` are the base's, `arrivals` when
+    each request of the trace is due, in seconds, and `workers` the batches that an instance serves
+    at once. `place` is the overflow's number; those of the base come before it.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ _EVENT_SUFFIX = b'"}'
 _REPORT = re.compile(
     r"REPORT RequestId: \S+\s+Duration: ([\d.]+) ms.*?(?:Init Duration: ([\d.]+) ms|$)", re.DOTALL
 )
-_OVERHEAD = "x-workbench-overhead-latency"  # a local cloud's; AWS does not tell it
+_OVERHEAD = "x-workbench-overhead-latency"  # a local cloud's, in microseconds; AWS does not tell it
 _ENVIRONMENT, _INITIALIZED = "x-workbench-environment", "x-workbench-initialized"
 _PROVISIONED = "provisioned-concurrency"
 _ON_DEMAND_OFFSET = 1_000_000  # so that provisioned environments have the lower numbers
@@ -72,15 +72,18 @@ class LambdaBackend:
         provisioned = headers.get(_INITIALIZED) == _PROVISIONED
         duration, init = durations(answer.get("LogResult", ""))
         cold = init > 0 and not provisioned
-        overhead = answer["ResponseMetadata"]["HTTPHeaders"].get(_OVERHEAD)
+        body = str(content["body"])
+        binary = content.get("isBase64Encoded")
+        outputs = unpack_npy(base64.b64decode(body) if binary else body.encode())
+        metadata = answer["ResponseMetadata"]
         return Reply(
-            require_rows(unpack_npy(_body(content)), rows),
+            require_rows(outputs, rows),
             cold=cold,
             server=self._number(headers.get(_ENVIRONMENT), provisioned=provisioned),
             model_latency=duration,
-            overhead_latency=math.nan if overhead is None else float(overhead) / 1e6,
+            overhead_latency=float(metadata["HTTPHeaders"].get(_OVERHEAD, "nan")) / 1e6,
             init=init if cold else 0.0,
-            retries=answer["ResponseMetadata"]["RetryAttempts"],
+            retries=metadata["RetryAttempts"],
         )
 
     def _number(self, name: str | None, *, provisioned: bool) -> int:
@@ -124,8 +127,3 @@ def _content(payload: bytes, *, failed: bool) -> dict[str, Any]:
     if content["statusCode"] != 200:
         raise InvocationError(f"The model refused ({content['statusCode']}): {content['body']}")
     return content
-
-
-def _body(content: dict[str, Any]) -> bytes:
-    body = str(content["body"])
-    return base64.b64decode(body) if content.get("isBase64Encoded") else body.encode()

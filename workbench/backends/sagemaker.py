@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,8 @@ from workbench.validation import require_rows, whole_number
 NPY = "application/x-npy"
 """The content type of one NumPy array, in the format of a .npy file."""
 
-_COLD = "x-workbench-cold"  # these headers come from the local cloud; AWS sends none of them
+# these headers come from the local cloud, times in microseconds; AWS sends none of them
+_COLD = "x-workbench-cold"  # what the start took, where one was paid
 _SERVER = "x-workbench-instance"
 _MODEL_LATENCY = "x-workbench-model-latency"
 _OVERHEAD_LATENCY = "x-workbench-overhead-latency"
@@ -148,20 +148,15 @@ def _read_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
 
 def _reply(outputs: NDArray[Any], metadata: Mapping[str, Any]) -> Reply:
     headers = metadata["HTTPHeaders"]
-    init = headers.get(_COLD)  # microseconds, where a cold start was paid
     return Reply(
         outputs,
-        cold=init is not None,
+        cold=_COLD in headers,
         server=int(headers.get(_SERVER, -1)),
-        model_latency=_seconds(headers.get(_MODEL_LATENCY)),
-        overhead_latency=_seconds(headers.get(_OVERHEAD_LATENCY)),
-        init=0.0 if init is None else _seconds(init),
+        model_latency=float(headers.get(_MODEL_LATENCY, "nan")) / 1e6,
+        overhead_latency=float(headers.get(_OVERHEAD_LATENCY, "nan")) / 1e6,
+        init=float(headers.get(_COLD, 0.0)) / 1e6,
         retries=metadata["RetryAttempts"],
     )
-
-
-def _seconds(microseconds: str | None) -> float:
-    return math.nan if microseconds is None else float(microseconds) / 1e6
 
 
 @contextlib.contextmanager

@@ -363,13 +363,8 @@ class InstanceCounter:
     One that was asked for counts from then on, because it is billed while it boots, and one that
     is to go counts until it has gone. It is as exact as the time between two looks.
 
-    Args:
-        cloud: Where the endpoint is.
-        name: The endpoint's.
-        count: Its instances when it was launched, or its provisioned concurrency.
-        launched: When that was, by `clock`.
-        variant: Which of the endpoint's; "": the only one.
-        clock: Gives seconds.
+    When the endpoint was `launched`, in seconds by `clock`, it had `count` instances, or as much
+    provisioned concurrency; `variant` is "" for its only one.
 
     Attributes:
         ready_and_starting: The instances in service, and those that boot.

@@ -44,13 +44,9 @@ class FleetController:
     Where the policy or the cloud fails, the counts at the beginning are put back, and `warnings`
     say so. They are put back at the end of the block, too, if the endpoint `stays`.
 
-    Args:
-        fleet: The variants of the endpoint, one for each instance type, each with its counter.
-        policy: The policy.
-        counts: What the process that sends the load counts.
-        arrivals: When the requests of the trace are due, seconds.
-        stays: Whether the endpoint is there after the run.
-        clock: Gives seconds, as that of the counts does.
+    `fleet` are the variants of the endpoint, one for each instance type, each with its counter,
+    `arrivals` when the requests of the trace are due, in seconds, and `clock` tells the time as
+    that of the counts does.
 
     Attributes:
         activities: What was asked for, as JSON values, oldest first.

@@ -100,13 +100,8 @@ def describe_cost(
 class CostMeter:
     """What a deployment has cost since it was launched, by what its calls took so far.
 
-    Args:
-        deployment: What runs.
-        cloud: Where.
-        budget: US dollars that it may cost; None: any amount.
-        launched: When it was launched, by `clock`.
-        fleet: Gives the seconds of all instances together so far, where their count changes.
-        clock: Gives seconds.
+    It may cost `budget` US dollars, any where that is None. It was `launched` at a time of `clock`,
+    in seconds. `fleet` gives the seconds of all instances together, where their count changes.
     """
 
     def __init__(

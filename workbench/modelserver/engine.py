@@ -26,11 +26,9 @@ class ModelLoadError(Exception):
 class Engine:
     """A model that answers batches with its first output.
 
-    Attributes:
-        inputs: what it takes. Batches for one of numbers are arrays of its type; for one text,
-            arrays of texts; for several inputs, arrays of records.
-        batch_invariance: what the registry knows of rows together; "not checked" without it.
-        invariant: whether rows together are answered as alone.
+    `inputs` are what it takes: batches for one of numbers are arrays of its type, for one text
+    arrays of texts, for several inputs arrays of records. `batch_invariance` is what the registry
+    knows of rows together, and `invariant` whether they are answered as alone.
 
     Raises:
         ModelLoadError: There is no ONNX file whose inputs are numbers and texts with a free first

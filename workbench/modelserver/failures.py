@@ -68,10 +68,7 @@ def _find_row(run: Callable[[NDArray[Any]], object], rows: NDArray[Any]) -> int 
     good, bad, end = 0, len(rows), time.perf_counter() + SEARCH_SECONDS
     while bad - good > 1:
         half = (good + bad) // 2
-        if _fails(run, rows[:half]):
-            bad = half
-        else:
-            good = half
+        good, bad = (good, half) if _fails(run, rows[:half]) else (half, bad)
         if time.perf_counter() > end:
             return None
     return bad - 1 if _fails(run, rows[bad - 1 : bad]) else None

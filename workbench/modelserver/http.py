@@ -283,7 +283,10 @@ class Connection(asyncio.Protocol):
         if request.received > self._body_limit:
             self._reject(413, f"The body has more than {self._body_limit} bytes.")
         elif request.spool_file is not None:
-            self._spool(request.spool_file, body)
+            try:
+                request.spool_file.write(body)
+            except OSError as error:
+                self._reject(507, f"The body cannot be kept: {error.strerror}.")
         else:
             self._parts.append(body)
 
@@ -375,12 +378,6 @@ class Connection(asyncio.Protocol):
         self._head_size += size
         if self._head_size > MAX_HEAD:
             self._reject(431, f"The headers have more than {MAX_HEAD} bytes.")
-
-    def _spool(self, file: BinaryIO, body: bytes) -> None:
-        try:
-            file.write(body)
-        except OSError as error:
-            self._reject(507, f"The body cannot be kept: {error.strerror}.")
 
     def _reject(self, status: int, reason: str) -> None:
         """Answer, after what came before, that this cannot be taken, and hang up."""

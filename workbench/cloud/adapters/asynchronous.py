@@ -7,8 +7,6 @@ from workbench.backends.asynchronous import AsyncBackend, Mailbox
 from workbench.backends.base import Backend
 from workbench.cloud.adapters.base import CallTarget, Creation, WatchedMetric
 from workbench.cloud.adapters.endpoint import VARIANT, EndpointAdapter, await_service
-from workbench.cloud.adapters.quotas import check_instances
-from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient
 from workbench.cloud.ledger import LedgerEntry
 from workbench.cloud.sns import subscribe, unsubscribe
@@ -19,6 +17,7 @@ class AsyncAdapter(EndpointAdapter[Async]):
     """Makes asynchronous endpoints."""
 
     ledger_kind: ClassVar[str] = "asynchronous"
+    quota: ClassVar[str] = "endpoint"
     in_flight: ClassVar[int] = 256  # calls without an answer, which wait at the cloud
     metrics: ClassVar[Mapping[str, WatchedMetric]] = {
         # developer guide, "Autoscale an asynchronous endpoint"
@@ -27,10 +26,6 @@ class AsyncAdapter(EndpointAdapter[Async]):
             "HasBacklogWithoutCapacity", "Average", of_variant=False
         ),
     }
-
-    def check_quota(self, deployment: Async, cloud: Cloud) -> None:
-        """Require a quota for its instances."""
-        check_instances(cloud, deployment)
 
     def variant(self, deployment: Async) -> dict[str, Any]:
         """Return what a production variant says of the deployment."""

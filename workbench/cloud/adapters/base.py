@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from workbench.backends.base import Backend
+from workbench.cloud.adapters.quotas import check_instances
 from workbench.cloud.aws import Cloud, image_of
 from workbench.cloud.client import CloudClient
 from workbench.cloud.ledger import LedgerEntry
@@ -84,14 +85,17 @@ class Adapter(ABC, Generic[D]):
     Attributes:
         ledger_kind: What the ledger calls its entries.
         metrics: What autoscaling can watch, by the name in `workbench.scaling`.
+        quota: What Service Quotas calls the use of its instances; "" where it has none of its own.
     """
 
     ledger_kind: ClassVar[str]
     metrics: ClassVar[Mapping[str, WatchedMetric]] = {}
+    quota: ClassVar[str] = ""
 
-    @abstractmethod
     def check_quota(self, deployment: D, cloud: Cloud) -> None:
         """Raise `CloudError` where AWS says that a quota of the account is too small."""
+        if self.quota:
+            check_instances(cloud, deployment, self.quota)
 
     @abstractmethod
     def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:

@@ -5,9 +5,7 @@ import time
 from typing import ClassVar
 
 from workbench.cloud.adapters.base import Adapter
-from workbench.cloud.adapters.quotas import check_instances
 from workbench.cloud.adapters.resources import PATIENCE, pause
-from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient, ignore_missing
 from workbench.cloud.ledger import LedgerEntry
 from workbench.deployment.batch_transform import BatchTransform
@@ -18,10 +16,7 @@ class BatchTransformAdapter(Adapter[BatchTransform]):
     """Ends batch transform jobs."""
 
     ledger_kind: ClassVar[str] = "transform jobs"
-
-    def check_quota(self, deployment: BatchTransform, cloud: Cloud) -> None:
-        """Require a quota for its instances."""
-        check_instances(cloud, deployment, "transform job")
+    quota: ClassVar[str] = "transform job"
 
     def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
         """Stop the jobs that run, and wait for their end."""

@@ -4,17 +4,16 @@ Nothing is known of a cloud that costs nothing, or where AWS may not be asked: w
 then refused when it is made.
 """
 
+from typing import Any
+
 from workbench.cloud.aws import Cloud
 from workbench.cloud.client import open_client
-from workbench.deployment import Async, BatchTransform, RealTime
 from workbench.errors import CloudError, NotAvailable
 
 _UNRESERVED = 100  # calls at once that must stay for functions without a reserve (Lambda quotas)
 
 
-def check_instances(
-    cloud: Cloud, deployment: RealTime | Async | BatchTransform, use: str = "endpoint"
-) -> None:
+def check_instances(cloud: Cloud, deployment: Any, use: str) -> None:  # noqa: ANN401 - has a count
     """Raise `CloudError` where the quota of a use, as Service Quotas names it, is too small."""
     if not cloud.paid:
         return

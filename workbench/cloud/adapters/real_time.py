@@ -5,8 +5,6 @@ from typing import Any, ClassVar
 
 from workbench.cloud.adapters.base import WatchedMetric
 from workbench.cloud.adapters.endpoint import EndpointAdapter
-from workbench.cloud.adapters.quotas import check_instances
-from workbench.cloud.aws import Cloud
 from workbench.deployment import RealTime
 from workbench.errors import InvalidInput
 from workbench.scaling.reactive import HIGH_RESOLUTION
@@ -18,6 +16,7 @@ class RealTimeAdapter(EndpointAdapter[RealTime]):
     """Makes real-time endpoints."""
 
     captures: ClassVar[bool] = True
+    quota: ClassVar[str] = "endpoint"
     most_variants: ClassVar[int] = 10  # botocore 1.44.5, ProductionVariantList
     metrics: ClassVar[Mapping[str, WatchedMetric]] = {
         "invocations": WatchedMetric(
@@ -37,10 +36,6 @@ class RealTimeAdapter(EndpointAdapter[RealTime]):
             raise InvalidInput(
                 "AWS offers no shared queue: take routing='least_outstanding' or 'random'."
             )
-
-    def check_quota(self, deployment: RealTime, cloud: Cloud) -> None:
-        """Require a quota for its instances."""
-        check_instances(cloud, deployment)
 
     def variant(self, deployment: RealTime) -> dict[str, Any]:
         """Return what a production variant says of the deployment."""

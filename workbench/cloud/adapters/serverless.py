@@ -5,12 +5,11 @@ from typing import Any, ClassVar
 
 from workbench.cloud.adapters.base import WatchedMetric
 from workbench.cloud.adapters.endpoint import EndpointAdapter
-from workbench.cloud.aws import Cloud
 from workbench.deployment import Serverless
 
 
 class ServerlessAdapter(EndpointAdapter[Serverless]):
-    """Makes serverless endpoints."""
+    """Makes serverless endpoints, whose quota is on the concurrency of all, which none lists."""
 
     metrics: ClassVar[Mapping[str, WatchedMetric]] = {
         "utilisation": WatchedMetric(
@@ -19,9 +18,6 @@ class ServerlessAdapter(EndpointAdapter[Serverless]):
             "SageMakerVariantProvisionedConcurrencyUtilization",
         )
     }
-
-    def check_quota(self, deployment: Serverless, cloud: Cloud) -> None:
-        """Require nothing: the quota is on the concurrency of all endpoints, which none lists."""
 
     def variant(self, deployment: Serverless) -> dict[str, Any]:
         """Return what a production variant says of the deployment."""

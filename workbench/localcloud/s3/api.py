@@ -24,28 +24,22 @@ _UPLOADS = ("", "partNumber&uploadId")  # what makes a PUT whose body is not a d
 
 
 class S3:
-    """The buckets and objects of a local cloud, over HTTP."""
+    """The buckets and `objects` of a local cloud, over HTTP."""
 
     def __init__(self, store: Store, access: AccessControl) -> None:
         self._access = access
-        self._objects = ObjectStore(store)
-        self._store = store
-        self._object_api = ObjectApi(store, self._objects)
+        self.objects = ObjectStore(store)
+        self._object_api = ObjectApi(store, self.objects)
         self._operations = {
-            **BucketApi(self._objects).operations(),
-            **ListApi(self._objects).operations(),
+            **BucketApi(self.objects).operations(),
+            **ListApi(self.objects).operations(),
             **self._object_api.operations(),
-            **UploadApi(self._objects, self._object_api).operations(),
+            **UploadApi(self.objects, self._object_api).operations(),
         }
-
-    @property
-    def objects(self) -> ObjectStore:
-        """What is kept, for the parts of the cloud that read and write it themselves."""
-        return self._objects
 
     def open(self, bucket: str, key: str) -> Path:
         """Return the file of an object. It never changes, but goes when the object does."""
-        return self._objects.path(self._objects.get(bucket, key))
+        return self.objects.path(self.objects.get(bucket, key))
 
     def spool(self, request: Request) -> BinaryIO | None:
         """Return what takes in the body of an upload; None for other requests."""
@@ -55,7 +49,7 @@ class S3:
         if not call.key or call.action[2] not in _UPLOADS:
             return None
         signatures = self._access.chunk_signatures(request)
-        return cast("BinaryIO", BodyWriter(self._objects.new_path(), call.headers, signatures))
+        return cast("BinaryIO", BodyWriter(self.objects.new_path(), call.headers, signatures))
 
     async def answer(self, request: Request) -> Response:
         """Return the answer to a request."""
@@ -72,7 +66,7 @@ class S3:
         """Save the file of a form, whose policy was checked, as an object."""
         form = parse_upload_form(request)
         call = read_form(request, form)
-        writer = BodyWriter(self._objects.new_path(), call.headers)
+        writer = BodyWriter(self.objects.new_path(), call.headers)
         writer.write(form.file)
         request.spool_file = cast("BinaryIO", writer)
         return form_response(call, form, await self._object_api.put(call))

@@ -55,13 +55,9 @@ class StoredBody:
 class BodyWriter:
     """A file that a body is written to while it arrives.
 
-    Nothing is raised before `finish`: until then nobody could tell the client.
-
-    Args:
-        path: Of the file, which must not exist.
-        headers: Of the request, by lower-case name: they say how the body is coded and what to
-            verify (botocore sends `Content-MD5`, `x-amz-checksum-*` or a trailer with the latter).
-        signatures: Checks those of the chunks, where they are signed.
+    Nothing is raised before `finish`: until then nobody could tell the client. The request's
+    headers say how the body is coded and what to verify: botocore sends `Content-MD5`,
+    `x-amz-checksum-*` or a trailer with the latter. `signatures` checks chunks that are signed.
     """
 
     def __init__(
