@@ -274,6 +274,7 @@ def test_other_types_are_not_supported(content_type):
     [
         ("", CSV),
         ("*/*", CSV),
+        ("text/html, *;q=.2", CSV),
         ("text/csv", CSV),
         ("text/*", CSV),
         ("application/*", NPY),

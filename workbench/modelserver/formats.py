@@ -11,6 +11,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -260,14 +261,8 @@ def choose(accept: str, content_type: str) -> str:
     own = _bare_type(content_type)
     if accept in ("", "*/*", own):
         return own
-    for name in _sort_by_preference(accept):
-        if name in TYPES:
-            return name
-        family = name.removesuffix("*")
-        if name == "*/*" or (name.endswith("/*") and own.startswith(family)):
-            return own
-        matching = [each for each in TYPES if name.endswith("/*") and each.startswith(family)]
-        if matching:
+    for name in _sort_by_preference(accept):  # patterns too: Java's clients even send "*"
+        if matching := [each for each in (own, *TYPES) if fnmatchcase(each, name)]:
             return matching[0]
     raise RequestError(406, f"Accept must name {_join_names(TYPES)}, got {accept!r}.")
 
