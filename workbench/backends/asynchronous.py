@@ -56,13 +56,9 @@ class AsyncBackend:
     The time in a notification is the cloud's: its clock and that of this machine should agree.
     Whatever they say, a batch is not answered before it was sent or after its result was read.
 
-    Args:
-        endpoint: Its name.
-        cloud: What makes the clients, in the process that enters the backend.
-        mailbox: Where answers arrive; nobody else reads it.
-        deployment: How long a batch may wait and take.
-        concurrency: How many batches may be without an answer, at least 1.
-        clock: Gives seconds since 1970.
+    `cloud` makes the clients, in the process that enters the backend. Answers arrive in the
+    mailbox, which nobody else reads; `deployment` says how long a batch may wait and take. Up to
+    `concurrency` batches may be without an answer. The clock gives seconds since 1970.
     """
 
     def __init__(

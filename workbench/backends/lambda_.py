@@ -28,10 +28,8 @@ class LambdaBackend:
 
     Duration and INIT are those of the REPORT line, which each call asks for (LogType Tail).
 
-    Args:
-        function: Its name, with the version behind a colon where that is not $LATEST.
-        cloud: What makes the client, in the process that enters the backend.
-        concurrency: How many calls may be in flight, at least 1.
+    The function's name has its version behind a colon where that is not $LATEST. `cloud` makes the
+    client, in the process that enters the backend; up to `concurrency` calls are in flight.
     """
 
     def __init__(self, function: str, cloud: ClientFactory, *, concurrency: int = 64) -> None:

@@ -35,12 +35,9 @@ class ClientFactory(Protocol):
 class SageMakerBackend:
     """An endpoint, called through boto3 with a connection for each batch in flight.
 
-    Args:
-        endpoint: Its name.
-        cloud: What makes the client, in the process that enters the backend.
-        concurrency: How many calls may be in flight, at least 1.
-        variant: The production variant that answers; "": the only one.
-        variants: Those that SageMaker chooses among, where it does: a place each.
+    `cloud` makes the client, in the process that enters the backend; up to `concurrency` calls are
+    in flight. The production `variant` answers, "" being the only one; where SageMaker chooses
+    among several `variants`, each is a place.
     """
 
     def __init__(

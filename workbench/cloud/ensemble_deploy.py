@@ -5,7 +5,7 @@ has it (SageMaker's developer guide, "Deploy models with Amazon SageMaker Server
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from workbench.cloud.adapters.base import adapter_of
@@ -35,19 +35,18 @@ def deploy_ensemble(
     for adapter, each in zip(adapters, deployment.parts, strict=True):
         adapter.check(each)
     terms.confirm(deployment, cloud)
-    made: dict[str, DeployedModel]
-    if len(set(adapters)) == 1 and 1 < len(adapters) <= adapters[0].most_variants:
-        plans = {
-            name: VariantPlan(each.model, each.deployment)
-            for name, each in ensemble.members.items()
-        }
-        with deploy_variants(plans, cloud, terms) as made:
-            yield DeployedEnsemble(ensemble=ensemble, cloud=cloud, members=made)
-        return
+    made: Mapping[str, DeployedModel]
     with contextlib.ExitStack() as stack:
-        agreed = terms.for_parts()
-        made = {
-            name: stack.enter_context(deploy(each.model, each.deployment, cloud, **agreed))
-            for name, each in ensemble.members.items()
-        }
+        if len(set(adapters)) == 1 and 1 < len(adapters) <= adapters[0].most_variants:
+            plans = {
+                name: VariantPlan(each.model, each.deployment)
+                for name, each in ensemble.members.items()
+            }
+            made = stack.enter_context(deploy_variants(plans, cloud, terms))
+        else:
+            agreed = terms.for_parts()
+            made = {
+                name: stack.enter_context(deploy(each.model, each.deployment, cloud, **agreed))
+                for name, each in ensemble.members.items()
+            }
         yield DeployedEnsemble(ensemble=ensemble, cloud=cloud, members=made)

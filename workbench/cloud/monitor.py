@@ -499,12 +499,8 @@ def put_dashboard(
 ) -> str:
     """Return the name of a CloudWatch dashboard of an endpoint.
 
-    It is paid by the month, on the terms of `put_alarm`, until `delete_dashboard`, `teardown` or
-    the end of the deployment ends it.
-
-    Raises:
-        OverBudget: It costs more than the budget.
-        NotAvailable: Nobody agreed to the cost.
+    It is paid by the month, on the terms of `put_alarm` and with its errors, until
+    `delete_dashboard`, `teardown` or the end of the deployment ends it.
     """
     name = f"workbench-{_name(endpoint)}"
     body = dashboard_body(endpoint, region=cloud.region)

@@ -98,14 +98,7 @@ def function_zip(model: Model, path: str | Path, *, libraries: str | Path | None
 def unzip(
     source: str | Path | IO[bytes], folder: str | Path, *, max_bytes: int = MAX_UNZIPPED
 ) -> Path:
-    """Return `folder`, a new one with the files of a zip in it, refusing what `unpack` refuses.
-
-    Raises:
-        Damaged: It is not a whole zip.
-        StorageError: It cannot be read, or the folder not be written.
-        InvalidInput: A member is refused, the zip unpacks to more than `max_bytes`, or the folder
-            is there already; nothing is left of what was unpacked.
-    """
+    """Return `folder`, a new one with the files of a zip in it; it raises what `unpack` does."""
     with _make_folder(Path(folder), source, "zip") as target, zipfile.ZipFile(source) as file:
         _extract("zip", _list_zip(file), target, max_bytes)
     return target

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -106,34 +107,29 @@ def _stack(text: str) -> str:
     return text
 
 
-def _whole(low: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if value < low:
-            raise ValueError(f"must be a whole number of at least {low}")
-        return value
+def _whole(text: str, low: int = 0) -> int:
+    with suppress(ValueError):
+        if (value := int(text)) >= low:
+            return value
+    raise ValueError(f"must be a whole number of at least {low}")
 
-    return read
+
+def _count(text: str) -> int:
+    return _whole(text, 1)
 
 
 _OPTIONS: dict[str, tuple[Callable[[str], Any], tuple[str, ...]]] = {
     # how an option is read, and the variables that set it, of which the first goes before
     "host": (str, ("WORKBENCH_HOST",)),
-    "port": (_whole(0), ("SAGEMAKER_BIND_TO_PORT",)),
+    "port": (_whole, ("SAGEMAKER_BIND_TO_PORT",)),
     "model": (Path, ()),
-    "threads": (_whole(1), ("WORKBENCH_THREADS",)),
-    "workers": (_whole(1), ("SAGEMAKER_MODEL_SERVER_WORKERS",)),
-    "max_batch": (_whole(1), ("WORKBENCH_MAX_BATCH",)),
+    "threads": (_count, ("WORKBENCH_THREADS",)),
+    "workers": (_count, ("SAGEMAKER_MODEL_SERVER_WORKERS",)),
+    "max_batch": (_count, ("WORKBENCH_MAX_BATCH",)),
     "stack": (_stack, ("WORKBENCH_STACK",)),
-    "max_payload_mb": (
-        _whole(1),
-        ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "WORKBENCH_MAX_PAYLOAD_MB"),
-    ),
-    "announce": (_whole(0), ()),
-    "parent_death_pipe": (_whole(0), ()),
+    "max_payload_mb": (_count, ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "WORKBENCH_MAX_PAYLOAD_MB")),
+    "announce": (_whole, ()),
+    "parent_death_pipe": (_whole, ()),
 }
 _USAGE = "usage: workbench.modelserver serve " + " ".join(
     f"[{_flag(name)} ...]" for name in _OPTIONS

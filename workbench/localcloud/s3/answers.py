@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, cast
 
 from workbench.localcloud.core.protocol import ACCOUNT, AwsError, xml_response
-from workbench.localcloud.s3.objects import Object, Part, Upload
+from workbench.localcloud.s3.objects import Object, Upload
 from workbench.localcloud.s3.requests import (
     S3Request,
     decode_tags,
@@ -31,13 +31,6 @@ def object_headers(found: Object, overrides: Mapping[str, str]) -> list[tuple[st
     if tags := kept.pop("x-amz-tagging", ""):
         kept["x-amz-tagging-count"] = str(len(decode_tags(tags)))
     return list(kept.items())
-
-
-def result_headers(made: Object) -> list[tuple[str, str]]:
-    """Return the headers of the answer to a write."""
-    encrypted = "x-amz-server-side-encryption"
-    kept = [(encrypted, made.headers[encrypted])] if encrypted in made.headers else []
-    return checksum_headers(made.etag, made.checksums) + kept
 
 
 def checksum_headers(etag: str, checksums: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -82,16 +75,6 @@ def object_element(call: S3Request, found: Object) -> dict[str, Any]:
         "Size": found.size,
         "StorageClass": storage_class(found),
     }
-
-
-def part_element(part: Part) -> dict[str, Any]:
-    """Return a part as an element of a list."""
-    return {
-        "PartNumber": part.number,
-        "LastModified": format_time(part.modified),
-        "ETag": f'"{part.etag}"',
-        "Size": part.size,
-    } | checksum_elements(part.checksums)
 
 
 def prefixes(call: S3Request, page: Iterable[object]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from workbench.localcloud.s3.answers import (
     checksum_headers,
     find_type,
     object_headers,
-    result_headers,
     storage_class,
     tags_response,
     whole_checksum,
@@ -80,7 +79,9 @@ class ObjectApi:
         """Save the body of a request as an object."""
         headers = read_object_headers(call)
         made = self._save(call, await self.finish_body(call), headers)
-        return Response(200, headers=result_headers(made))
+        encrypted = "x-amz-server-side-encryption"
+        kept = [(encrypted, made.headers[encrypted])] if encrypted in made.headers else []
+        return Response(200, headers=checksum_headers(made.etag, made.checksums) + kept)
 
     async def finish_body(self, call: S3Request) -> StoredBody:
         """Return the body of an upload, verified."""
@@ -128,8 +129,7 @@ class ObjectApi:
     ) -> tuple[tuple[int, int] | None, Mapping[str, str], list[tuple[str, str]]]:
         """Return first byte and length of the part asked for, its checksums, and the parts' count.
 
-        An object that was put in one piece is its only part, which nothing counts; an empty one has
-        no range.
+        What was put in one piece is its only part, which nothing counts. An empty one has no range.
         """
         number, parts = read_part_number(call), self._objects.object_parts(call.bucket, found)
         if "range" in call.headers:

@@ -10,7 +10,6 @@ from workbench.localcloud.s3.answers import (
     S3Handler,
     checksum_elements,
     checksum_headers,
-    part_element,
     storage_class,
     whole_checksum,
 )
@@ -105,6 +104,16 @@ class UploadApi:
         most = read_number(call, "max-parts", 1000, 1000)
         parts = [part for part in self._objects.parts(upload) if part.number > after]
         page = parts[:most]
+        listed = [
+            {
+                "PartNumber": part.number,
+                "LastModified": format_time(part.modified),
+                "ETag": f'"{part.etag}"',
+                "Size": part.size,
+                **checksum_elements(part.checksums),
+            }
+            for part in page
+        ]
         content: dict[str, Any] = {
             "Bucket": call.bucket,
             "Key": call.key,
@@ -116,7 +125,7 @@ class UploadApi:
             "NextPartNumberMarker": page[-1].number if page else 0,
             "MaxParts": most,
             "IsTruncated": len(parts) > len(page),
-            "Part": [part_element(each) for each in page],
+            "Part": listed,
         }
         if upload.algorithm:
             content["ChecksumAlgorithm"] = upload.algorithm.upper()
