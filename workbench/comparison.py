@@ -24,36 +24,24 @@ from workbench.run_cost import cost
 if TYPE_CHECKING:
     import polars as pl
 
-_COLUMN_TYPES = {
-    "run": "String",
-    "origin": "String",
-    "requests": "Int64",
-    "failed": "Int64",
-    "p50": "Float64",
-    "p90": "Float64",
-    "p95": "Float64",
-    "p95_low": "Float64",
-    "p95_high": "Float64",
-    "p95_missing": "Float64",
-    "p95_repetitions": "Int64",
-    "p99": "Float64",
-    "target": "String",
-    "attainment": "Float64",
-    "verdict": "String",
-    "verdict_reason": "String",
-    "requests_needed": "Int64",
-    "throughput": "Float64",
-    "mean_batch_size": "Float64",
-    "cold_starts": "Int64",
-    "spilled": "Float64",
-    "accuracy": "Float64",
-    "batch_invariance": "String",
-    "per_million": "Float64",
-    "per_month": "Float64",
-    "price_mark": "String",
-    "complete": "Boolean",
-    "valid": "Boolean",
-    "fit_warnings": "String",
+_COLUMN_TYPES: dict[str, type[str] | type[float] | type[bool]] = {
+    **dict.fromkeys(("run", "origin"), str),
+    **dict.fromkeys(("requests", "failed"), int),
+    **dict.fromkeys(("p50", "p90", "p95", "p95_low", "p95_high", "p95_missing"), float),
+    "p95_repetitions": int,
+    "p99": float,
+    "target": str,
+    "attainment": float,
+    **dict.fromkeys(("verdict", "verdict_reason"), str),
+    "requests_needed": int,
+    **dict.fromkeys(("throughput", "mean_batch_size"), float),
+    "cold_starts": int,
+    **dict.fromkeys(("spilled", "accuracy"), float),
+    "batch_invariance": str,
+    **dict.fromkeys(("per_million", "per_month"), float),
+    "price_mark": str,
+    **dict.fromkeys(("complete", "valid"), bool),
+    "fit_warnings": str,
     **prediction_errors.COLUMN_TYPES,
 }
 
@@ -118,10 +106,9 @@ class Comparison:
         """
         import polars as pl
 
-        schema = {name: getattr(pl, kind) for name, kind in _COLUMN_TYPES.items()}
         errors = prediction_errors.error_columns(self.figures, self.results)
         rows = [{**row, **errors[name]} for name, row in self.figures.items()]
-        return pl.DataFrame(rows, schema=schema)
+        return pl.DataFrame(rows, schema=_COLUMN_TYPES)
 
     @cached_property
     def figures(self) -> dict[str, dict[str, Any]]:

@@ -13,13 +13,7 @@ from workbench.cli.arguments import expect_model, expect_task
 from workbench.cli.installation import name_command
 from workbench.cli.options import CHECK, time_option
 from workbench.cli.output import Arguments, report_interruption, show
-from workbench.cli.results import (
-    WIDTH,
-    check_comparison,
-    costs_of,
-    facts_of,
-    format_comparison,
-)
+from workbench.cli.results import WIDTH, check_comparison, costs_of, facts_of, format_comparison
 from workbench.cli.statuses import feasibility_status
 from workbench.comparison import Comparison, compare
 from workbench.errors import InvalidInput, NotFound, WorkbenchError

@@ -122,15 +122,13 @@ def price_provisioned(comparison: "Comparison") -> Conclusion:
     """
     if len(comparison.runs) != 2 or len(comparison.costs) != 2:
         raise InvalidInput(f"Two runs with a cost are compared, got {len(comparison.costs)}.")
-    (none, kept) = comparison.runs.values()
-    shares = [float(run.frame["cold"].mean()) for run in (none, kept)]  # type: ignore[arg-type]
-    month = [bill.per_month for bill in comparison.costs.values()]
+    without, kept = (float(run.frame["cold"].to_numpy().mean()) for run in comparison.runs.values())
+    before, month = (dollars(bill.per_month) for bill in comparison.costs.values())
     text = (
-        f"Cold are {percent(shares[0])} of the calls without and {percent(shares[1])} with "
-        f"provisioned instances, which cost {dollars(month[1])} a month instead of "
-        f"{dollars(month[0])}."
+        f"Cold are {percent(without)} of the calls without and {percent(kept)} with provisioned "
+        f"instances, which cost {month} a month instead of {before}."
     )
-    return Conclusion(text, holds=shares[1] < shares[0])
+    return Conclusion(text, holds=kept < without)
 
 
 def price_starts(run: "Run") -> Conclusion:
@@ -174,11 +172,9 @@ def compare_bursts(table: "pl.DataFrame", tracked: str, helper: str) -> Conclusi
     if missing := {tracked, helper} - shares.keys():
         raise InvalidInput(f"{sorted(missing)} are not among {list(shares)}.")
     rows = table.filter(table["flaw"] != "", table["run"].is_in([tracked, helper]))
-    flaws = rows.select("size", "run", "flaw").iter_rows()
     left_out: dict[float, str] = {}
-    for size, name, flaw in flaws:
-        before = f"{left_out[size]}; " if size in left_out else ""
-        left_out[size] = f'{before}"{name}": {flaw}'
+    for size, name, flaw in rows.select("size", "run", "flaw").iter_rows():
+        left_out[size] = "; ".join(filter(None, (left_out.get(size), f'"{name}": {flaw}')))
     shares = {n: {s: v for s, v in each.items() if s not in left_out} for n, each in shares.items()}
     without = "".join(f" Left out: {size:g} times, {flaw}." for size, flaw in left_out.items())
     if not shares[tracked]:

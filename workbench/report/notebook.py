@@ -20,12 +20,7 @@ from workbench.report.cells import cell_parts, code_of
 from workbench.report.origin import origin_parts
 from workbench.report.page import LARGEST, page_html
 from workbench.report.parts import fold, quote, tell
-from workbench.report.templates import (
-    Parameter,
-    Template,
-    drop_notes,
-    read_template,
-)
+from workbench.report.templates import Parameter, Template, drop_notes, read_template
 
 _KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 _KEEP_CHARTS = "from workbench.report.altair_charts import keep_specs; keep_specs()"

@@ -19,14 +19,7 @@ from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
 from workbench.widgets.chart_view import ChartView, Datum
-from workbench.widgets.form import (
-    button,
-    choice,
-    keep_in_order,
-    progress_bar,
-    show,
-    side_by_side,
-)
+from workbench.widgets.form import button, choice, keep_in_order, progress_bar, show, side_by_side
 from workbench.widgets.last_decision import ShownDecision, keep_shown, key_of, recall_shown
 from workbench.widgets.notebook import (
     Keyboard,

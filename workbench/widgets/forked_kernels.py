@@ -1,7 +1,7 @@
 """How a Jupyter server gets its kernels as copies of a prepared one."""
 
-from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -44,16 +44,10 @@ class ForkedProvisioner(LocalProvisioner):
         return self.connection_info
 
 
-class _Entry:
-    """What Jupyter takes for an installed entry point."""
-
-    def __init__(self, make: Callable[..., ForkedProvisioner]) -> None:
-        self.load = lambda: make
-
-
 def fork_kernels(prepared: PreparedKernel) -> None:
     """Have all kernels that this process starts from now on be copies."""
     factory = KernelProvisionerFactory.instance()
-    entry = _Entry(partial(ForkedProvisioner, prepared=prepared))
+    make = partial(ForkedProvisioner, prepared=prepared)
+    entry = SimpleNamespace(load=lambda: make)  # what Jupyter takes for an installed entry point
     factory.provisioners[_NAME] = cast("EntryPoint", entry)
     factory.default_provisioner_name = _NAME

@@ -147,7 +147,9 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Controls by the name of the setting that each holds; `changed` is called when one changes."""
 
     def __init__(
-        self, controls: Mapping[str, Control], changed: Callable[[object], object]
+        self,
+        controls: Mapping[str, Control],
+        changed: Callable[[object], object] = lambda _: None,
     ) -> None:
         self.controls = dict(controls)
         self._lines: dict[str, ipywidgets.HTML] = {}  # made when there is something to say

@@ -125,7 +125,7 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         name = endpoint.name if isinstance(endpoint, DeployedModel) else endpoint
         about = "Which endpoint is read of."
         named = text("Endpoint", name, "name of a deployed endpoint", about)
-        self.form = Form({"endpoint": named}, lambda _: None)
+        self.form = Form({"endpoint": named})
         self.refresh_button = button("Refresh", "Read what the endpoint reports now.", "primary")
         self.refresh_button.on_click(lambda _: self.refresh())
         self.status = Status()

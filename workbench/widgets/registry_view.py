@@ -50,7 +50,7 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
             "task": text("Task", "", "what it is for", "Models of one task are compared."),
         }
         self.chosen = Form(chosen, self._show_selection)
-        self.decision, self.new = Form(decision, _ignore_change), Form(new, _ignore_change)
+        self.decision, self.new = Form(decision), Form(new)  # they count when a button is pressed
         self.history = ipywidgets.HTML()
         self.status = Status()
         self.buttons = {name: button(name, about) for name, about in _BUTTONS.items()}
@@ -185,7 +185,3 @@ _APPROVALS = {
 
 def _make_heading(title: str) -> ipywidgets.HTML:
     return ipywidgets.HTML(f"<strong>{title}</strong>")
-
-
-def _ignore_change(_change: object) -> None:
-    """Do nothing: what was entered counts when a button is pressed."""

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import ipywidgets
-
 from workbench import forecasts
 from workbench.deployment import KINDS, ByDeadline, Deployment, Hedge, Hybrid
 from workbench.deployment.platforms import FleetPlatform
@@ -20,7 +18,7 @@ from workbench.scaling.mark import MArkDescribed, MArkReleased
 from workbench.scaling.newsvendor import count_for_quantile, price_count
 from workbench.scaling.predictive import Predictive
 from workbench.traffic.trace import Trace
-from workbench.widgets.form import Form, button, choice, keep_in_order, number, show
+from workbench.widgets.form import Form, button, choice, number, show, slider
 from workbench.widgets.pickers import Picker
 from workbench.widgets.settings_form import SettingsForm
 
@@ -264,14 +262,14 @@ class ScalingPicker(Picker):
 
     def _with_quantile(self, policy: Predictive) -> Predictive:
         """Return the policy at the slider's quantile, which follows the critical one."""
-        slider = self.planned["quantile"]
+        held = self.planned["quantile"]
         critical = round(round(policy.quantiles[0] / _STEP) * _STEP, 3)
         before, self._critical = self._critical, critical
-        if abs(slider.value - before) < _STEP / 2 and critical != before:
-            slider.value = critical
-        if abs(slider.value - critical) < _STEP / 2 or not slider.value:
+        if abs(held.value - before) < _STEP / 2 and critical != before:
+            held.value = critical
+        if abs(held.value - critical) < _STEP / 2 or not held.value:
             return policy
-        return replace(policy, quantile=round(slider.value, 3))
+        return replace(policy, quantile=round(held.value, 3))
 
     def _describe(self, value: ScaledDeployment) -> str:
         policy, words = value.policy, [value.label]
@@ -298,19 +296,10 @@ def _plain_policies() -> list[tuple[str, Any]]:
 
 
 def _make_planned_controls() -> dict[str, Any]:
-    slider = keep_in_order(
-        ipywidgets.FloatSlider(
-            description="Quantile",
-            tooltip="The share of the time for which the fleet is to be large enough.",
-            value=0.0,
-            min=0.0,
-            max=0.999,
-            step=_STEP,
-            readout=False,  # the line below tells it, and a column is narrow
-            style={"description_width": "60px"},
-            layout=ipywidgets.Layout(width="auto"),
-        )
-    )
+    about = "The share of the time for which the fleet is to be large enough."
+    limits = {"value": 0.0, "min": 0.0, "max": 0.999, "step": _STEP}
+    quantile = slider("Quantile", about, **limits, readout=False)  # the line below tells it
+    quantile.style.description_width = "60px"  # a column is narrow
     return {
         "rate": number("One can do (1/s)", 10.0, "Requests a second that one instance can take."),
         "call": number("A call takes (ms)", _GUESSED, "How long a function works on a request."),
@@ -319,7 +308,7 @@ def _make_planned_controls() -> dict[str, Any]:
         "forecaster": choice(
             "Forecaster", list(_FORECASTERS), "Persistence", "What foretells the next traffic."
         ),
-        "quantile": slider,
+        "quantile": quantile,
     }
 
 
