@@ -3,16 +3,25 @@
 A setting is a field of a frozen dataclass, an inference type or a routing policy, whose metadata
 describe it once for constructor, controls and command line::
 
-    workers: int = field(default=1, metadata=setting("Workers", "of each instance", whole(1)))
+    workers: int = optional(1, "Workers", "of each instance", whole(1))
+    memory_mb: int = field(metadata=setting("Memory (MB)", "MB of memory", whole(128, 10_240)))
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache, partial
 from typing import Any, TypeVar
 
 from workbench.errors import InvalidInput
-from workbench.validation import choose, not_negative, of_kind, positive, suggest, whole_number
+from workbench.validation import (
+    choose,
+    keep,
+    not_negative,
+    of_kind,
+    positive,
+    suggest,
+    whole_number,
+)
 
 T = TypeVar("T")
 
@@ -48,11 +57,7 @@ class SettingDescription:
         return self.label.endswith("(s)")
 
     def validate(self, name: str, value: object) -> object:
-        """Return the value in its plain type.
-
-        Raises:
-            InvalidInput: The value is out of the setting's limits.
-        """
+        """Return the value in its plain type; raise an InvalidInput beyond the setting's limits."""
         return None if value is None and self.empty else self.check(name, value)
 
 
@@ -78,6 +83,11 @@ def setting(
     return {"setting": described}
 
 
+def optional(default: object, *described: Any, **more: Any) -> Any:  # noqa: ANN401 - a field
+    """Return a dataclass field with a default that is a setting; the rest is as in `setting`."""
+    return field(default=default, metadata=setting(*described, **more))
+
+
 @cache
 def settings_of(kind: type[Any]) -> Mapping[str, SettingDescription]:
     """Return the settings of a class of values by name, in their order."""
@@ -87,24 +97,16 @@ def settings_of(kind: type[Any]) -> Mapping[str, SettingDescription]:
 
 
 def check_settings(value: Any) -> None:  # noqa: ANN401 - of any class with settings
-    """Check each setting of a frozen value, and keep it in its plain type: NumPy's are no JSON.
-
-    Raises:
-        InvalidInput: A setting is out of its limits.
-    """
+    """Check each setting of a frozen value, and keep it in its plain type: NumPy's are no JSON."""
     for name, described in settings_of(value.__class__).items():
         given = getattr(value, name)
         plain = described.validate(name, given)
         if plain is not given:
-            object.__setattr__(value, name, plain)  # it is frozen
+            keep(value, **{name: plain})
 
 
 def build_from_dict(what: str, kinds: Mapping[str, type[T]], data: Mapping[str, Any]) -> T:
-    """Return the value that a dictionary of kind and settings describes; `what` says of what sort.
-
-    Raises:
-        InvalidInput: Kind or setting is unknown, or a setting is missing or out of its limits.
-    """
+    """Return the value that a dictionary of kind and settings describes; `what` names its sort."""
     kind = choose("kind", data.get("kind"), kinds)
     given = {name: value for name, value in data.items() if name != "kind"}
     of_kind: Any = kinds[kind]  # a dataclass

@@ -48,19 +48,6 @@ __all__ = [
     "instance_vcpus",
 ]
 
-KINDS.update(
-    {
-        each.kind: each
-        for each in (
-            Local,
-            OnPremise,
-            RealTime,
-            Serverless,
-            Async,
-            BatchTransform,
-            Lambda,
-            LambdaManaged,
-        )
-    }
-)
+_TYPES = (Local, OnPremise, RealTime, Serverless, Async, BatchTransform, Lambda, LambdaManaged)
+KINDS.update({each.kind: each for each in _TYPES})
 COMPOSITES.update({each.kind: each for each in (RoutedDeployment, MixedFleet, Hybrid)})

@@ -1,6 +1,6 @@
 """SageMaker asynchronous endpoints."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from workbench.deployment.base import MB
@@ -9,7 +9,7 @@ from workbench.deployment.platforms import FleetPlatform
 from workbench.pricing.cost import HOUR, Items, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
-from workbench.settings import setting, whole
+from workbench.settings import optional, whole
 
 _GB = 1024**3
 
@@ -34,25 +34,19 @@ class Async(EndpointOnInstances):
     payload_note: ClassVar[str] = f" ({inline_limit:,} inline)"
     time_limit: ClassVar[float] = 3600.0  # InvocationTimeoutSeconds at most
 
-    count: int = field(default=1, metadata=setting("Instances", "how many instances", whole(0)))
-    concurrency: int | None = field(
-        default=None,
-        metadata=setting(
-            "Calls at once",
-            "calls sent to an instance at once",
-            whole(1, 1000),
-            empty="SageMaker chooses",
-        ),
+    count: int = optional(1, "Instances", "how many instances", whole(0))
+    concurrency: int | None = optional(
+        None,
+        "Calls at once",
+        "calls sent to an instance at once",
+        whole(1, 1000),
+        empty="SageMaker chooses",
     )
-    ttl: int = field(
-        default=21_600,
-        metadata=setting(
-            "In queue (s)", "seconds that a request may wait, 60 to 21600", whole(60, 21_600)
-        ),
+    ttl: int = optional(
+        21_600, "In queue (s)", "seconds that a request may wait, 60 to 21600", whole(60, 21_600)
     )
-    timeout: int = field(
-        default=900,
-        metadata=setting("Timeout (s)", "seconds that a call may take, 1 to 3600", whole(1, 3600)),
+    timeout: int = optional(
+        900, "Timeout (s)", "seconds that a call may take, 1 to 3600", whole(1, 3600)
     )
 
     @property
@@ -67,11 +61,8 @@ class Async(EndpointOnInstances):
         return self.timeout
 
     def _bill(self, usage: Usage, prices: PriceSheet) -> Items:
-        """Return instances, data, and S3 and SNS for each call.
-
-        That an instance costs as much as under a real-time endpoint is inferred. A call puts and
-        gets its input and its result in S3 once each and publishes one notification.
-        """
+        # A call puts and gets its input and its result in S3 once each, and publishes one
+        # notification. That an instance costs as under a real-time endpoint is inferred.
         hours, calls = usage.instance_seconds / HOUR, usage.calls
         return (
             *bill_item(prices, self.instance_type, hours, inferred=True),

@@ -35,8 +35,6 @@ COMPOSITES: dict[str, type[Deployment]] = {}
 """Kinds that are made of others, filled likewise: they are read, and nobody chooses from them."""
 
 _NEEDS_CLOUD = "Running it takes a cloud: LocalCloud on this machine, or AWS."
-
-
 _ENVELOPE = 81  # bytes of a function's event around its base64: see workbench.backends.lambda_
 
 

@@ -1,7 +1,7 @@
 """SageMaker batch transform jobs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from workbench.deployment.base import MB, PlanChoices
@@ -10,7 +10,7 @@ from workbench.deployment.platforms import JobPlatform
 from workbench.pricing.cost import HOUR, Items, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Spans, Usage
-from workbench.settings import positive_amount, setting
+from workbench.settings import optional, positive_amount
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +34,12 @@ class BatchTransform(OnInstances):
     time_limit: ClassVar[float] = 3600.0  # InvocationsTimeoutInSeconds at most, of one request
     by_job: ClassVar[bool] = True
 
-    period: float | None = field(
-        default=None,
-        metadata=setting(
-            "Job every (s)",
-            "a time whose requests form one job",
-            positive_amount("seconds"),
-            empty="one job at the end",
-        ),
+    period: float | None = optional(
+        None,
+        "Job every (s)",
+        "a time whose requests form one job",
+        positive_amount("seconds"),
+        empty="one job at the end",
     )
 
     @property
@@ -64,7 +62,7 @@ class BatchTransform(OnInstances):
         return replace(self, period=period)
 
     def _bill(self, usage: Usage, prices: PriceSheet) -> Items:
-        """Return the instances, whose price is inferred to be that of a real-time endpoint's."""
+        # that the price is a real-time endpoint's is inferred
         return bill_item(prices, self.instance_type, usage.instance_seconds / HOUR, inferred=True)
 
     def _spans_without_record(self, activity: Activity) -> tuple[Spans, str]:

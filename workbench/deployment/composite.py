@@ -1,25 +1,21 @@
 """Deployments made of others: what holds of a whole follows from its parts."""
 
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar
 
 from workbench.deployment.base import Deployment
-from workbench.deployment.platforms import Platform
 from workbench.errors import InvalidInput
 from workbench.pricing.cost import Items
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage
 from workbench.validation import as_tuple
 
+Limit = TypeVar("Limit", int, float)
+
 
 def as_deployment(name: str, value: object) -> Deployment:
-    """Return a deployment, given as such or as its dictionary.
-
-    Raises:
-        InvalidInput: It is neither.
-    """
+    """Return a deployment, given as such or as its dictionary; refuse what is neither."""
     given = Deployment.from_dict(value) if isinstance(value, Mapping) else value
     if not isinstance(given, Deployment):
         raise InvalidInput(f"{name} must be a deployment, got {given!r}.")
@@ -27,11 +23,7 @@ def as_deployment(name: str, value: object) -> Deployment:
 
 
 def as_deployments(name: str, values: object) -> tuple[Deployment, ...]:
-    """Return deployments, given as such or as their dictionaries.
-
-    Raises:
-        InvalidInput: There are none, or one is neither.
-    """
+    """Return one or more deployments, given as such or as their dictionaries."""
     parts = tuple(as_deployment(f"Each of {name}", each) for each in as_tuple(name, values))
     if not parts:
         raise InvalidInput(f"{name} must be at least 1 deployment, got none.")
@@ -54,11 +46,6 @@ class Composite(Deployment):
         return " + ".join(part.label for part in self.parts)
 
     @property
-    @abstractmethod
-    def platform(self) -> Platform:
-        """What serves its batches, as far as one queue can stand for those of the parts."""
-
-    @property
     def place_names(self) -> tuple[str, ...]:
         """The places of a run there, one for each of `simple_parts`, by default their numbers."""
         return tuple(str(number) for number in range(len(self.simple_parts)))
@@ -70,10 +57,8 @@ class Composite(Deployment):
 
     def places_of(self, number: int) -> slice:
         """Return which of its places are those of a part: one, or as many as that is made of."""
-        first, stop = (
-            sum(len(part.simple_parts) for part in self.parts[:end]) for end in (number, number + 1)
-        )
-        return slice(first, stop)
+        first = sum(len(part.simple_parts) for part in self.parts[:number])
+        return slice(first, first + len(self.parts[number].simple_parts))
 
     @property
     def needs(self) -> str:  # type: ignore[override]  # a property in place of a class's constant
@@ -83,19 +68,17 @@ class Composite(Deployment):
     @property
     def payload_limit(self) -> int | None:  # type: ignore[override]
         """The largest request that every part takes, in bytes."""
-        return min(
-            (p.payload_limit for p in self.parts if p.payload_limit is not None), default=None
-        )
+        return _least(part.payload_limit for part in self.parts)
 
     @property
     def time_limit(self) -> float | None:  # type: ignore[override]
         """The seconds within which every part may answer."""
-        return min((p.time_limit for p in self.parts if p.time_limit is not None), default=None)
+        return _least(part.time_limit for part in self.parts)
 
     @property
     def call_limit(self) -> float | None:
         """Seconds after which a call fails somewhere."""
-        return min((p.call_limit for p in self.parts if p.call_limit is not None), default=None)
+        return _least(part.call_limit for part in self.parts)
 
     @property
     def bills_data(self) -> bool:  # type: ignore[override]
@@ -110,27 +93,25 @@ class Composite(Deployment):
                 f"{len(usage.parts)}: give Usage(parts=...)."
             )
         calls = sum(each.calls for each in usage.parts)
-        items: list[Any] = []
+        items: Items = ()
         for part, used in zip(self.parts, usage.parts, strict=True):
             share = used.calls / calls if calls else 1 / len(self.parts)
             bytes_in = used.bytes_in + share * usage.bytes_in
             bytes_out = used.bytes_out + share * usage.bytes_out
             own = replace(used, bytes_in=bytes_in, bytes_out=bytes_out)
             items += part.bill(own, prices=prices)
-        return tuple(items)
+        return items
 
     def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:
         """Return the usage of each part, with the notes of all."""
         return _whole(
-            *(
-                part.usage(activity.part(number), bill_cold_start=bill_cold_start)
-                for number, part in enumerate(self.parts)
-            )
+            part.usage(activity.part(number), bill_cold_start=bill_cold_start)
+            for number, part in enumerate(self.parts)
         )
 
     def idle_usage(self, seconds: float) -> Usage:
         """Return what each part is billed for being there."""
-        return _whole(*(part.idle_usage(seconds) for part in self.parts))
+        return _whole(part.idle_usage(seconds) for part in self.parts)
 
     def repeat_usage(self, usage: Usage, seconds: float) -> Usage:
         """Return the usage of each part in one of many traces of `seconds` in a row."""
@@ -140,14 +121,16 @@ class Composite(Deployment):
     def usage_at_most(self, seconds: float, *, calls: int | None, up_and_down: float) -> Usage:
         """Return the most that each part can be billed, as if all calls went there."""
         return _whole(
-            *(
-                part.usage_at_most(seconds, calls=calls, up_and_down=up_and_down)
-                for part in self.parts
-            )
+            part.usage_at_most(seconds, calls=calls, up_and_down=up_and_down) for part in self.parts
         )
 
 
-def _whole(*parts: Usage) -> Usage:
+def _least(limits: Iterable[Limit | None]) -> Limit | None:
+    return min((each for each in limits if each is not None), default=None)
+
+
+def _whole(usages: Iterable[Usage]) -> Usage:
+    parts = tuple(usages)
     return Usage(
         calls=sum(each.calls for each in parts),
         notes=tuple(dict.fromkeys(note for each in parts for note in each.notes)),

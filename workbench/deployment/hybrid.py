@@ -8,7 +8,7 @@ from workbench.deployment.composite import Composite, as_deployment
 from workbench.deployment.platforms import Platform
 from workbench.deployment.spill import InFlight, SpillRule, as_spill_rule
 from workbench.errors import InvalidInput
-from workbench.settings import setting
+from workbench.settings import optional, setting
 
 BASE, OVERFLOW = "base", "overflow"
 """The places of a hybrid's run, in this order."""
@@ -40,9 +40,8 @@ class Hybrid(Composite):
     overflow: Deployment = field(
         metadata=setting("Overflow", "the functions for the rest", as_deployment)
     )
-    spill: SpillRule = field(
-        default=InFlight(),
-        metadata=setting("Spill", "when a batch goes to the overflow", as_spill_rule),
+    spill: SpillRule = optional(
+        InFlight(), "Spill", "when a batch goes to the overflow", as_spill_rule
     )
 
     def _check_together(self) -> None:

@@ -27,9 +27,6 @@ def instance_vcpus(instance_type: str) -> float:
 def find_instance(name: str) -> Mapping[str, str]:
     """Return the row of an instance type, of SageMaker or of EC2, in data/instances.csv.
 
-    Raises:
-        NotFound: The type is not in the table.
-
     >>> find_instance("m7g.xlarge")["architecture"]
     'arm64'
     """
@@ -54,11 +51,7 @@ def instance_memory(instance_type: str) -> float | None:
 
 
 def check_instance_type(name: str, value: object) -> str:
-    """Require the form of an instance type.
-
-    Raises:
-        InvalidInput: It has another.
-    """
+    """Return an instance type of SageMaker, known to have the form of one."""
     if not (isinstance(value, str) and re.fullmatch(r"ml\.[a-z0-9-]+\.[a-z0-9-]+", value)):
         raise InvalidInput(f"{name} must look like 'ml.m5.large', got {value!r}.")
     return value

@@ -10,7 +10,7 @@ from workbench.deployment.platforms import OnDemandPlatform
 from workbench.pricing.cost import Items, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
-from workbench.settings import one_of, setting, whole
+from workbench.settings import one_of, optional, setting, whole
 
 INIT_LIMIT = 10.0
 """Seconds that the start of a function may take (Lambda developer guide, "Lambda quotas")."""
@@ -55,13 +55,11 @@ class Lambda(OnDemandDeployment):
     max_concurrency: int = field(
         metadata=setting("Max concurrency", "calls in flight at most", whole(1))
     )
-    architecture: str = field(
-        default="x86_64",
-        metadata=setting("Architecture", "x86_64 or arm64", one_of("x86_64", "arm64")),
+    architecture: str = optional(
+        "x86_64", "Architecture", "x86_64 or arm64", one_of("x86_64", "arm64")
     )
-    timeout: int = field(
-        default=900,
-        metadata=setting("Timeout (s)", "seconds that a call may take, 1 to 900", whole(1, 900)),
+    timeout: int = optional(
+        900, "Timeout (s)", "seconds that a call may take, 1 to 900", whole(1, 900)
     )
 
     @property
@@ -113,7 +111,6 @@ class Lambda(OnDemandDeployment):
         return self.timeout + INIT_LIMIT
 
     def _bill(self, usage: Usage, prices: PriceSheet) -> Items:
-        """Return GB-seconds on demand by tier, requests, and provisioned concurrency."""
         gb, chip = self.memory_mb / 1024, self.architecture
         return (
             *bill_item(prices, f"lambda duration {chip}", gb * usage.seconds),

@@ -14,7 +14,7 @@ from workbench.pricing.cost import HOUR, Items, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage, instance_seconds
 from workbench.scaling.cpu import CpuTracking
-from workbench.settings import one_of, setting, whole
+from workbench.settings import one_of, optional, setting, whole
 from workbench.validation import as_tuple, positive_share, whole_number
 
 _AGENT_VCPUS, _AGENT_GIB = 1, 1  # of an instance; see `RULES`
@@ -84,25 +84,17 @@ class LambdaManaged(Deployment):
         kw_only=False,
         metadata=setting("Instance types", "of EC2, the first is taken to be used", _check_types),
     )
-    memory_gb_per_vcpu: float = field(
-        default=4,
-        metadata=setting("GB per vCPU", "GB of memory for each vCPU: 2, 4 or 8", one_of(2, 4, 8)),
+    memory_gb_per_vcpu: float = optional(
+        4, "GB per vCPU", "GB of memory for each vCPU: 2, 4 or 8", one_of(2, 4, 8)
     )
-    concurrency: int = field(
-        default=1,
-        metadata=setting("Concurrency", "calls that an environment serves at once", whole(1, 1600)),
+    concurrency: int = optional(
+        1, "Concurrency", "calls that an environment serves at once", whole(1, 1600)
     )
-    least: int = field(
-        default=3,
-        metadata=setting("Least", "instances at least", whole(1, 15_000)),
-    )
-    most: int = field(default=100, metadata=setting("Most", "instances at most", whole(1, 15_000)))
-    target: float = field(
-        default=0.5, metadata=setting("CPU target", "share of the processors", positive_share)
-    )
-    timeout: int = field(
-        default=900,
-        metadata=setting("Timeout (s)", "seconds that a call may take, 1 to 900", whole(1, 900)),
+    least: int = optional(3, "Least", "instances at least", whole(1, 15_000))
+    most: int = optional(100, "Most", "instances at most", whole(1, 15_000))
+    target: float = optional(0.5, "CPU target", "share of the processors", positive_share)
+    timeout: int = optional(
+        900, "Timeout (s)", "seconds that a call may take, 1 to 900", whole(1, 900)
     )
 
     def _check_together(self) -> None:
@@ -202,7 +194,6 @@ class LambdaManaged(Deployment):
         return event_bytes(content)
 
     def _bill(self, usage: Usage, prices: PriceSheet) -> Items:
-        """Return instances at EC2's price, the fee on it, and requests."""
         hours = usage.instance_seconds / HOUR
         listed = hours * prices.price(self.instance_types[0]).dollars
         return (
@@ -214,13 +205,13 @@ class LambdaManaged(Deployment):
     def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:
         """Return the instances' time from launch to stop, as far as it was recorded."""
         if activity.instances is not None:
-            seconds = float(instance_seconds(activity.instances))
-            return Usage(instance_seconds=seconds, calls=activity.calls, notes=(_INFERRED,))
-        note = (
-            f"AWS scales the instances, and their number is not recorded: {self.least} are billed "
-            "from the trace's start to the last answer."
-        )
-        seconds = self.least * activity.end
+            seconds, note = float(instance_seconds(activity.instances)), _INFERRED
+        else:
+            seconds = self.least * activity.end
+            note = (
+                f"AWS scales the instances, and their number is not recorded: {self.least} are "
+                "billed from the trace's start to the last answer."
+            )
         return Usage(instance_seconds=seconds, calls=activity.calls, notes=(note,))
 
     def idle_usage(self, seconds: float) -> Usage:

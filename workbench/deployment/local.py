@@ -1,6 +1,6 @@
 """A process of this machine."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from workbench.deployment.base import Deployment
@@ -8,7 +8,7 @@ from workbench.deployment.platforms import FleetPlatform
 from workbench.pricing.cost import HOUR, CostItem, Items
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage
-from workbench.settings import amount, setting, whole
+from workbench.settings import amount, optional, whole
 
 MAX_THREADS = 1024
 """The most workers, and threads of each, on this machine: more hardly start."""
@@ -30,20 +30,15 @@ class Local(Deployment):
     kind: ClassVar[str] = "local"
     needs: ClassVar[str] = ""
 
-    workers: int = field(
-        default=1,
-        metadata=setting("Workers", "model servers", whole(1, MAX_THREADS), steps=range(1, 17)),
+    workers: int = optional(
+        1, "Workers", "model servers", whole(1, MAX_THREADS), steps=range(1, 17)
     )
-    threads: int = field(
-        default=1, metadata=setting("Threads", "of each worker", whole(1, MAX_THREADS))
-    )
-    hourly_price: float = field(
-        default=0.0,
-        metadata=setting(
-            "Price (USD/hour)",
-            "what this machine costs in US dollars an hour, by your account",
-            amount("US dollars"),
-        ),
+    threads: int = optional(1, "Threads", "of each worker", whole(1, MAX_THREADS))
+    hourly_price: float = optional(
+        0.0,
+        "Price (USD/hour)",
+        "what this machine costs in US dollars an hour, by your account",
+        amount("US dollars"),
     )
 
     @property

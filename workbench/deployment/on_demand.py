@@ -9,7 +9,7 @@ from workbench.deployment.base import KEEP_ALIVE, MB, Deployment
 from workbench.deployment.platforms import OnDemandPlatform
 from workbench.errors import InvalidInput
 from workbench.pricing.usage import Activity, Spans, Usage, instance_seconds
-from workbench.settings import amount, one_of, setting, whole
+from workbench.settings import amount, one_of, optional, whole
 
 MB_PER_VCPU = 1769
 """Memory at which a Lambda function has one full vCPU (Lambda developer guide)."""
@@ -24,25 +24,19 @@ class OnDemandDeployment(Deployment):
 
     memory_mb: int = field(kw_only=False)
     max_concurrency: int
-    provisioned: int = field(
-        default=0, metadata=setting("Provisioned", "instances that are kept warm", whole(0))
+    provisioned: int = optional(0, "Provisioned", "instances that are kept warm", whole(0))
+    keep_alive: float = optional(
+        KEEP_ALIVE,
+        "Keep alive (s)",
+        "seconds an idle instance is kept",
+        amount("seconds"),
+        only_simulated=True,
     )
-    keep_alive: float = field(
-        default=KEEP_ALIVE,
-        metadata=setting(
-            "Keep alive (s)",
-            "seconds an idle instance is kept",
-            amount("seconds"),
-            only_simulated=True,
-        ),
-    )
-    on_limit: str = field(
-        default="reject",
-        metadata=setting(
-            "At the limit",
-            "what becomes of more calls: reject or queue",
-            one_of("reject", "queue"),
-        ),
+    on_limit: str = optional(
+        "reject",
+        "At the limit",
+        "what becomes of more calls: reject or queue",
+        one_of("reject", "queue"),
     )
 
     def _check_together(self) -> None:
@@ -103,26 +97,19 @@ class OnDemandDeployment(Deployment):
         )
 
     def _notes(self, kept: Spans | None) -> tuple[str, ...]:
-        note = (
-            "Provisioned concurrency is billed from the trace's start to the last answer; "
-            "AWS rounds Lambda's up to 5 minutes."
-        )
+        if not (kept or self.provisioned):
+            return ()
+        how = "from the trace's start to the last answer; AWS rounds Lambda's up to 5 minutes."
         if kept:
-            note = (
-                "Provisioned concurrency is billed for as long as it was there; calls of what "
-                "scaling added count as on demand."
-            )
-        return (note,) if kept or self.provisioned else ()
+            how = "for as long as it was there; calls of what scaling added count as on demand."
+        return (f"Provisioned concurrency is billed {how}",)
 
     def idle_usage(self, seconds: float) -> Usage:
         """Return the time of provisioned instances."""
         return Usage(enabled_seconds=self.provisioned * seconds)
 
     def usage_at_most(self, seconds: float, *, calls: int | None, up_and_down: float) -> Usage:
-        """Return what is billed with every instance busy all the time, or with all calls longest.
-
-        The less of the two counts.
-        """
+        """Return the less of every instance busy all the time, and all calls as long as can be."""
         longest = math.inf if calls is None else calls * self.longest_call
         return Usage(
             enabled_seconds=self.provisioned * (seconds + up_and_down),

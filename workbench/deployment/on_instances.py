@@ -11,7 +11,7 @@ from workbench.deployment.instance_types import (
     instance_vcpus,
 )
 from workbench.pricing.usage import Activity, Spans, Usage, instance_seconds
-from workbench.settings import setting, whole
+from workbench.settings import optional, setting, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class OnInstances(Deployment):
         kw_only=False,
         metadata=setting("Instance type", "for instance ml.m5.large", check_instance_type),
     )
-    count: int = field(default=1, metadata=setting("Instances", "how many instances", whole(1)))
+    count: int = optional(1, "Instances", "how many instances", whole(1))
 
     @property
     def label(self) -> str:
@@ -39,11 +39,7 @@ class OnInstances(Deployment):
 
     @property
     def vcpus(self) -> float:
-        """The vCPUs of one instance.
-
-        Raises:
-            NotFound: The type is not in the table.
-        """
+        """The vCPUs of one instance; a `NotFound` is raised where the type is not in the table."""
         return instance_vcpus(self.instance_type)
 
     @property
@@ -66,11 +62,8 @@ class OnInstances(Deployment):
             f"Launch and stop of instances are not recorded: {self.count} are billed {until}, "
             "boot excluded."
         )
-        return Usage(
-            instance_seconds=self.count * instance_seconds(spans),
-            calls=activity.calls,
-            notes=(note,),
-        )
+        seconds = self.count * instance_seconds(spans)
+        return Usage(instance_seconds=seconds, calls=activity.calls, notes=(note,))
 
     def _spans_without_record(self, activity: Activity) -> tuple[Spans, str]:
         return [(0.0, activity.end)], "from the trace's start to the last answer"
@@ -87,9 +80,7 @@ class EndpointOnInstances(OnInstances):
     scaled_by: ClassVar[str] = "count"
     bills_data: ClassVar[bool] = True
 
-    workers: int = field(
-        default=1, metadata=setting("Workers", "model servers of each instance", whole(1))
-    )
+    workers: int = optional(1, "Workers", "model servers of each instance", whole(1))
 
     @property
     def label(self) -> str:
@@ -100,10 +91,7 @@ class EndpointOnInstances(OnInstances):
     def variants(cls, choices: PlanChoices) -> Sequence[Self]:
         """Return one instance of each type, with as many workers as it has vCPUs for."""
         return [
-            cls(
-                instance_type=name,
-                workers=max(1, int(instance_vcpus(name)) // choices.threads),
-            )
+            cls(instance_type=name, workers=max(1, int(instance_vcpus(name)) // choices.threads))
             for name in choices.instance_types
         ]
 

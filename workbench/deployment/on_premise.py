@@ -8,7 +8,7 @@ from workbench.deployment.platforms import FleetPlatform
 from workbench.pricing.cost import HOUR, CostItem, Items
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage
-from workbench.settings import amount, one_of, positive_amount, setting, whole
+from workbench.settings import amount, one_of, optional, positive_amount, setting, whole
 
 YEAR_HOURS = 8760.0
 """Hours of a year of 365 days, over which purchase and upkeep are spread evenly."""
@@ -39,19 +39,13 @@ class OnPremise(Deployment):
     needs: ClassVar[str] = ""
     counted_by: ClassVar[str] = "servers"
 
-    servers: int = field(
-        default=1, metadata=setting("Servers", "how many servers", whole(1), steps=range(1, 41))
-    )
-    workers: int = field(
-        default=1, metadata=setting("Workers", "model servers of each server", whole(1, 1024))
-    )
-    routing: str = field(
-        default="least_outstanding",
-        metadata=setting(
-            "Routing",
-            "which server gets a request: least_outstanding, random or shared",
-            one_of("least_outstanding", "random", "shared"),
-        ),
+    servers: int = optional(1, "Servers", "how many servers", whole(1), steps=range(1, 41))
+    workers: int = optional(1, "Workers", "model servers of each server", whole(1, 1024))
+    routing: str = optional(
+        "least_outstanding",
+        "Routing",
+        "which server gets a request: least_outstanding, random or shared",
+        one_of("least_outstanding", "random", "shared"),
     )
     purchase_price: float = field(
         metadata=setting("Purchase (USD)", "US dollars to buy a server", amount("US dollars"))
@@ -59,19 +53,14 @@ class OnPremise(Deployment):
     lifetime_years: float = field(
         metadata=setting("Lifetime (years)", "years a server is used", positive_amount("years"))
     )
-    power_watts: float = field(
-        default=0.0,
-        metadata=setting("Power (W)", "watts a server draws on average", amount("watts")),
+    power_watts: float = optional(
+        0.0, "Power (W)", "watts a server draws on average", amount("watts")
     )
-    kwh_price: float = field(
-        default=0.0,
-        metadata=setting("Energy (USD/kWh)", "US dollars a kilowatt-hour", amount("US dollars")),
+    kwh_price: float = optional(
+        0.0, "Energy (USD/kWh)", "US dollars a kilowatt-hour", amount("US dollars")
     )
-    upkeep_per_year: float = field(
-        default=0.0,
-        metadata=setting(
-            "Upkeep (USD/year)", "US dollars a year to keep a server up", amount("US dollars")
-        ),
+    upkeep_per_year: float = optional(
+        0.0, "Upkeep (USD/year)", "US dollars a year to keep a server up", amount("US dollars")
     )
 
     @property

@@ -114,10 +114,7 @@ class JobPlatform:
 
 
 BOOT = 180.0
-"""Seconds that an instance takes to boot where nobody measured it.
-
-What MArk charges for a launch (C. Zhang et al., ATC 2019).
-"""
+"""Seconds an instance boots where nobody measured it: MArk's launch (C. Zhang et al., ATC 2019)."""
 
 Platform = FleetPlatform | OnDemandPlatform | JobPlatform
 """What serves a deployment's batches."""

@@ -1,6 +1,6 @@
 """SageMaker real-time endpoints."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from workbench.deployment.base import MB
@@ -9,7 +9,7 @@ from workbench.deployment.platforms import FleetPlatform
 from workbench.pricing.cost import HOUR, Items, bill_data, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
-from workbench.settings import one_of, setting, whole
+from workbench.settings import one_of, optional, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +32,12 @@ class RealTime(EndpointOnInstances):
     time_limit_from_sending: ClassVar[bool] = True
     takes_overflow: ClassVar[bool] = True
 
-    count: int = field(
-        default=1,
-        metadata=setting("Instances", "how many instances", whole(1), steps=range(1, 41)),
-    )
-    routing: str = field(
-        default="least_outstanding",
-        metadata=setting(
-            "Routing",
-            "which instance gets a request: least_outstanding, random or shared",
-            one_of("least_outstanding", "random", "shared"),
-        ),
+    count: int = optional(1, "Instances", "how many instances", whole(1), steps=range(1, 41))
+    routing: str = optional(
+        "least_outstanding",
+        "Routing",
+        "which instance gets a request: least_outstanding, random or shared",
+        one_of("least_outstanding", "random", "shared"),
     )
 
     @property

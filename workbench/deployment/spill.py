@@ -12,6 +12,7 @@ from workbench.settings import (
     amount,
     build_from_dict,
     check_settings,
+    optional,
     positive_amount,
     setting,
     settings_to_dict,
@@ -85,11 +86,8 @@ class InFlight(SpillRule):
 
     kind: ClassVar[str] = "in flight"
 
-    most: int = field(
-        default=1,
-        metadata=setting(
-            "In flight", "batches waiting at or served by an instance at most", whole(0)
-        ),
+    most: int = optional(
+        1, "In flight", "batches waiting at or served by an instance at most", whole(0)
     )
 
     @property
@@ -145,10 +143,7 @@ class ByDeadline(SpillRule):
             "Service (s)", "seconds of a batch, by its requests from 1", _check_service
         )
     )
-    margin: float = field(
-        default=0.0,
-        metadata=setting("Margin (s)", "seconds to spare", amount("seconds")),
-    )
+    margin: float = optional(0.0, "Margin (s)", "seconds to spare", amount("seconds"))
 
     @property
     def label(self) -> str:
@@ -200,11 +195,7 @@ SPILL_RULES: dict[str, type[SpillRule]] = {
 
 
 def as_spill_rule(name: str, value: object) -> SpillRule:
-    """Return a rule, given as such or as its dictionary.
-
-    Raises:
-        InvalidInput: It is neither.
-    """
+    """Return a rule, given as such or as its dictionary; refuse what is neither."""
     given = build_from_dict(name, SPILL_RULES, value) if isinstance(value, Mapping) else value
     if not isinstance(given, SpillRule):
         raise InvalidInput(f"{name} must be a rule such as InFlight(1), got {given!r}.")
