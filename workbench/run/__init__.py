@@ -26,6 +26,7 @@ from workbench.quantiles import (
     Percentiles,
     estimate_interval,
     find_rank,
+    has_enough_samples,
     independent_needed,
     longest_within,
     require_samples,
@@ -293,7 +294,7 @@ class Run(Percentiles):
 
     def explain_missing(self, q: float) -> str:
         """Return why a quantile has no interval, and what would give it one."""
-        what, load = f"The {100 * q:g}th percentile", self.relaxation.load
+        load = self.relaxation.load
         if math.isnan(load):
             why = "the fleet changed its size, so that one run says little of another"
         elif not math.isfinite(self.relaxation.seconds):
@@ -306,7 +307,10 @@ class Run(Percentiles):
             )
         more = self.count_missing(q)
         cure = f"Run {round_up(more):,} requests more, or s" if math.isfinite(more) else "S"
-        return f"{what} has no interval: {why}. {cure}imulate with replications=20."
+        return (
+            f"The {100 * q:g}th percentile has no interval: {why}. "
+            f"{cure}imulate with replications=20."
+        )
 
     def cdf(self, latency: ArrayLike) -> NDArray[np.float64]:
         """Return the share of all requests answered within each `latency` (seconds).
@@ -385,7 +389,7 @@ class Run(Percentiles):
             "requests": len(self),
             "answered": self.answered,
             "failed": len(self) - self.answered,
-            **{percentile(q): _or_none(self.quantile, q) for q in PERCENTILES},
+            **{percentile(q): self._quantile_if_known(q) for q in PERCENTILES},
             "attainment": None if self.slo is None else self.attainment(),
             "throughput": self.throughput,
             "batches": batches.height,
@@ -397,6 +401,9 @@ class Run(Percentiles):
             "complete": self.complete,
             "valid": self.valid,
         }
+
+    def _quantile_if_known(self, q: float) -> float | None:
+        return self.quantile(q) if has_enough_samples(q, len(self)) else None
 
     @property
     def _batch_verdict(self) -> str | None:
@@ -453,10 +460,9 @@ class Run(Percentiles):
         Raises:
             StorageError: The folder exists (unless `overwrite`), or cannot be written.
         """
-        facts = self.facts
-        if (found := vars(self).get("_replications")) is not None:  # made since, and worth keeping
-            facts = self.amend(replications=found).facts
-        facts = facts | {"format": FORMAT}
+        made = vars(self).get("_replications")  # since then, and worth keeping
+        kept = self if made is None else self.amend(replications=made)
+        facts = kept.facts | {"format": FORMAT}
         return save_frame(
             path, self.frame, facts, calls=self.calls, overwrite=flag("overwrite", overwrite)
         )
@@ -516,11 +522,3 @@ def delete_run(path: str | os.PathLike[str]) -> None:
         StorageError: The folder holds something else, too, or cannot be removed.
     """
     delete_frame(path)
-
-
-def _or_none(figure: Any, *arguments: Any) -> float | None:  # noqa: ANN401 - any figure of a run
-    try:
-        value = float(figure(*arguments))
-    except TooFewSamples:
-        return None
-    return value

@@ -69,11 +69,9 @@ def with_optional_columns(frame: "pl.DataFrame") -> "pl.DataFrame":
     """Return a run's frame with what backends tell; none started cold, nothing else is known."""
     import polars as pl
 
-    plain = {"init": 0.0}
-    missing = [name for name in REPLY_COLUMNS if name not in frame.columns]
-    return frame.with_columns(
-        pl.lit(plain.get(name, float("nan"))).alias(name) for name in missing
-    ).with_columns(pl.col("init").fill_null(0.0))
+    plain = dict.fromkeys(REPLY_COLUMNS, float("nan")) | {"init": 0.0}
+    missing = {name: pl.lit(value) for name, value in plain.items() if name not in frame.columns}
+    return frame.with_columns(**missing).with_columns(pl.col("init").fill_null(0.0))
 
 
 def check_columns(frame: "pl.DataFrame", places: int) -> None:
@@ -109,24 +107,18 @@ def build_frame(
     unknown = sorted(set(columns) - set(COLUMNS))
     if unknown:
         raise InvalidInput(f"Unknown columns {unknown}; a run has {list(COLUMNS)}.")
-    values = _plain_columns(
-        _column("scheduled", as_floats("scheduled", scheduled)),
-        _column("finished", as_floats("finished", finished)),
-    )
-    values |= {name: _column(name, array) for name, array in columns.items()}
-    return _frame(values)
+    import polars as pl
 
-
-def _plain_columns(scheduled: NDArray[np.float64], finished: NDArray[np.float64]) -> dict[str, Any]:
-    """Columns of requests that are sent when scheduled, unbatched and taken up at once."""
-    count = len(scheduled)
-    return {
+    due = _column("scheduled", as_floats("scheduled", scheduled))
+    done = _column("finished", as_floats("finished", finished))
+    count = len(due)
+    values: dict[str, Any] = {
         "request": np.arange(count),
-        "scheduled": scheduled,
-        "sent": scheduled,
-        "started": scheduled,
-        "finished": finished,
-        "latency": finished - scheduled if len(finished) == count else finished,
+        "scheduled": due,
+        "sent": due,
+        "started": due,
+        "finished": done,
+        "latency": done - due if len(done) == count else done,
         "batch": np.arange(count),
         "batch_size": np.ones(count),
         "rows": np.ones(count),
@@ -134,20 +126,10 @@ def _plain_columns(scheduled: NDArray[np.float64], finished: NDArray[np.float64]
         "server": np.full(count, -1),
         "cold": np.zeros(count, dtype=bool),
         "correct": np.full(count, np.nan),
-        "error": None,
+        "error": [None] * count,
     }
-
-
-def _frame(values: dict[str, Any]) -> "pl.DataFrame":
-    import polars as pl
-
-    count = len(values["scheduled"])
-    errors = values["error"]
-    values["error"] = (
-        pl.repeat(None, count, dtype=pl.String, eager=True)
-        if errors is None
-        else pl.Series(list(errors), dtype=pl.String)
-    )
+    values |= {name: _column(name, array) for name, array in columns.items()}
+    values["error"] = pl.Series(list(values["error"]), dtype=pl.String)
     wrong = {name: len(values[name]) for name in COLUMNS if len(values[name]) != count}
     if wrong:
         raise InvalidInput(f"Every column needs {count} values, got {wrong}.")
@@ -172,11 +154,7 @@ def _column(name: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def as_floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    """Return seconds as floats.
-
-    Raises:
-        InvalidInput: They are no numbers.
-    """
+    """Return seconds as floats, if they are numbers."""
     given = as_array(name, values)
     if given.dtype.kind not in "iuf" and given.size:
         raise InvalidInput(f"{name} must be seconds, got {values!r}.")

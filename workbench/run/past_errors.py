@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from workbench.formatting import percent_with_sign
-from workbench.validation import choose, finite, whole_number
+from workbench.validation import choose, finite, keep, whole_number
 
 _PLURALS = {"predicted": "predictions", "simulated": "simulations"}
 
@@ -26,22 +26,23 @@ class PastErrors:
 
     def __post_init__(self) -> None:
         choose("way", self.way, _PLURALS)
-        object.__setattr__(self, "runs", whole_number("runs", self.runs, low=0))
-        object.__setattr__(self, "low", finite("low", self.low))
-        object.__setattr__(self, "high", finite("high", self.high))
+        keep(self, runs=whole_number("runs", self.runs, low=0))
+        keep(self, low=finite("low", self.low), high=finite("high", self.high))
 
     @property
     def span(self) -> str:
         """The errors in a few words, for a cell of a table."""
         if not self.runs:
             return "none known yet"
-        errors = dict.fromkeys(map(percent_with_sign, (self.low, self.high)))
-        return f"{' to '.join(errors)} in {self.runs} run{'s' * (self.runs > 1)}"
+        return f"{self._errors} in {self.runs} run{'s' * (self.runs > 1)}"
 
     def __str__(self) -> str:
         what = f"p95 of {_PLURALS[self.way]}"
         if not self.runs:
             return f"{what} was never compared with a measured run on this machine"
-        errors = dict.fromkeys(map(percent_with_sign, (self.low, self.high)))
         last = f"the last {self.runs} measured runs" if self.runs > 1 else "the one measured run"
-        return f"{what} was within {' to '.join(errors)} of {last} on this machine"
+        return f"{what} was within {self._errors} of {last} on this machine"
+
+    @property
+    def _errors(self) -> str:
+        return " to ".join(dict.fromkeys(map(percent_with_sign, (self.low, self.high))))

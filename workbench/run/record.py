@@ -5,7 +5,7 @@ is then left out of the JSON.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from workbench.batching.timer import Policy
@@ -15,17 +15,10 @@ from workbench.quantiles import SLO
 from workbench.run.past_errors import PastErrors
 from workbench.run.replications import Replications
 from workbench.traffic.trace import Trace
-from workbench.validation import (
-    as_tuple,
-    finite,
-    not_negative,
-    of_kind,
-    whole_number,
-)
+from workbench.validation import as_tuple, finite, keep, not_negative, of_kind, whole_number
 
 MAX_PLACES = 256
 """Places that a run can have: its column `place` is a byte a request."""
-
 
 Parser = Callable[[str, Any], Any]
 """Checks a value by the name of what it is, or reads it from JSON."""
@@ -44,8 +37,7 @@ def _parse_count(name: str, value: Any) -> int:  # noqa: ANN401 - any JSON value
 
 
 def _parse_object(name: str, value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - any JSON value
-    found = of_kind(name, value, Mapping, "a JSON object")
-    return dict(found)
+    return dict(of_kind(name, value, Mapping, "a JSON object"))
 
 
 def _list_of(parse: Parser) -> Parser:
@@ -55,90 +47,16 @@ def _list_of(parse: Parser) -> Parser:
     )
 
 
-def _parse_pairs(
-    name: str,
-    value: Any,  # noqa: ANN401 - any JSON value
-    parse: Callable[[str, Any], float] = finite,
-) -> tuple[tuple[float, Any], ...]:
-    pairs = [as_tuple(f"Each of {name}", each) for each in as_tuple(name, value)]
-    if any(len(pair) != 2 for pair in pairs):
-        raise InvalidInput(f"{name} must be pairs, got {value!r}.")
-    return tuple((finite(name, first), parse(name, second)) for first, second in pairs)
+def _pairs_of(parse: Parser) -> Parser:
+    """Return what parses pairs of a number and of what that parses."""
 
+    def parse_pairs(name: str, value: Any) -> tuple[tuple[float, Any], ...]:  # noqa: ANN401
+        pairs = [as_tuple(f"Each of {name}", each) for each in as_tuple(name, value)]
+        if any(len(pair) != 2 for pair in pairs):
+            raise InvalidInput(f"{name} must be pairs, got {value!r}.")
+        return tuple((finite(name, first), parse(name, second)) for first, second in pairs)
 
-def _parse_counts(name: str, value: Any) -> tuple[tuple[float, int], ...]:  # noqa: ANN401
-    return _parse_pairs(name, value, _parse_count)
-
-
-def _validate(value: Any, parsers: Mapping[str, Parser]) -> None:  # noqa: ANN401
-    """Put what its parser returns into each field of a frozen value that is not None."""
-    for name, parse in parsers.items():
-        if (given := getattr(value, name)) is not None:
-            object.__setattr__(value, name, parse(name, given))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelRecord:
-    """The model of a run: its name and version, the hash of its file, traits and lineage."""
-
-    name: str
-    sha256: str | None = None
-    traits: Mapping[str, Any] | None = None
-    lineage: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        _validate(self, {"name": _parse_text, "sha256": _parse_text})
-        _validate(self, {"traits": _parse_object, "lineage": _parse_object})
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemberRecord:
-    """A member of an ensemble, or a part of a composite deployment: what answered, where and how.
-
-    `instances` and `counts` are as in `RunRecord`; `network_latency` is seconds to the member and
-    back, by the client's number.
-    """
-
-    name: str
-    deployment: Deployment
-    model: ModelRecord | None = None
-    policy: Mapping[str, Any] | None = None
-    instances: tuple[tuple[float, float], ...] | None = None
-    counts: tuple[tuple[float, int], ...] | None = None
-    network_latency: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        _validate(self, {"name": _parse_text, "model": _parser_of(ModelRecord)})
-        _validate(self, {"deployment": _parse_deployment, "policy": _parse_object})
-        _validate(self, {"instances": _parse_pairs, "counts": _parse_counts})
-        _validate(self, {"network_latency": _list_of(not_negative)})
-
-
-@dataclass(frozen=True, kw_only=True)
-class TraceRecord:
-    """The trace of a run: its name, requests, seconds, hash of its arrivals, and who to cite."""
-
-    name: str
-    requests: int | None = None
-    duration: float | None = None
-    sha256: str | None = None
-    notice: str = ""
-
-    def __post_init__(self) -> None:
-        _validate(self, {"name": _parse_text, "sha256": _parse_text, "notice": _parse_text})
-        _validate(self, {"requests": _parse_count, "duration": not_negative})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lag:
-    """How late the load generator sent requests, in seconds: median, 99th percentile, most."""
-
-    p50: float
-    p99: float
-    max: float
-
-    def __post_init__(self) -> None:
-        _validate(self, {"p50": finite, "p99": finite, "max": finite})
+    return parse_pairs
 
 
 def _parse_deployment(name: str, value: Any) -> Deployment:  # noqa: ANN401 - any JSON value
@@ -169,49 +87,78 @@ def _reject_unknown(name: str, values: Mapping[str, Any], known: Iterable[str]) 
         raise InvalidInput(f"{name} has no {', '.join(unknown)}: it has {', '.join(known)}.")
 
 
-_PARSERS: Mapping[str, Parser] = {
-    "label": _parse_text,
-    "origin": _parse_text,
-    "model": _parser_of(ModelRecord),
-    "deployment": _parse_deployment,
-    "policy": _parse_object,
-    "trace": _parser_of(TraceRecord),
-    "slo": _parser_of(SLO),
-    "places": _list_of(_parse_text),
-    "members": _list_of(_parser_of(MemberRecord)),
-    "router": _parse_object,
-    "patience": not_negative,
-    "row_bytes": not_negative,
-    "answer_bytes": not_negative,
-    "seed": _parse_count,
-    "replications": _parser_of(Replications),
-    "service": _parse_object,
-    "profile": _parse_object,
-    "cold_start": not_negative,
-    "scaling": _parse_object,
-    "spot": _parse_object,
-    "instances": _parse_pairs,
-    "counts": _parse_counts,
-    "activities": _list_of(_parse_object),
-    "cloud": _parse_object,
-    "created": _parse_text,
-    "seconds": not_negative,
-    "environment": _parse_object,
-    "complete": _parse_flag,
-    "valid": _parse_flag,
-    "lag": _parser_of(Lag),
-    "retries": _parse_count,
-    "batch_invariance": _parse_text,
-    "warnings": _list_of(_parse_text),
-    "kept": _parse_text,
-    "note": _parse_text,
-    "past_errors": _parser_of(PastErrors),
-}
-"""What checks each field of a record, or reads it from JSON."""
+def _fact(parse: Parser, default: Any = None) -> Any:  # noqa: ANN401 - a field
+    """Return a field that need not be known, with what checks its value or reads it from JSON."""
+    return field(default=default, metadata={"parse": parse})
+
+
+def _must(parse: Parser) -> Any:  # noqa: ANN401 - a field
+    """Return a field that has to be known."""
+    return field(metadata={"parse": parse})
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecord:
+class _Record:
+    """Base of the records: each field holds what its parser returns; None is its default."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            given = getattr(self, each.name)
+            if given is not None or each.default is MISSING:
+                keep(self, **{each.name: each.metadata["parse"](each.name, given)})
+            else:  # known to be not known
+                keep(self, **{each.name: each.default})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord(_Record):
+    """The model of a run: its name and version, the hash of its file, traits and lineage."""
+
+    name: str = _must(_parse_text)
+    sha256: str | None = _fact(_parse_text)
+    traits: Mapping[str, Any] | None = _fact(_parse_object)
+    lineage: Mapping[str, Any] | None = _fact(_parse_object)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberRecord(_Record):
+    """A member of an ensemble, or a part of a composite deployment: what answered, where and how.
+
+    `instances` and `counts` are as in `RunRecord`; `network_latency` is seconds to the member and
+    back, by the client's number.
+    """
+
+    name: str = _must(_parse_text)
+    deployment: Deployment = _must(_parse_deployment)
+    model: ModelRecord | None = _fact(_parser_of(ModelRecord))
+    policy: Mapping[str, Any] | None = _fact(_parse_object)
+    instances: tuple[tuple[float, float], ...] | None = _fact(_pairs_of(finite))
+    counts: tuple[tuple[float, int], ...] | None = _fact(_pairs_of(_parse_count))
+    network_latency: tuple[float, ...] | None = _fact(_list_of(not_negative))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceRecord(_Record):
+    """The trace of a run: its name, requests, seconds, hash of its arrivals, and who to cite."""
+
+    name: str = _must(_parse_text)
+    requests: int | None = _fact(_parse_count)
+    duration: float | None = _fact(not_negative)
+    sha256: str | None = _fact(_parse_text)
+    notice: str = _fact(_parse_text, "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lag(_Record):
+    """How late the load generator sent requests, in seconds: median, 99th percentile, most."""
+
+    p50: float = _must(finite)
+    p99: float = _must(finite)
+    max: float = _must(finite)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(_Record):
     """What a run was made of, how it went, and where.
 
     Attributes:
@@ -258,48 +205,45 @@ class RunRecord:
     ('one a second', 'simulated', True)
     """
 
-    label: str | None = None
-    origin: str = "unknown"
-    model: ModelRecord | None = None
-    deployment: Deployment | None = None
-    policy: Mapping[str, Any] | None = None
-    trace: TraceRecord | None = None
-    slo: SLO | None = None
-    places: tuple[str, ...] = ("",)
-    members: tuple[MemberRecord, ...] | None = None
-    router: Mapping[str, Any] | None = None
-    patience: float | None = None
-    row_bytes: float | None = None
-    answer_bytes: float | None = None
-    seed: int | None = None
-    replications: Replications | None = None
-    service: Mapping[str, Any] | None = None
-    profile: Mapping[str, Any] | None = None
-    cold_start: float | None = None
-    scaling: Mapping[str, Any] | None = None
-    spot: Mapping[str, Any] | None = None
-    instances: tuple[tuple[float, float], ...] | None = None
-    counts: tuple[tuple[float, int], ...] | None = None
-    activities: tuple[Mapping[str, Any], ...] | None = None
-    cloud: Mapping[str, Any] | None = None
-    created: str | None = None
-    seconds: float | None = None
-    environment: Mapping[str, Any] | None = None
-    complete: bool = True
-    valid: bool = True
-    lag: Lag | None = None
-    retries: int | None = None
-    batch_invariance: str | None = None
-    warnings: tuple[str, ...] = ()
-    kept: str | None = None
-    note: str | None = None
-    past_errors: PastErrors | None = None
+    label: str | None = _fact(_parse_text)
+    origin: str = _fact(_parse_text, "unknown")
+    model: ModelRecord | None = _fact(_parser_of(ModelRecord))
+    deployment: Deployment | None = _fact(_parse_deployment)
+    policy: Mapping[str, Any] | None = _fact(_parse_object)
+    trace: TraceRecord | None = _fact(_parser_of(TraceRecord))
+    slo: SLO | None = _fact(_parser_of(SLO))
+    places: tuple[str, ...] = _fact(_list_of(_parse_text), ("",))
+    members: tuple[MemberRecord, ...] | None = _fact(_list_of(_parser_of(MemberRecord)))
+    router: Mapping[str, Any] | None = _fact(_parse_object)
+    patience: float | None = _fact(not_negative)
+    row_bytes: float | None = _fact(not_negative)
+    answer_bytes: float | None = _fact(not_negative)
+    seed: int | None = _fact(_parse_count)
+    replications: Replications | None = _fact(_parser_of(Replications))
+    service: Mapping[str, Any] | None = _fact(_parse_object)
+    profile: Mapping[str, Any] | None = _fact(_parse_object)
+    cold_start: float | None = _fact(not_negative)
+    scaling: Mapping[str, Any] | None = _fact(_parse_object)
+    spot: Mapping[str, Any] | None = _fact(_parse_object)
+    instances: tuple[tuple[float, float], ...] | None = _fact(_pairs_of(finite))
+    counts: tuple[tuple[float, int], ...] | None = _fact(_pairs_of(_parse_count))
+    activities: tuple[Mapping[str, Any], ...] | None = _fact(_list_of(_parse_object))
+    cloud: Mapping[str, Any] | None = _fact(_parse_object)
+    created: str | None = _fact(_parse_text)
+    seconds: float | None = _fact(not_negative)
+    environment: Mapping[str, Any] | None = _fact(_parse_object)
+    complete: bool = _fact(_parse_flag, default=True)
+    valid: bool = _fact(_parse_flag, default=True)
+    lag: Lag | None = _fact(_parser_of(Lag))
+    retries: int | None = _fact(_parse_count)
+    batch_invariance: str | None = _fact(_parse_text)
+    warnings: tuple[str, ...] = _fact(_list_of(_parse_text), ())
+    kept: str | None = _fact(_parse_text)
+    note: str | None = _fact(_parse_text)
+    past_errors: PastErrors | None = _fact(_parser_of(PastErrors))
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            if getattr(self, each.name) is None:  # known to be not known, or left at its default
-                object.__setattr__(self, each.name, each.default)
-        _validate(self, _PARSERS)
+        super().__post_init__()
         if not 0 < len(self.places) <= MAX_PLACES:
             raise InvalidInput(f"A run has 1 to {MAX_PLACES} places, got {len(self.places)}.")
         names = tuple(each.name for each in self.members or ())

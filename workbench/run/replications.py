@@ -9,7 +9,7 @@ import numpy as np
 from workbench.errors import InvalidInput
 from workbench.quantiles import raise_variance
 from workbench.traffic.trace import Floats
-from workbench.validation import as_tuple, inner_share, of_kind, whole_number
+from workbench.validation import as_tuple, inner_share, keep, of_kind, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ class Replications:
             values = as_tuple(name, getattr(self, name))
             if len(values) != len(LEVELS):
                 raise InvalidInput(f"{name} must be {len(LEVELS)} numbers, got {len(values)}.")
-            object.__setattr__(self, name, values)
+            keep(self, **{name: values})
 
     @classmethod
     def of(
@@ -75,20 +75,20 @@ class Replications:
         # of a ratio: repetitions of random traces differ in their number of requests
         residuals = (counts - sizes[:, None] * (counts.sum(0) / sizes.sum())) / sizes.mean()
         errors = np.sqrt((residuals**2).sum(0) / (len(parts) * (len(parts) - 1)))
+        known = (value if math.isfinite(value) else None for value in quantiles.tolist())
         return cls(
             count=len(parts),
             about=about,
             worth=worth,
-            quantiles=tuple(
-                value if math.isfinite(value) else None for value in quantiles.tolist()
-            ),
+            quantiles=tuple(known),
             errors=tuple(errors.tolist()),
             cold=cold,
         )
 
     def quantile(self, q: float) -> float:
         """Return the quantile of all repetitions together, seconds, between kept ones on a line."""
-        return float(np.interp(q, LEVELS, self._values))
+        values = [math.inf if each is None else each for each in self.quantiles]
+        return float(np.interp(q, LEVELS, values))
 
     def covers(self, q: float) -> bool:
         """Whether they say enough for an interval of a quantile."""
@@ -111,7 +111,3 @@ class Replications:
         low, high = q * (1 - self.cold) - reach, q + reach
         first = self.quantile(low) if low >= LEVELS[0] else 0.0
         return first, self.quantile(high) if high <= LEVELS[-1] else math.inf
-
-    @property
-    def _values(self) -> Floats:
-        return np.array([math.inf if each is None else each for each in self.quantiles])

@@ -175,10 +175,8 @@ def find_flaw(run: "Run") -> str:
 
 
 def _surely_below(within: NDArray[np.bool_], quantile: float) -> bool:
-    """Return whether the share in time misses the target however the requests hang together.
-
-    By batch means: what waits in one queue shows in how much ten parts of the run differ.
-    """
+    """Return whether the share in time misses the target however the requests hang together."""
+    # By batch means: what waits in one queue shows in how much ten parts of the run differ.
     if len(within) < INTERVAL_BATCHES:
         return False
     shares = np.array([part.mean() for part in np.array_split(within, INTERVAL_BATCHES)])
