@@ -106,3 +106,16 @@ def test_requests_of_another_day_keep_their_kind_with_their_row(source):
     assert np.mean(day.context == "noisy") == pytest.approx(0.5, abs=0.2)
     changes = int((day.context[1:] != day.context[:-1]).sum())
     assert (changes < 40) if source == "blocks" else (changes > 400)
+
+
+def test_a_day_on_which_nobody_comes_is_drawn_again():
+    days = redraw(poisson(rate=0.1, duration=10, seed=3), None)
+
+    assert all(days[number].duration == 10 for number in range(40))
+
+
+def test_the_parts_of_a_sum_are_drawn_apart():
+    days = redraw(poisson(rate=5, duration=50, seed=1) + poisson(rate=5, duration=50, seed=2), None)
+
+    assert "with other seeds" in days.source
+    assert len(set(days[0].arrivals)) == len(days[0])

@@ -11,13 +11,14 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.traffic.patterns import bursty, constant, diurnal, flash_crowd, markovian, poisson
 from workbench.traffic.trace import Trace
+from workbench.validation import Seed
 
 _MAKERS: dict[str, Callable[..., Trace]] = {
     each.__name__: each for each in (poisson, constant, bursty, diurnal, flash_crowd, markovian)
 }
 _STATIONARY = ("poisson", "constant", "bursty", "markovian")
 _METHODS = ("scale", "clip", "thin")
-_Draws = Iterator[np.random.Generator] | None
+Draws = Iterator[Seed] | None
 
 
 def can_redraw(trace: Trace) -> bool:
@@ -60,28 +61,35 @@ def redraw(trace: Trace, seed: np.random.Generator, *, stretch: float = 1.0) -> 
     return _make_like(trace, draws, stretch)
 
 
-def _parse(name: str) -> ast.expr | None:
-    with suppress(SyntaxError, ValueError):
-        return ast.parse(name, mode="eval").body
-    return None
+def make(name: str, draws: Draws = None, stretch: float = 1.0) -> Trace | None:
+    """Return the trace that a name tells, None where it tells none; a name is no program.
 
-
-def _make_like(trace: Trace, draws: _Draws, stretch: float) -> Trace | None:
-    """Return what a trace's name makes, with as many bytes a row as the trace has."""
-    made = _make(trace.name, draws, stretch)
-    if made is None or not trace.bytes.any():
-        return made
-    return replace(made, bytes=made.content(float(trace.bytes.sum() / trace.rows.sum())))
-
-
-def _make(name: str, draws: _Draws, stretch: float) -> Trace | None:
+    Args:
+        name: What `Trace.name` may be.
+        draws: What takes the place of each seed in it.
+        stretch: How many times as long as it says the trace is.
+    """
     with suppress(WorkbenchError, TypeError, ValueError, LookupError, AttributeError):
         node = _parse(name)
         return None if node is None else _evaluate(node, draws, stretch)
     return None
 
 
-def _evaluate(node: ast.expr, draws: _Draws, stretch: float) -> Trace:
+def _parse(name: str) -> ast.expr | None:
+    with suppress(SyntaxError, ValueError):
+        return ast.parse(name, mode="eval").body
+    return None
+
+
+def _make_like(trace: Trace, draws: Draws, stretch: float) -> Trace | None:
+    """Return what a trace's name makes, with as many bytes a row as the trace has."""
+    made = make(trace.name, draws, stretch)
+    if made is None or not trace.bytes.any():
+        return made
+    return replace(made, bytes=made.content(float(trace.bytes.sum() / trace.rows.sum())))
+
+
+def _evaluate(node: ast.expr, draws: Draws, stretch: float) -> Trace:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return _evaluate(node.left, draws, stretch) + _evaluate(node.right, draws, stretch)
     if not isinstance(node, ast.Call):
@@ -97,7 +105,7 @@ def _evaluate(node: ast.expr, draws: _Draws, stretch: float) -> Trace:
     return made
 
 
-def _value(keyword: ast.keyword, draws: _Draws, stretch: float) -> Any:  # noqa: ANN401
+def _value(keyword: ast.keyword, draws: Draws, stretch: float) -> Any:  # noqa: ANN401
     if keyword.arg == "seed" and draws is not None:
         return next(draws)
     value = ast.literal_eval(keyword.value)

@@ -8,11 +8,11 @@ H. Kuensch, "The jackknife and the bootstrap for general stationary observations
 Statistics 17, 1989).
 """
 
-import ast
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from math import sqrt
 from typing import Any
 
@@ -23,11 +23,10 @@ from workbench.errors import InvalidInput
 from workbench.formatting import duration
 from workbench.traffic import patterns
 from workbench.traffic.map import MAP
+from workbench.traffic.recipes import make
 from workbench.traffic.trace import Trace
 from workbench.validation import whole_number
 
-_PATTERNS = ("poisson", "constant", "bursty", "diurnal", "flash_crowd", "markovian")
-_METHODS = ("scale", "clip", "thin")
 _BLOCKS = 10  # of which a day is put together
 _MAX_ATTEMPTS = 100  # at a day with at least one request
 _KEPT_REQUESTS = 5_000_000  # of all days together, so that they fit the memory
@@ -72,7 +71,8 @@ class Redraws:
         return replace(self, factor=self.factor * factor)
 
     def _draw(self, number: int) -> Trace:
-        day = self.draw(_derive_seed(self.seed, number))
+        seed = np.random.SeedSequence([self.seed, number, 0xDA7]).generate_state(1)[0]
+        day = self.draw(int(seed))
         known = self.trace
         carries = known.bytes.any() or (known.rows != 1).any() or known.context is not None
         if self.whole or not carries:
@@ -100,16 +100,16 @@ def redraw(
     if known and process is not None:
         draw = partial(_draw_process, trace, process)
         return Redraws("drawn from the process given", draw, trace, seed=seed)
-    pattern = _parse(trace)
-    if pattern is not None:
+    named = make(trace.name)
+    if named is not None and np.array_equal(named.arrivals, trace.arrivals):
         unseeded = re.sub(r",? ?seed=[^,)]+", "", trace.name)
         words = f"drawn from {unseeded} with other seeds"
-        return Redraws(words, partial(_evaluate, pattern), trace, seed=seed)
+        return Redraws(words, partial(_draw_pattern, trace), trace, seed=seed)
     if trace.arrivals[0] == trace.arrivals[-1]:
         return Redraws("", lambda _: trace, trace)
     if process is not None and explained:
         words = "drawn from the process that fits the trace"
-        return Redraws(words, _from_fit(trace, process), trace, seed=seed)
+        return Redraws(words, partial(_draw_fit, trace, process), trace, seed=seed)
     length = trace.duration / _BLOCKS
     words = f"put together from parts of the trace of {duration(length)}, drawn again and again"
     return Redraws(words, partial(_join_blocks, trace, length), trace, seed=seed, whole=True)
@@ -121,61 +121,21 @@ def _pick_contents(trace: Trace, picked: NDArray[np.int64]) -> dict[str, Any]:
     return {name: getattr(trace, name)[picked] for name in names}
 
 
-def _derive_seed(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence([seed, number, 0xDA7]).generate_state(1)[0])
+def _draw_pattern(trace: Trace, seed: int) -> Trace:
+    """Return a day of the pattern that a trace is named after; one without requests again."""
+    others = np.random.SeedSequence(seed).generate_state(_MAX_ATTEMPTS).tolist()
+    for attempt in range(_MAX_ATTEMPTS):
+        draws = chain([seed + attempt], others)  # parts of a sum are drawn apart
+        if (day := make(trace.name, iter(draws))) is not None:
+            return day
+    return trace
 
 
-# ------------------------------------------------------------------- from a pattern
-
-
-def _parse(trace: Trace) -> ast.expr | None:
-    """Return the call that made a trace, None where its name is none, or makes another."""
-    try:
-        call = ast.parse(trace.name, mode="eval").body
-        _check_call(call)
-        made = _evaluate(call)
-    except (SyntaxError, ValueError, TypeError, KeyError, InvalidInput):
-        return None
-    return call if np.array_equal(made.arrivals, trace.arrivals) else None
-
-
-def _check_call(node: ast.expr) -> None:
-    match node:
-        case ast.Call(func=ast.Name(id=name), args=[]) if name in _PATTERNS:
-            return None
-        case ast.Call(func=ast.Attribute(value=inner, attr=name)) if name in _METHODS:
-            return _check_call(inner)
-    raise ValueError(ast.dump(node))
-
-
-def _evaluate(node: ast.expr, seed: int | None = None) -> Trace:
-    """Return what a call of a pattern, and of methods on it, makes; with another seed if given."""
-    assert isinstance(node, ast.Call)  # noqa: S101 - `_check_call` saw to it
-    given: dict[str, Any] = {each.arg or "": ast.literal_eval(each.value) for each in node.keywords}
-    if seed is not None and "seed" in given:
-        given["seed"] = seed
-    values = [ast.literal_eval(each) for each in node.args]
-    if isinstance(node.func, ast.Name):
-        made: Trace = getattr(patterns, node.func.id)(**given)
-        return made
-    assert isinstance(node.func, ast.Attribute)  # noqa: S101 - as above
-    changed: Trace = getattr(_evaluate(node.func.value, seed), node.func.attr)(*values, **given)
-    return changed
-
-
-# ---------------------------------------------------------------- from a process
-
-
-def _from_fit(trace: Trace, process: MAP) -> Draw:
-    """Return draws of a fitted process, whose rate is drawn within its standard error."""
-    dispersion = float(process.dispersion(trace.duration))
-    error = sqrt(dispersion / len(trace))
-
-    def draw(seed: int) -> Trace:
-        faster = float(np.exp(error * np.random.default_rng([seed, 1]).standard_normal()))
-        return _draw_process(trace, process.scale(faster), seed)
-
-    return draw
+def _draw_fit(trace: Trace, process: MAP, seed: int) -> Trace:
+    """Return a day of a fitted process, whose rate is drawn within its standard error."""
+    error = sqrt(float(process.dispersion(trace.duration)) / len(trace))
+    faster = float(np.exp(error * np.random.default_rng([seed, 1]).standard_normal()))
+    return _draw_process(trace, process.scale(faster), seed)
 
 
 def _draw_process(trace: Trace, process: MAP, seed: int) -> Trace:
@@ -203,14 +163,8 @@ def _draw_arrivals(process: MAP, duration: float, seed: int) -> Trace:
     return patterns.markovian(d0, d1, duration=duration, seed=seed)
 
 
-# ------------------------------------------------------------------- from blocks
-
-
 def _join_blocks(trace: Trace, length: float, seed: int) -> Trace:
-    """Return a day of blocks that begin anywhere in the trace, its end followed by its start.
-
-    Requests keep what they carry, so that kinds that come together do so again.
-    """
+    """Return a day of blocks that begin anywhere in the trace, its end followed by its start."""
     rng = np.random.default_rng(seed)
     twice = np.concatenate([trace.arrivals, trace.arrivals + trace.duration])
     for _ in range(_MAX_ATTEMPTS):
@@ -223,9 +177,9 @@ def _join_blocks(trace: Trace, length: float, seed: int) -> Trace:
         arrivals = np.concatenate(moved).clip(0.0, trace.duration)
         if len(arrivals):
             order = np.argsort(arrivals, kind="stable")
-            day = Trace(
-                arrivals[order], trace.duration, name=f"blocks of {trace.name or 'a trace'}"
-            )
+            name = f"blocks of {trace.name or 'a trace'}"
+            # Requests keep what they carry, so that kinds that come together do so again.
             picked = np.concatenate(parts)[order] % len(trace)
-            return replace(day, **_pick_contents(trace, picked))
+            contents = _pick_contents(trace, picked)
+            return Trace(arrivals[order], trace.duration, name=name, **contents)
     return trace
