@@ -45,11 +45,7 @@ def read_mix(mix: Mapping[str, float], known: NDArray[np.str_] | None) -> dict[s
 def draw_rows(
     pool: RowPool, count: int, mix: Mapping[str, float] | None, seed: Seed
 ) -> NDArray[np.int64]:
-    """Return so many rows of a pool, drawn with replacement, of a mix of kinds where one is given.
-
-    Raises:
-        InvalidInput: The mix does not fit the pool.
-    """
+    """Return so many rows of a pool, drawn with replacement, of a mix as `read_mix` takes it."""
     rng = generator_from(seed)
     if mix is None:
         return rng.integers(0, len(pool), count)

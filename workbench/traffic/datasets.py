@@ -113,8 +113,11 @@ def _read_requests(
     share: float,
     seed: Seed,
 ) -> Trace:
-    if entry.lasting:
-        trace = _read_ends(entry, file)
+    if entry.lasting:  # the ends of requests were noted; what began before the trace arrives at 0
+        frame = open_table(file, header=True).read([entry.column, entry.lasting])
+        ends, lasted = (parse_numbers(name, frame[name]) for name in frame.columns)
+        begun = np.maximum(np.asarray(ends) - np.asarray(lasted), 0.0)
+        trace = from_timestamps(begun, duration=entry.duration, sort=True)
     elif entry.ending == ".jsonl":
         trace = from_jsonl(file, entry.column, unit=entry.unit)
     else:
@@ -122,14 +125,6 @@ def _read_requests(
         trace = from_csv(file, entry.column, origin=origin, unit=entry.unit, sort=True)
     trace = trace.clip(start or 0.0, stop)
     return trace if share == 1 else trace.thin(share, seed=seed)
-
-
-def _read_ends(entry: PublicTrace, file: Path) -> Trace:
-    """Return the trace of requests whose ends were noted; what began before it arrives at 0."""
-    frame = open_table(file, header=True).read([entry.column, entry.lasting])
-    ends, lasted = (parse_numbers(name, frame[name]) for name in frame.columns)
-    begun = np.maximum(np.asarray(ends) - np.asarray(lasted), 0.0)
-    return from_timestamps(begun, duration=entry.duration, sort=True)
 
 
 def _read_minutes(
@@ -159,9 +154,6 @@ def _read_minutes(
         )
     trace = from_counts(counts, period=_MINUTE, seed=spreading)
     return trace.clip(start - first * _MINUTE, stop - first * _MINUTE)
-
-
-# ---------------------------------------------------------------------- the file
 
 
 def _check_file(entry: PublicTrace, path: Path) -> Path:

@@ -120,11 +120,7 @@ def _numbers_from(times: "pl.Series", origin: Origin, unit: Unit | None) -> NDAr
 
 
 def _ask_for_unit(times: "pl.Series", origin: Origin) -> None:
-    """Require that numbers can be seconds.
-
-    Raises:
-        InvalidInput: They look like dates, or like time since 1970.
-    """
+    """Require that numbers can be seconds: neither dates, nor time since 1970."""
     first: Any = times.min()
     dates = times.dtype.is_integer() and first >= _DATES[0] and times.max() <= _DATES[1]  # type: ignore[operator]
     if dates and _parse_instants(times.cast(str)).null_count() == 0:
@@ -142,11 +138,7 @@ def _ask_for_unit(times: "pl.Series", origin: Origin) -> None:
 
 
 def _parse_instants(texts: "pl.Series") -> "pl.Series":
-    """Parse texts in ISO 8601 as instants in UTC, null where one is not.
-
-    Raises:
-        InvalidInput: Some have an offset and some have none.
-    """
+    """Parse texts in ISO 8601 as instants in UTC, null where one is not."""
     import polars as pl
 
     plain = texts.str.strip_chars()
@@ -177,11 +169,7 @@ def _parse_rare(text: str) -> int | None:
 
 
 def _check_offsets(offsets: "Iterable[bool] | pl.Series") -> None:
-    """Require that all instants have an offset from UTC, or none has.
-
-    Raises:
-        InvalidInput: Some have.
-    """
+    """Require that all instants have an offset from UTC, or none has."""
     known = np.fromiter(offsets, bool)
     if known.any() and not known.all():
         row = int(np.argmax(known != known[0]))

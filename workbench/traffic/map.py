@@ -133,10 +133,8 @@ class MAP:
             raise InvalidInput(f"window must be finite seconds above 0, got {window!r}.")
         left = np.eye(self.phases) - _exponentials(self.d0 + self.d1, windows.ravel())
         starts, ends = self.phase_shares @ self.d1, self.d1.sum(axis=1)
-        remainder = (starts @ self._deviation @ self._deviation @ left @ ends).reshape(
-            windows.shape
-        )
-        dispersion: Floats = (self.dispersion_limit - 2 * remainder / (self.rate * windows))[()]
+        missing = (starts @ self._deviation @ self._deviation @ left @ ends).reshape(windows.shape)
+        dispersion: Floats = (self.dispersion_limit - 2 * missing / (self.rate * windows))[()]
         return dispersion
 
     @property
@@ -167,10 +165,7 @@ class MAP:
         return logarithm
 
     def thin(self, share: float) -> "MAP":
-        """Keep each arrival with probability share, independently.
-
-        Raises:
-            InvalidInput: the share is not above 0 and at most 1.
+        """Keep each arrival with probability share, above 0 and at most 1, independently.
 
         >>> poisson_process(4).thin(0.25).rate
         1.0
@@ -362,7 +357,15 @@ def check_map(d0: ArrayLike, d1: ArrayLike) -> tuple[Floats, Floats]:
         )
     if not d1.any():
         raise InvalidInput("d1 holds no rate above 0, so that no request would ever arrive.")
-    _check_irreducible(off + d1)
+    reached = (off + d1 > 0) | np.eye(len(d1), dtype=bool)
+    for _ in d1:
+        reached = reached @ reached
+    if not reached.all():
+        start, end = np.argwhere(~reached)[0] + 1
+        raise InvalidInput(
+            f"The process is reducible: phase {end} is never reached from phase {start}. "
+            "Leave out the phases that do not return."
+        )
     return off - np.diag(out), d1
 
 
@@ -380,16 +383,4 @@ def _check_not_negative(name: str, matrix: Floats, where: str) -> None:
         raise InvalidInput(
             f"{name} holds rates, at least 0 {where}, "
             f"got {matrix[row, column]:g} in row {row + 1}, column {column + 1}."
-        )
-
-
-def _check_irreducible(rates: Floats) -> None:
-    reached = (rates > 0) | np.eye(len(rates), dtype=bool)
-    for _ in rates:
-        reached = reached @ reached
-    if not reached.all():
-        start, end = np.argwhere(~reached)[0] + 1
-        raise InvalidInput(
-            f"The process is reducible: phase {end} is never reached from phase {start}. "
-            "Leave out the phases that do not return."
         )

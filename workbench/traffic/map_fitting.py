@@ -209,10 +209,15 @@ def _fit_kind(kind: Kind, observed: _TraceStatistics) -> MAP:
     if kind == "poisson":
         return poisson_process(observed.rate)
     if kind == "mmpp2":
-        found = [_search(_mmpp2_matrices, _mmpp2_grid(observed), observed)]
+        most = observed.figures[3:].max() + 2
+        speeds = np.linspace(-np.log(observed.windows[-1]) - 2, np.log(observed.rate) + 2, 16)
+        grid = _grid(np.linspace(most - 12, most, 14), speeds, np.linspace(-6, 6, 9))
+        found = [_search(_mmpp2_matrices, grid, observed)]
     elif kind == "map2":
+        logits = np.concatenate([np.linspace(-4, 4, 9), [6.0, 9.0]])
+        grid = _grid(np.linspace(-3, 8, 12), logits, logits)
         forms = [partial(_map2_matrices, positive=positive) for positive in (True, False)]
-        found = [_search(form, _map2_grid(), observed) for form in forms]
+        found = [_search(form, grid, observed) for form in forms]
     else:
         raise InvalidInput(f'kind must be "auto", "poisson", "mmpp2" or "map2", got {kind!r}.')
     return min(found, key=lambda pair: pair[0])[1]
@@ -226,10 +231,8 @@ def _search(form: Form, grid: Floats, observed: _TraceStatistics) -> tuple[float
     from scipy.optimize import least_squares
 
     def distances(parameters: Floats) -> Floats:
-        d0, d1 = form(parameters, observed.rate)
-        return (
-            _figures(d0, d1, observed.windows, observed.rate) - observed.figures
-        ) / observed.tolerances
+        figures = _figures(*form(parameters, observed.rate), observed.windows, observed.rate)
+        return (figures - observed.figures) / observed.tolerances
 
     costs = (distances(grid) ** 2).sum(axis=-1)
     starts = grid[np.argsort(costs)[:4]]
@@ -259,11 +262,9 @@ def _figures(d0: Floats, d1: Floats, windows: Floats, rate: float) -> Floats:
 
 
 def _mmpp2_matrices(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
-    """Return matrices of an MMPP(2) of this rate, from unbounded parameters of shape (..., 3).
-
-    They are the logarithms of the excess dispersion in the limit and of the speed of the phases,
-    and the share of time in the high phase, as the logit of its share of what is possible.
-    """
+    """Return matrices of an MMPP(2) of this rate, from unbounded parameters of shape (..., 3)."""
+    # The logarithms of the excess dispersion in the limit and of the speed of the phases, and the
+    # share of time in the high phase, as the logit of its share of what is possible.
     excess, speed, logit = np.moveaxis(parameters.clip(-_MAX_LOGIT, _MAX_LOGIT), -1, 0)
     variance, speed = rate * np.exp(excess + speed) / 2, np.exp(speed)
     high_share = _logistic(logit) * rate**2 / (rate**2 + variance)
@@ -275,24 +276,18 @@ def _mmpp2_matrices(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
 
 
 def _map2_matrices(parameters: Floats, rate: float, *, positive: bool) -> tuple[Floats, Floats]:
-    """Return the canonical MAP(2) of this rate, its gaps correlated with one sign or none.
-
-    The unbounded parameters, of shape (..., 3), are the logarithm of by how much the fast phase is
-    faster, and the logits of the chances that the canonical form calls a and b.
-    """
+    """Return the canonical MAP(2) of this rate, its gaps correlated with one sign or none."""
+    # The logarithm of by how much the fast phase is faster, and the logits of the chances that the
+    # canonical form calls a and b.
     ratio, a, b = np.moveaxis(parameters.clip(-_MAX_LOGIT, _MAX_LOGIT), -1, 0)
     fast, none = 1 + np.exp(ratio), np.zeros_like(ratio)
     stay, leave = fast * _logistic(b), fast * _logistic(-b)
     d0 = _matrix([[none - 1, _logistic(-a)], [none, -fast]])
-    if positive:
-        return _scale_to_rate(d0, _matrix([[_logistic(a), none], [leave, stay]]), rate)
-    return _scale_to_rate(d0, _matrix([[none, _logistic(a)], [stay, leave]]), rate)
-
-
-def _scale_to_rate(d0: Floats, d1: Floats, rate: float) -> tuple[Floats, Floats]:
+    first, second = [_logistic(a), none], [leave, stay]
+    d1 = _matrix([first, second] if positive else [first[::-1], second[::-1]])
     both = d0 + d1
     up, down, ends = both[..., 0, 1], both[..., 1, 0], d1.sum(axis=-1)
-    factor = rate * (up + down) / (down * ends[..., 0] + up * ends[..., 1])
+    factor = rate * (up + down) / (down * ends[..., 0] + up * ends[..., 1])  # to have this rate
     return d0 * factor[..., None, None], d1 * factor[..., None, None]
 
 
@@ -302,17 +297,6 @@ def _matrix(rows: list[list[Floats]]) -> Floats:
 
 def _logistic(x: Floats) -> Floats:
     return 1 / (1 + np.exp(-x))
-
-
-def _mmpp2_grid(observed: _TraceStatistics) -> Floats:
-    most = observed.figures[3:].max() + 2
-    speeds = np.linspace(-np.log(observed.windows[-1]) - 2, np.log(observed.rate) + 2, 16)
-    return _grid(np.linspace(most - 12, most, 14), speeds, np.linspace(-6, 6, 9))
-
-
-def _map2_grid() -> Floats:
-    logits = np.concatenate([np.linspace(-4, 4, 9), [6.0, 9.0]])
-    return _grid(np.linspace(-3, 8, 12), logits, logits)
 
 
 def _grid(*axes: Floats) -> Floats:
@@ -325,6 +309,11 @@ def _assess(found: MAP, kind: Kind, observed: _TraceStatistics) -> MapFit:
     figures = np.concatenate([np.log(moments), [found.autocorrelation()], np.log(dispersions)])
     missed = (figures - observed.figures) / observed.tolerances
     ks_distance = _ks_distance(found, observed.gaps)
+    warnings = _window_warnings(figures[3:], observed)
+    if ks_distance > 0.1:
+        share = f"{100 * ks_distance:.0f} %"
+        where = f"up to some length, trace and process differ by {share} of them."
+        warnings += (f"The gaps are missed: {where}",)
     return MapFit(
         map=found,
         kind=kind,
@@ -334,7 +323,7 @@ def _assess(found: MAP, kind: Kind, observed: _TraceStatistics) -> MapFit:
         misfit=float(np.sqrt((missed**2).mean())),
         ks_distance=ks_distance,
         gaps=observed.gaps,
-        warnings=(*_window_warnings(figures[3:], observed), *_gap_warnings(ks_distance)),
+        warnings=warnings,
     )
 
 
@@ -357,13 +346,4 @@ def _window_warnings(dispersions: Floats, observed: _TraceStatistics) -> tuple[s
         f"{np.exp(dispersions[i]):.3g} in the fitted process"
         f"{', at the window that matters' if watched[i] else ''}."
         for i in np.flatnonzero((excess > 1) & (watched | worst))
-    )
-
-
-def _gap_warnings(ks_distance: float) -> tuple[str, ...]:
-    if ks_distance <= 0.1:
-        return ()
-    share = f"{100 * ks_distance:.0f} %"
-    return (
-        f"The gaps are missed: up to some length, trace and process differ by {share} of them.",
     )

@@ -13,13 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.errors import InvalidInput
 from workbench.traffic.map import bursty_rates, check_map, stationary_distribution
 from workbench.traffic.trace import Floats, Trace, format_value
-from workbench.validation import (
-    Seed,
-    generator_from,
-    not_negative,
-    positive,
-    whole_numbers,
-)
+from workbench.validation import Seed, generator_from, not_negative, positive, share, whole_numbers
 
 Rows = int | tuple[int, int]
 
@@ -141,10 +135,9 @@ def diurnal(
     name = _call(
         "diurnal", rate=rate, swing=swing, period=period, duration=duration, seed=seed, rows=rows
     )
-    if not not_negative("swing", swing) <= 1:
-        raise InvalidInput(f"swing must be from 0 to 1, got {swing!r}.")
     times, samples = streams(seed)
-    duration, peak = positive("duration", duration), positive("rate", rate) * (1 + swing)
+    peak = positive("rate", rate) * (1 + share("swing", swing))
+    duration = positive("duration", duration)
     at = times.random(times.poisson(check_expected(peak * duration))) * duration
     wave = 1 - swing * np.cos(2 * np.pi * at / positive("period", period))
     kept = times.random(len(at)) * (1 + swing) < wave
@@ -199,12 +192,8 @@ def flash_crowd(
         not_negative(what, seconds)
     times, samples = streams(seed)
     extra = positive("rate", rate) * (peak - 1)
-    expected = (
-        rate * positive("duration", duration),
-        extra * ramp / 2,
-        extra * hold,
-        extra * decay,
-    )
+    base = rate * positive("duration", duration)
+    expected = base, extra * ramp / 2, extra * hold, extra * decay
     check_expected(sum(expected))
     base, climbing, staying, fading = times.poisson(expected)
     top = start + ramp
@@ -248,26 +237,14 @@ def markovian(
 
 
 def streams(seed: Seed) -> list[np.random.Generator]:
-    """Return two independent generators: one for the times, one for what the requests carry.
-
-    Raises:
-        InvalidInput: the seed is neither a whole number of at least 0 nor a generator.
-
-    >>> times, samples = streams(1)
-    """
+    """Return two independent generators: one for the times, one for what the requests carry."""
     return generator_from(seed).spawn(2)
-
-
-# ---------------------------------------------------------------------- drawing
 
 
 def draw_trace(
     name: str, times: Floats, duration: float, rows: Rows, samples: np.random.Generator
 ) -> Trace:
     """Return the trace of times drawn in any order, with rows drawn from the samples' generator.
-
-    Raises:
-        InvalidInput: no time was drawn, or rows is not as for `poisson`.
 
     >>> draw_trace("two", np.array([2.0, 1.0]), 3.0, 1, np.random.default_rng(1)).arrivals.tolist()
     [1.0, 2.0]
@@ -278,27 +255,19 @@ def draw_trace(
             "raise the rate or the duration, or choose another seed."
         )
     times = np.minimum(np.sort(times), duration)  # rounding must not carry one past the end
-    return Trace(times, duration, rows=_draw_rows(rows, len(times), samples), name=name)
-
-
-def _draw_rows(rows: Rows, count: int, samples: np.random.Generator) -> ArrayLike:
-    if not isinstance(rows, tuple):
-        return rows
-    bounds = whole_numbers("rows", rows, 2, np.int32, least=1)
-    if bounds[0] > bounds[1]:
-        raise InvalidInput(f"rows must be a number or (low, high) with low <= high, got {rows!r}.")
-    return samples.integers(bounds[0], bounds[1], endpoint=True, size=count)
+    each: ArrayLike = rows
+    if isinstance(rows, tuple):
+        low, high = whole_numbers("rows", rows, 2, np.int32, least=1)
+        if low > high:
+            raise InvalidInput(
+                f"rows must be a number or (low, high) with low <= high, got {rows!r}."
+            )
+        each = samples.integers(low, high, endpoint=True, size=len(times))
+    return Trace(times, duration, rows=each, name=name)
 
 
 def check_expected(expected: float) -> float:
-    """Return the expected number of requests, known to fit one trace.
-
-    Raises:
-        InvalidInput: it does not.
-
-    >>> check_expected(50.0)
-    50.0
-    """
+    """Return the expected number of requests, known to fit one trace."""
     if expected > MAX_REQUESTS:
         raise InvalidInput(
             f"This would take {expected:,.12g} requests or steps, and at most {MAX_REQUESTS:,} "
@@ -324,7 +293,9 @@ def _sojourns(
 
 
 def _map_arrivals(d0: Floats, d1: Floats, duration: float, times: np.random.Generator) -> Floats:
-    leave, edges, shares = -np.diag(d0), _jump_edges(d0, d1), stationary_distribution(d0 + d1)
+    leave, shares = -np.diag(d0), stationary_distribution(d0 + d1)
+    jumps_up_to = np.cumsum(np.hstack([d0 + np.diag(leave), d1]), axis=1)  # without, with arrival
+    edges = (jumps_up_to / jumps_up_to[:, -1:]).tolist()
     phases, jump_rate = len(d0), float(shares @ leave)
     expected = check_expected(jump_rate * duration)
     phase = int(np.searchsorted(np.cumsum(shares)[:-1], times.random(), side="right"))
@@ -338,13 +309,6 @@ def _map_arrivals(d0: Floats, d1: Floats, duration: float, times: np.random.Gene
         clock, phase = float(instants[-1]), int(jumps[-1]) % phases
     at = np.concatenate(arrivals)
     return at[at < duration]
-
-
-def _jump_edges(d0: Floats, d1: Floats) -> list[list[float]]:
-    """Return cumulative probabilities of jumps by phase: without, then with an arrival."""
-    rates = np.hstack([d0 - np.diag(np.diag(d0)), d1])
-    edges = np.cumsum(rates, axis=1)
-    return (edges / edges[:, -1:]).tolist()  # type: ignore[no-any-return]
 
 
 def _walk(

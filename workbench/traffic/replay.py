@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,17 +125,13 @@ def from_counts(
     each = whole_numbers("counts", counts, np.size(counts), np.int64)
     if not check_expected(each.sum(dtype=float)):
         raise InvalidInput("counts are all 0, and a trace may not be empty.")
-    label = (
-        name
-        or f"from_counts({len(each)} periods of {format_value(period)} s, "
-        f"seed={format_value(seed)})"
-    )
+    said = f"{len(each)} periods of {format_value(period)} s, seed={format_value(seed)}"
     times, samples = streams(seed)
     edges = period * np.arange(len(each) + 1)
     at = np.repeat(edges[:-1], each) + times.random(each.sum()) * period
     # Rounding must not carry a request into the next period.
     at = np.minimum(at, np.repeat(np.nextafter(edges[1:], 0), each))
-    return draw_trace(label, at, float(edges[-1]), rows, samples)
+    return draw_trace(name or f"from_counts({said})", at, float(edges[-1]), rows, samples)
 
 
 def from_csv(
@@ -194,9 +190,8 @@ def from_jsonl(
     """
     with _translate_errors(path) as file:
         how: dict[str, Any] = {"origin": origin, "unit": unit, "duration": duration, "sort": sort}
-        return _from_table(
-            open_table(file, json=True), column, {"name": file.name}, name=name, **how
-        )
+        table = open_table(file, json=True)
+        return _from_table(table, column, {"name": file.name}, name=name, **how)
 
 
 def from_parquet(
@@ -218,13 +213,11 @@ def from_parquet(
     with _translate_errors(path) as file:
         notes = pl.read_parquet_metadata(file).get("workbench", "{}")
         saved = {"name": file.name} | json.loads(notes)
-        names = pl.read_parquet_schema(file)
-        times = _column(list(names), column)
-        carried = [each for each in _REQUEST_COLUMNS if each in names and each != times]
+        times, carried = _choose_columns(pl.read_parquet_schema(file), column)
         frame = pl.read_parquet(file, columns=[times, *carried])
         how: dict[str, Any] = {"origin": origin, "unit": unit, "duration": duration, "sort": sort}
-        values = {each: frame[each] for each in carried} | _parse_context(frame)
-        return _from_columns(frame[times], values, saved, name=name, **how)
+        values = {each: frame[each] for each in carried}
+        return _from_columns(frame, times, values, saved, name=name, **how)
 
 
 READERS: dict[str, Callable[..., Trace]] = {
@@ -278,9 +271,6 @@ def read_counts(
     return counts
 
 
-# ---------------------------------------------------------------------- reading and writing
-
-
 def _read_words(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     """Return the numbers of a text file, which stand between blanks or line ends."""
     with _translate_errors(path) as file:
@@ -331,16 +321,22 @@ def _from_table(
     saved: dict[str, Any],
     **how: Any,  # noqa: ANN401 - handed on to from_timestamps
 ) -> Trace:
-    times = _column(list(table.names), column)
-    carried = [each for each in _REQUEST_COLUMNS if each in table.names and each != times]
+    times, carried = _choose_columns(table.names, column)
     frame = table.read([times, *carried])
-    numbers = [each for each in carried if each != _CONTEXT]
-    values = {each: _parse_whole(each, frame) for each in numbers} | _parse_context(frame)
-    return _from_columns(frame[times], values, saved, **how)
+    values = {each: _parse_whole(each, frame) for each in carried if each != _CONTEXT}
+    return _from_columns(frame, times, values, saved, **how)
+
+
+def _choose_columns(names: Iterable[str], column: str | None) -> tuple[str, list[str]]:
+    """Return the column of the times, and those of what requests carry."""
+    known = list(names)
+    times = _column(known, column)
+    return times, [each for each in _REQUEST_COLUMNS if each in known and each != times]
 
 
 def _from_columns(
-    times: "pl.Series",
+    frame: "pl.DataFrame",
+    times: str,
     carried: dict[str, Any],
     saved: dict[str, Any],
     *,
@@ -348,24 +344,19 @@ def _from_columns(
     name: str | None,
     **how: Any,  # noqa: ANN401 - handed on to from_timestamps
 ) -> Trace:
+    import polars as pl
+
+    if _CONTEXT in frame.columns:  # "" where one is missing
+        texts = frame[_CONTEXT].cast(pl.String).fill_null("")
+        carried[_CONTEXT] = np.array(texts.to_list(), str)
     return from_timestamps(
-        times,
+        frame[times],
         duration=saved.get("duration") if duration is None else duration,
         name=saved["name"] if name is None else name,
         notice=saved.get("notice", ""),
         **carried,
         **how,
     )
-
-
-def _parse_context(frame: "pl.DataFrame") -> dict[str, Any]:
-    """Return the column of kinds, if there is one, "" where one is missing."""
-    import polars as pl
-
-    if _CONTEXT not in frame.columns:
-        return {}
-    texts = frame[_CONTEXT].cast(pl.String).fill_null("")
-    return {_CONTEXT: np.array(texts.to_list(), str)}
 
 
 def _parse_whole(name: str, frame: "pl.DataFrame") -> "pl.Series | NDArray[Any]":

@@ -93,14 +93,18 @@ class Trace:
     ) -> None:
         times = _arrivals(arrivals)
         count = len(times)
+        seconds = positive("duration", duration)
+        if seconds < times[-1]:
+            raise InvalidInput(
+                f"duration must be at least the last arrival, {times[-1]:.9g} s, got {duration!r}."
+            )
+        sample = np.arange(count) if sample is None else sample
         values = {
             "arrivals": times,
-            "duration": _duration(duration, last=float(times[-1])),
+            "duration": seconds,
             "rows": whole_numbers("rows", rows, count, np.int32, least=1),
             "bytes": whole_numbers("bytes", bytes, count, np.int64),
-            "sample": whole_numbers(
-                "sample", np.arange(count) if sample is None else sample, count, np.int64
-            ),
+            "sample": whole_numbers("sample", sample, count, np.int64),
             "context": as_context(context, count),
             "name": unicode_text("name", name),
             "notice": unicode_text("notice", notice),
@@ -210,10 +214,12 @@ class Trace:
         2.0
         """
         dispersion = {f"dispersion_{w}s": self.dispersion(w) for w in (1, 10, 60)}
-        seconds = self.counts(1.0)
+        seconds, gaps = self.counts(1.0), self.gaps
         figures = {"requests": len(self), "duration": self.duration, "rate": self.rate}
+        mean = gaps.mean() if len(gaps) > 1 else 0.0
+        scv = float(gaps.var() / mean**2) if mean else None
         peak = float(seconds.max() / seconds.mean()) if seconds.any() else None
-        return {**figures, "scv": self._scv(), **dispersion, "peak_to_mean": peak}
+        return {**figures, "scv": scv, **dispersion, "peak_to_mean": peak}
 
     def scale(self, factor: float) -> "Trace":
         """Return the same requests, factor times as fast: times and duration divided by the factor.
@@ -381,11 +387,6 @@ class Trace:
         taken = {c: getattr(self, c)[index] for c in columns}
         return replace(self, name=name, context=context, **taken)
 
-    def _scv(self) -> float | None:
-        gaps = self.gaps
-        mean = gaps.mean() if len(gaps) > 1 else 0.0
-        return float(gaps.var() / mean**2) if mean else None
-
 
 def largest_run(values: NDArray[np.int64], length: int) -> int:
     """Return the largest sum of so many values in a row, such as the bytes of requests in a batch.
@@ -425,15 +426,6 @@ def _arrivals(values: ArrayLike) -> Floats:
             "have it done with sort=True."
         )
     return times
-
-
-def _duration(value: float, last: float) -> float:
-    duration = positive("duration", value)
-    if duration < last:
-        raise InvalidInput(
-            f"duration must be at least the last arrival, {last:.9g} s, got {value!r}."
-        )
-    return duration
 
 
 def format_value(value: object) -> str:
