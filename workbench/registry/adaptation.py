@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from workbench.errors import InvalidInput
 from workbench.registry.chosen_output import put_answer_first
 from workbench.registry.graph_inputs import (
+    Proto,
     find_batch_axes,
     put_batches_first,
     put_constants_in,
@@ -67,7 +68,7 @@ class Adaptation:
     batch_axes: Mapping[str, int] = field(default_factory=dict)
     free_batch: bool = False
 
-    def apply(self, proto: Any, content: bytes) -> Adapted:  # noqa: ANN401
+    def apply(self, proto: Proto, content: bytes) -> Adapted:
         """Return a file that the workbench runs.
 
         Args:
@@ -106,11 +107,7 @@ class Adaptation:
         return Adapted(content=after, notes=notes, original=changed)
 
     def _adapt_single(
-        self,
-        proto: Any,  # noqa: ANN401
-        axes: Mapping[str, int],
-        original: Original,
-        notes: tuple[str, ...],
+        self, proto: Proto, axes: Mapping[str, int], original: Original, notes: tuple[str, ...]
     ) -> Adapted:
         """Return a file of one row with its axis free, or one that runs rows in turn."""
         freed = free_batch(proto, axes)

@@ -18,15 +18,10 @@ from workbench.errors import InvalidModel
 from workbench.modelserver.inputs import join_columns
 from workbench.registry.agreement import MIN_SHARE, SCORES_APART, Agreement
 from workbench.registry.converters import explain
-from workbench.registry.estimator_inputs import find_text_gap
+from workbench.registry.estimator_inputs import Estimator, find_text_gap
 from workbench.registry.labels import find_labels
 from workbench.registry.onnx import OTHER_MEANS, Session, Tensor
-from workbench.registry.rows import (
-    as_rows,
-    change_columns,
-    columns_of,
-    list_user_frames,
-)
+from workbench.registry.rows import as_rows, change_columns, columns_of, list_user_frames
 
 _ROWS = 256
 _ROWS_OF_LARGE_FILE = 32  # of files beyond 2**24 bytes, of which a row takes milliseconds
@@ -39,11 +34,7 @@ _SCORES = ("predict_proba", "decision_function")
 
 
 def compare_with_file(
-    estimator: Any,  # noqa: ANN401
-    session: Session,
-    given: NDArray[Any] | None,
-    *,
-    large: bool = False,
+    estimator: Estimator, session: Session, given: NDArray[Any] | None, *, large: bool = False
 ) -> Agreement:
     """Ask an estimator and its file the same rows.
 
@@ -68,7 +59,9 @@ def compare_with_file(
             return Agreement(rows=0, share=None)
         found.check()
         missing = _compare_missing(pair, found.inputs)
-        if missing is not None and _is_made_for_missing(estimator):
+        if missing is not None and any(
+            name.endswith("missing_values") for name in estimator.get_params()
+        ):  # the estimator, or a step of it, is made for them
             missing.check()
     return Agreement(
         rows=len(found.equal),
@@ -83,7 +76,7 @@ def compare_with_file(
 class _Pair:
     """An estimator and its file."""
 
-    estimator: Any
+    estimator: Estimator
     session: Session
 
     @property
@@ -112,14 +105,13 @@ class _Pair:
         answer = getattr(self.estimator, method)
         if rows.dtype.names is None:
             return _dense(answer(rows))
-        first: Exception | None = None
+        errors = []
         for frame in list_user_frames(rows, self.text_gap):
             try:
                 return _dense(answer(frame))
             except Exception as error:  # noqa: BLE001 - of a library that it was not fitted on
-                first = first or error
-        assert first is not None  # noqa: S101 - there is at least one frame
-        raise first
+                errors.append(error)
+        raise errors[0]
 
     def round(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return rows as the file takes them."""
@@ -140,8 +132,11 @@ class _Pair:
         expected = self.predict(rows)
         outputs = self.session.run_all(self.round(rows))
         (name, first), *others = outputs.items()
-        scores = self._pair_scores(rows, first)
+        scores = None
         if self._holds_scores(first):  # the label beside them is made of them
+            if hasattr(self.estimator, "predict_proba"):
+                probabilities = self.ask("predict_proba", rows)
+                scores = (probabilities, first) if probabilities.shape == first.shape else None
             others = [(name, first), *(each for each in others if each[1].dtype.kind == "f")]
             first = find_labels(first, tuple(self.estimator.classes_.tolist()))
         differences = {key: self._difference(rows, value) for key, value in others}
@@ -158,15 +153,6 @@ class _Pair:
             and first.dtype.kind == "f"
             and first.shape[1:] == classes.shape != (1,)
         )
-
-    def _pair_scores(
-        self, rows: NDArray[Any], first: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
-        """Return the probabilities of both, where they are what the file answers with."""
-        if not self._holds_scores(first) or not hasattr(self.estimator, "predict_proba"):
-            return None
-        expected = self.ask("predict_proba", rows)
-        return (expected, first) if expected.shape == first.shape else None
 
     def scores(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Yield what the estimator can say of rows beside its prediction."""
@@ -192,7 +178,10 @@ class _Pair:
 
 @dataclass(frozen=True, eq=False)
 class _Comparison:
-    """Answers of both to some rows; `numbers` are those of the user's rows, -1 of others."""
+    """Answers of both to some rows; `numbers` are those of the user's rows, -1 of others.
+
+    `scores` are the probabilities of both, where they are what the file answers with.
+    """
 
     pair: _Pair
     inputs: NDArray[Any]
@@ -209,29 +198,22 @@ class _Comparison:
         if self.found.size != self.expected.size:
             return np.zeros(count, bool)
         expected, found = self.expected.reshape(count, -1), self.found.reshape(count, -1)
-        if self.pair.holds_values:
-            return _are_close(expected, found)
+        if self.pair.holds_values:  # they are equal but for rounding
+            limit = _SPREAD * np.nanstd(expected, axis=0) + _ROUNDING * np.abs(expected)
+            sizes = _differences(expected, found)
+            return np.asarray(((sizes == 0) | (sizes <= limit)).all(axis=1))
         equal = np.asarray((_labels(expected) == _labels(found)).all(axis=1))
         equal = equal if equal.all() else equal | self._find_ties()
-        return equal & self._have_close_scores()
-
-    def _have_close_scores(self) -> NDArray[np.bool_]:
-        """Return where the probabilities are equal but for rounding, if these are the answer."""
-        if self.scores is None:
-            return np.ones(len(self.inputs), bool)
-        expected, found = self.scores
-        return np.asarray((_differences(expected, found) <= SCORES_APART).all(axis=1))
+        if self.scores is not None:
+            equal &= (_differences(*self.scores) <= SCORES_APART).all(axis=1)
+        return equal
 
     @property
     def share(self) -> float:
         return float(self.equal.mean())
 
     def check(self) -> None:
-        """Require that enough rows have equal answers.
-
-        Raises:
-            InvalidModel: They have not.
-        """
+        """Require that enough rows have equal answers."""
         if self.share >= MIN_SHARE:
             return
         raise InvalidModel(
@@ -288,9 +270,9 @@ class _Comparison:
 
 def _compare_rows(pair: _Pair, given: NDArray[Any] | None, wanted: int) -> _Comparison | None:
     """Return both answers to the rows given and to more like them; None if there are none."""
-    if given is None and (pair.file_input.fields or pair.file_input.dtype == "str"):
-        return None
     if given is None:
+        if pair.file_input.fields or pair.file_input.dtype == "str":
+            return None
         made = _make_rows(pair.file_input.shape, wanted)
         return _try_rows(pair, made, np.full(len(made), -1))
     numbers = np.unique(np.linspace(0, len(given) - 1, min(wanted, len(given))).astype(int))
@@ -368,11 +350,6 @@ def _round_floats(rows: NDArray[Any], taken: Tensor) -> NDArray[Any] | None:
     return join_columns(rounded) if rows.dtype.names else rounded[taken.name]
 
 
-def _is_made_for_missing(estimator: Any) -> bool:  # noqa: ANN401
-    """Return whether an estimator, or a step of it, has a setting for missing values."""
-    return any(name.endswith("missing_values") for name in estimator.get_params())
-
-
 def _make_rows(shape: tuple[int | None, ...], count: int) -> NDArray[Any]:
     """Return random rows, half of them of scales from 0.1 to 1,000."""
     rng = np.random.default_rng(0)
@@ -402,13 +379,6 @@ def _dense(answer: Any) -> NDArray[Any]:  # noqa: ANN401 - an array, sparse or n
 def _labels(values: NDArray[Any]) -> NDArray[Any]:
     """Return labels that can be compared: numbers, else texts."""
     return values if values.dtype.kind in "biuf" else values.astype(str)
-
-
-def _are_close(expected: NDArray[Any], found: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which rows of values are equal but for rounding."""
-    limit = _SPREAD * np.nanstd(expected, axis=0) + _ROUNDING * np.abs(expected)
-    sizes = _differences(expected, found)
-    return np.asarray(((sizes == 0) | (sizes <= limit)).all(axis=1))
 
 
 def _largest_difference(expected: NDArray[Any], found: NDArray[Any]) -> float | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from workbench.errors import InvalidInput
 from workbench.registry.agreement import MIN_SHARE
 from workbench.registry.chosen_output import put_first, read_mapped_classes
+from workbench.registry.estimator_inputs import Estimator
 from workbench.registry.graph_inputs import list_graphs
 from workbench.registry.labels import Label, are_probabilities
 from workbench.registry.onnx import CheckedModel, Session, Tensor
@@ -28,7 +29,7 @@ def choose_answer(
     checked: CheckedModel,
     answer: Answer | None,
     kind: "Kind | None",
-    estimator: Any,  # noqa: ANN401
+    estimator: Estimator,
     pool: "Samples",
 ) -> "tuple[CheckedModel, Kind, tuple[Label, ...] | None]":
     """Return the model with what it is to answer as its first output, its kind, and its classes.
@@ -92,9 +93,7 @@ def _put_scores_first(checked: CheckedModel) -> CheckedModel:
 
 
 def _find_classes(
-    checked: CheckedModel,
-    estimator: Any,  # noqa: ANN401
-    pool: "Samples",
+    checked: CheckedModel, estimator: Estimator, pool: "Samples"
 ) -> tuple[Label, ...] | None:
     """Return what the columns of the scores stand for."""
     outputs = Session(checked.content).run_all(pool.inputs[:_ROWS])
@@ -106,7 +105,8 @@ def _find_classes(
             "without answer=."
         )
     columns = scores.argmax(axis=1)
-    labels = next((each for each in others if _are_labels(each, len(scores))), None)
+    arrays = (each for each in others if isinstance(each, np.ndarray) and each.dtype.kind != "f")
+    labels = next((each for each in arrays if each.size == len(scores)), None)
     known = [_as_labels(each) for each in _list_known(checked, estimator)]
     for classes in known:
         if len(classes) == scores.shape[1] and _agree(np.asarray(classes)[columns], labels):
@@ -131,10 +131,6 @@ def _holds_scores(output: Tensor) -> bool:
     return output.dtype.startswith("float") and len(output.shape) == 1 and output.shape != (1,)
 
 
-def _are_labels(output: Any, count: int) -> bool:  # noqa: ANN401 - an array or a list
-    return isinstance(output, np.ndarray) and output.size == count and output.dtype.kind != "f"
-
-
 def _agree(classes: NDArray[Any], labels: NDArray[Any] | None) -> bool:
     """Return whether classes are the labels, but for few of rows between two."""
     if labels is None:
@@ -142,7 +138,7 @@ def _agree(classes: NDArray[Any], labels: NDArray[Any] | None) -> bool:
     return bool((classes.astype(str) == labels.reshape(-1).astype(str)).mean() >= MIN_SHARE)
 
 
-def _list_known(checked: CheckedModel, estimator: Any) -> Iterator[NDArray[Any]]:  # noqa: ANN401
+def _list_known(checked: CheckedModel, estimator: Estimator) -> Iterator[NDArray[Any]]:
     """Yield the classes that an estimator or a file names."""
     import onnx
 
@@ -152,17 +148,15 @@ def _list_known(checked: CheckedModel, estimator: Any) -> Iterator[NDArray[Any]]
         yield np.asarray(classes)
     proto = onnx.load_model_from_string(checked.content)
     yield from read_mapped_classes(proto)
-    graphs = list(
-        list_graphs(proto.graph)
-    )  # the body of a loop over rows has a prefix to its names
-    for each in (
-        attribute for graph in graphs for node in graph.node for attribute in node.attribute
-    ):
+    graphs = list(list_graphs(proto.graph))
+    nodes = (node for graph in graphs for node in graph.node)
+    for each in (attribute for node in nodes for attribute in node.attribute):
         if each.name.startswith("classlabels_") and (each.ints or each.strings):
             texts = [text.decode() for text in each.strings]
             yield np.array(texts or list(each.ints))
     for tensor in (tensor for graph in graphs for tensor in graph.initializer):
-        if tensor.name.rpartition("/")[2].startswith("classes"):  # skl2onnx takes labels from it
+        # skl2onnx takes labels from it; in the body of a loop over rows names have a prefix
+        if tensor.name.rpartition("/")[2].startswith("classes"):
             yield onnx.numpy_helper.to_array(tensor).reshape(-1)
 
 

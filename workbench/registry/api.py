@@ -33,14 +33,7 @@ from workbench.registry.agreement import NOT_CHECKED, read_agreement
 from workbench.registry.answers import Answer
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.labels import Label
-from workbench.registry.model import (
-    Approval,
-    Change,
-    Kind,
-    Model,
-    Samples,
-    Traits,
-)
+from workbench.registry.model import Approval, Change, Kind, Model, Samples, Traits
 from workbench.registry.model_import import import_model
 from workbench.registry.onnx import Tensor, check_model
 from workbench.registry.user_traits import check_user_traits
@@ -167,15 +160,20 @@ class Registry:
     ) -> None:
         self.path = as_path(path) if path is not None else home() / "registry"
         self.artifacts = self.path / "artifacts"
-        self._clock = clock or _now
-        self._progress = progress or _say_nothing  # of ready-made models their record tells it
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._progress = progress or (lambda _line: None)  # ready-made models: their record says it
         self._timeout = not_negative("timeout", timeout, "seconds")
-        self._check_folder()
+        with _translate_errors(self.path):  # nothing is made for a reader
+            ground = next(each for each in (self.path, *self.path.parents) if each.exists())
+            if not ground.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            with closing(self._connect()) as database:
+                _check_ours(database)
         if path is None and self.writable:
             from workbench.registry import zoo  # trains models, which few processes need
 
             zoo.build(self, show=show_progress if progress is None else None, progress=progress)
-        self._progress = progress or _announce
+        self._progress = progress or (lambda line: sys.stderr.write(f"{line}\n"))
 
     def with_timeout(self, timeout: float) -> "Registry":
         """Return the same registry, with other seconds to wait for another process."""
@@ -187,7 +185,7 @@ class Registry:
         return f"Registry({str(self.path)!r}, {len(self)} groups)"
 
     def _repr_html_(self) -> str:
-        models = self._all()
+        models = self._models()
         user = _user_columns(models)
         columns = _HTML_COLUMNS | {name: name for name in user}
         rows = [[_row(each, user)[name] for name in columns] for each in models]
@@ -196,7 +194,7 @@ class Registry:
     def __getitem__(self, name: str) -> Model:
         group, colon, number = unicode_text("A model's name", name).partition(":")
         if colon:
-            return self._version(group, int(number) if number.isdecimal() else number)
+            return self.version(group, int(number) if number.isdecimal() else number)
         versions = self.versions(group)
         approved = [each for each in versions if each.approval == "Approved"]
         if not approved:
@@ -242,16 +240,21 @@ class Registry:
 
     def models(self) -> list[Model]:
         """Return the newest approved version of each group that has one."""
-        newest = {each.group: each for each in self._all() if each.approval == "Approved"}
+        newest = {each.group: each for each in self._models() if each.approval == "Approved"}
         return list(newest.values())
 
-    def version(self, group: str, version: int) -> Model:
+    def version(self, group: str, version: int | str) -> Model:
         """Return one version of a group, approved or not.
 
         Raises:
             NotFound: There is no such group or version.
         """
-        return self._version(group, version)
+        versions = self.versions(group)
+        for each in versions:
+            if each.version == version:
+                return each
+        known = ", ".join(f"{each.version} ({each.approval})" for each in versions)
+        raise NotFound(f"No version {version!r} of {group!r}. Known: {known}.")
 
     def history(self, group: str, version: int) -> list[Change]:
         """Return every change of a version's approval and stage, oldest first; also when removed.
@@ -278,7 +281,7 @@ class Registry:
         """
         import polars as pl
 
-        models = self._all()
+        models = self._models()
         user = _user_columns(models)
         schema: dict[str, Any] = _COLUMNS | user
         return pl.DataFrame([_row(each, user) for each in models], schema=schema)
@@ -353,7 +356,7 @@ class Registry:
         """
         _check_group(group)
         _check_stage(stage)
-        _check_approval(approval)
+        choose("approval", approval, get_args(Approval))
         user = check_user_traits(traits, _TAKEN)
         made = import_model(
             source,
@@ -374,13 +377,15 @@ class Registry:
             seed=seed,
         )
         lineage = of_kind("lineage", {} if lineage is None else lineage, dict)
+        found = environment()  # of the code that registers
+        code = {"code_version": {"commit": found["commit"], **found["versions"]}}
         for note in filter(None, (*made.notes, made.traits.batch_caveat)):
             self._progress(f"{group}: {note}")
         return self._add(
             group,
             None,
             files=(made.content, made.pool),
-            facts=(_json(asdict(replace(made.traits, user=user))), _json(_code() | lineage)),
+            facts=(_json(asdict(replace(made.traits, user=user))), _json(code | lineage)),
             approval=self._new_change("approval", approval, who, why),
             stage=stage,
         )
@@ -440,9 +445,11 @@ class Registry:
     ) -> Model:
         """Write a version, by default the next, with its first approval and stage."""
         with self._write_transaction() as database:
-            number = version or _next_version(database, group)
-            if version and _is_taken(database, group, version):
+            query = "SELECT version FROM versions WHERE group_name = ?"
+            taken = {number for (number,) in database.execute(query, (group,))}
+            if version in taken:
                 raise InvalidInput(f"There is a version {version} of {group!r} already.")
+            number = version or max(taken, default=0) + 1
             hashes = self._store(files[0], ".onnx"), self._store(files[1], ".npz")
             database.execute(
                 "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -475,7 +482,7 @@ class Registry:
         self, group: str, version: int, approval: Approval, *, who: str | None = None, why: str = ""
     ) -> Model:
         """Set a version's approval; who, when and why are kept in its history."""
-        _check_approval(approval)
+        choose("approval", approval, get_args(Approval))
         return self._change(group, version, self._new_change("approval", approval, who, why))
 
     def set_stage(
@@ -500,7 +507,7 @@ class Registry:
             _insert_change(database, group, version, change)
         # Only now, and under the lock again: a crash leaves a file too many, never one too few.
         with self._write_transaction():
-            kept = {path for each in self._all() for path in each.files}
+            kept = {path for each in self._models() for path in each.files}
             for path in gone.files.keys() - kept:
                 path.unlink(missing_ok=True)
 
@@ -513,7 +520,7 @@ class Registry:
         with self._read_connection() as database:
             rows = database.execute("PRAGMA integrity_check")
             found = [f"registry.db: {text}" for (text,) in rows if text != "ok"]
-        for model in self._all():
+        for model in self._models():
             for path, digest in model.files.items():
                 try:
                     read_and_verify(path, digest, model.name)
@@ -543,22 +550,6 @@ class Registry:
     def _database(self) -> Path:
         return self.path / "registry.db"
 
-    def _check_folder(self) -> None:
-        """Refuse a folder that is none, and another program's; nothing is made for a reader."""
-        with _translate_errors(self.path):
-            ground = next(each for each in (self.path, *self.path.parents) if each.exists())
-            if not ground.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-            with closing(self._connect()) as database:
-                _check_ours(database)
-
-    def _make(self) -> None:
-        """Make folder and database where there are none yet."""
-        with _translate_errors(self.path):
-            self.artifacts.mkdir(parents=True, exist_ok=True)
-            with closing(_connect(self._database, self._timeout)) as database:
-                _create(database)
-
     def _connect(self) -> sqlite3.Connection:
         if not (self._database.exists() and self._database.stat().st_size):
             database = _connect(Path(":memory:"), self._timeout)
@@ -587,15 +578,10 @@ class Registry:
             )
         if is_full(self.path):
             raise _no_room(self.path)
-        self._make()
-
-    def _version(self, group: str, version: int | str) -> Model:
-        versions = self.versions(group)
-        for each in versions:
-            if each.version == version:
-                return each
-        known = ", ".join(f"{each.version} ({each.approval})" for each in versions)
-        raise NotFound(f"No version {version!r} of {group!r}. Known: {known}.")
+        with _translate_errors(self.path):
+            self.artifacts.mkdir(parents=True, exist_ok=True)
+            with closing(_connect(self._database, self._timeout)) as database:
+                _create(database)
 
     @contextmanager
     def _read_connection(self) -> Iterator[sqlite3.Connection]:
@@ -613,10 +599,7 @@ class Registry:
             yield database
             database.execute("COMMIT")
 
-    def _all(self) -> list[Model]:
-        return self._models("")
-
-    def _models(self, where: str, *values: str) -> list[Model]:
+    def _models(self, where: str = "", *values: str) -> list[Model]:
         query = f"SELECT * FROM models {_NOT_REMOVED} {where} ORDER BY group_name, version"  # noqa: S608 - ours
         with self._read_connection() as database:
             return [_model(row, self.artifacts) for row in database.execute(query, values)]
@@ -628,11 +611,9 @@ class Registry:
         return self.version(group, version)
 
     def _new_change(self, field: str, value: str, who: str | None, why: str) -> Change:
+        at = self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
         who = unicode_text("who", who or _user())
-        return Change(self._timestamp(), who, field, value, unicode_text("why", why))
-
-    def _timestamp(self) -> str:
-        return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
+        return Change(at, who, field, value, unicode_text("why", why))
 
     def _store(self, content: bytes, suffix: str) -> str:
         """Store a file among the artifacts, whole and on the disk, and return its sha256."""
@@ -652,14 +633,12 @@ class Registry:
             with suppress(OSError):
                 incoming.unlink(missing_ok=True)
             raise
-        _sync_directory(self.artifacts)
+        descriptor = os.open(self.artifacts, os.O_RDONLY)  # its new name is to last, too
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         return digest
-
-
-def _code() -> dict[str, Any]:
-    """Return the state of the code that registers: versions of packages, commit of the folder."""
-    facts = environment()
-    return {"code_version": {"commit": facts["commit"], **facts["versions"]}}
 
 
 def _json(facts: dict[str, Any]) -> str:
@@ -718,13 +697,9 @@ def _user_columns(models: Sequence[Model]) -> dict[str, type]:
     for model in models:
         for name, value in model.traits.user.items():
             kinds.setdefault(name, set()).add(type(value))
-    return {name: _join_types(kinds[name]) for name in sorted(kinds)}
-
-
-def _join_types(kinds: set[type]) -> type:
-    if len(kinds) == 1:
-        return next(iter(kinds))
-    return float if kinds == {int, float} else str
+    mixed = {name: float if each == {int, float} else str for name, each in kinds.items()}
+    single = {name: next(iter(each)) for name, each in kinds.items() if len(each) == 1}
+    return {name: single.get(name, mixed[name]) for name in sorted(kinds)}
 
 
 def _check_group(group: str) -> None:
@@ -736,23 +711,9 @@ def _check_group(group: str) -> None:
         )
 
 
-def _check_approval(approval: str) -> None:
-    choose("approval", approval, get_args(Approval))
-
-
 def _check_stage(stage: str) -> None:
     if not 1 <= len(unicode_text("stage", stage)) <= 63:
         raise InvalidInput(f"A stage's name has 1 to 63 characters, got {stage!r}.")
-
-
-def _next_version(database: sqlite3.Connection, group: str) -> int:
-    newest = "SELECT COALESCE(MAX(version), 0) + 1 FROM versions WHERE group_name = ?"
-    return int(database.execute(newest, (group,)).fetchone()[0])
-
-
-def _is_taken(database: sqlite3.Connection, group: str, version: int) -> bool:
-    found = "SELECT 1 FROM versions WHERE group_name = ? AND version = ?"
-    return database.execute(found, (group, version)).fetchone() is not None
 
 
 def _insert_change(database: sqlite3.Connection, group: str, version: int, change: Change) -> None:
@@ -765,11 +726,9 @@ def _connect(path: Path, timeout: float) -> sqlite3.Connection:
 
 
 def _connect_to_read(path: Path, timeout: float) -> sqlite3.Connection:
-    """Open a database whose folder may not be written.
-
-    Where a writer is at work, the files of its log are there to be read along; else SQLite would
-    want to make them, unless opened as immutable.
-    """
+    """Open a database whose folder may not be written."""
+    # Where a writer is at work, the files of its log are there to be read along; else SQLite would
+    # want to make them, unless opened as immutable.
     there = path.with_name(f"{path.name}-shm").exists()
     how = "mode=ro" if there else "mode=ro&immutable=1"
     address = f"{path.absolute().as_uri()}?{how}"
@@ -781,8 +740,9 @@ def _create(database: sqlite3.Connection) -> None:
     if _pragma(database, "application_id") != _APPLICATION:
         database.execute("BEGIN IMMEDIATE")
         if _pragma(database, "application_id") != _APPLICATION:
-            _check_empty(database)
-            for statement in _statements(_SCHEMA):
+            if database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+                raise StorageError(_FOREIGN_MESSAGE)
+            for statement in _SCHEMA.split(";\n"):  # `executescript` would end the transaction
                 database.execute(statement)
             database.execute(f"PRAGMA application_id = {_APPLICATION}")
             database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
@@ -793,26 +753,11 @@ def _create(database: sqlite3.Connection) -> None:
         database.execute("PRAGMA journal_mode = WAL")
 
 
-def _check_empty(database: sqlite3.Connection) -> None:
-    if database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-        raise StorageError(_FOREIGN_MESSAGE)
-
-
 def _check_ours(database: sqlite3.Connection) -> None:
     if _pragma(database, "application_id") != _APPLICATION:
         raise StorageError(_FOREIGN_MESSAGE)
     if _pragma(database, "user_version") > _SCHEMA_VERSION:
         raise StorageError("The registry was made by a newer workbench; update this one.")
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Yield statements one by one, because `executescript` would end the transaction."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 def _pragma(database: sqlite3.Connection, name: str) -> int:
@@ -856,28 +801,8 @@ def _no_room(path: Path) -> StorageError:
     )
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name
         return "unknown"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _say_nothing(line: str) -> None:
-    pass
-
-
-def _announce(line: str) -> None:
-    sys.stderr.write(f"{line}\n")

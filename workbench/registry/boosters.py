@@ -23,7 +23,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from workbench.errors import InvalidModel
 from workbench.extras import tell_install
 from workbench.registry.converters import convert_narrowly, convert_with
-from workbench.registry.estimator_inputs import list_steps
+from workbench.registry.estimator_inputs import Estimator, list_steps
 
 _LIBRARIES = ("lightgbm", "xgboost", "catboost")
 _OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
@@ -72,12 +72,8 @@ class BoosterClassifier(ClassifierMixin, _Booster):  # type: ignore[misc]  # sci
         return np.asarray(self.classes_[self.predict_proba(rows).argmax(axis=1)])
 
 
-def as_estimator(model: Any) -> Any:  # noqa: ANN401
-    """Return an estimator that answers as a Booster does; any other model is returned as it is.
-
-    Raises:
-        InvalidModel: Its library does not tell what it predicts.
-    """
+def as_estimator(model: Estimator) -> Estimator:
+    """Return an estimator that answers as a Booster does; any other model is returned as it is."""
     kind = name_kind(model)
     if kind not in _BOOSTERS:
         return model
@@ -93,22 +89,21 @@ def as_estimator(model: Any) -> Any:  # noqa: ANN401
     return BoosterClassifier(model, scores, columns, classes)
 
 
-def name_kind(model: Any) -> str:  # noqa: ANN401
+def name_kind(model: Estimator) -> str:
     """Return library and class of a model, such as "lightgbm.Booster"."""
     kind = type(model)
     return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
 
 
-def name_framework(estimator: Any) -> str:  # noqa: ANN401
+def name_framework(estimator: Estimator) -> str:
     """Return library and version of a boosted model; of any other estimator scikit-learn's."""
     library = name_kind(_unwrap(estimator)).partition(".")[0]
     if library not in _LIBRARIES:
-        library = "sklearn"
-    name = {"sklearn": "scikit-learn"}.get(library, library)
-    return f"{name} {sys.modules[library].__version__}"
+        return f"scikit-learn {version('scikit-learn')}"
+    return f"{library} {sys.modules[library].__version__}"
 
 
-def name_converter(estimator: Any) -> str:  # noqa: ANN401
+def name_converter(estimator: Estimator) -> str:
     """Return what makes the file of an estimator."""
     writer = find_writer(estimator)
     if writer is None:
@@ -116,7 +111,7 @@ def name_converter(estimator: Any) -> str:  # noqa: ANN401
     return "CatBoost" if writer is _write_with_catboost else "onnxmltools"
 
 
-def find_writer(estimator: Any) -> "Callable[[Any, int], Any] | None":  # noqa: ANN401
+def find_writer(estimator: Estimator) -> "Callable[[Any, int], Any] | None":
     """Return what makes a file of a model that skl2onnx cannot take; None of all others."""
     return _WRITERS.get(name_kind(_unwrap(estimator)))
 
@@ -128,13 +123,10 @@ def name_missing(reason: str) -> str:
     return f"Converters of LightGBM and XGBoost: {tell_install('boosted')}. "
 
 
-def check_categories(estimator: Any) -> None:  # noqa: ANN401
+def check_categories(estimator: Estimator) -> None:
     """Check that no boosted trees in it were fitted on categories of a frame's columns.
 
     A file would take a category's number, which only the library knows, for its value.
-
-    Raises:
-        InvalidModel: Some were.
     """
     for model in map(_unwrap, list_steps(estimator)):
         library = name_kind(model).partition(".")[0]
@@ -149,7 +141,7 @@ def check_categories(estimator: Any) -> None:  # noqa: ANN401
             )
 
 
-def name_features(estimator: Any) -> list[str]:  # noqa: ANN401
+def name_features(estimator: Estimator) -> list[str]:
     """Return the columns that an estimator was fitted on, in its order; [] where it knows none."""
     inner = getattr(estimator, "best_estimator_", None)
     if inner is None and hasattr(estimator, "steps"):
@@ -166,32 +158,20 @@ def name_features(estimator: Any) -> list[str]:  # noqa: ANN401
     return [] if unnamed else found
 
 
-def _is_fitted(model: Any) -> bool:  # noqa: ANN401
+def _is_fitted(model: Estimator) -> bool:
     tell = getattr(model, "__sklearn_is_fitted__", getattr(model, "is_fitted", lambda: True))
     return bool(tell())
 
 
-def _list_lightgbm_features(model: Any) -> Any:  # noqa: ANN401
-    return model.feature_name() if hasattr(model, "feature_name") else None
-
-
-def _list_xgboost_features(model: Any) -> Any:  # noqa: ANN401
-    return getattr(model, "feature_names", None)
-
-
-def _list_catboost_features(model: Any) -> Any:  # noqa: ANN401
-    return model.feature_names_
-
-
-def _list_lightgbm_categories(model: Any) -> list[Any]:  # noqa: ANN401
-    booster = getattr(model, "booster_", model)
+def _list_lightgbm_categories(model: Estimator) -> list[Any]:
+    booster: Any = getattr(model, "booster_", model)
     if not booster.pandas_categorical:
         return []
     facts = booster.dump_model(num_iteration=1)["feature_infos"]
     return [name for name, each in facts.items() if each["values"]] or booster.pandas_categorical
 
 
-def _list_xgboost_categories(model: Any) -> list[Any]:  # noqa: ANN401
+def _list_xgboost_categories(model: Estimator) -> list[Any]:
     booster = model.get_booster() if hasattr(model, "get_booster") else model
     if booster.feature_names is None:  # of an array, whose values are the categories' numbers
         return []
@@ -199,11 +179,7 @@ def _list_xgboost_categories(model: Any) -> list[Any]:  # noqa: ANN401
     return [name for name, kind in pairs if kind == "c"]
 
 
-def _list_catboost_categories(model: Any) -> list[Any]:  # noqa: ANN401
-    return [model.feature_names_[at] for at in model.get_cat_feature_indices()]
-
-
-def _unwrap(estimator: Any) -> Any:  # noqa: ANN401
+def _unwrap(estimator: Estimator) -> Estimator:
     return estimator.booster if isinstance(estimator, _Booster) else estimator
 
 
@@ -252,7 +228,7 @@ def _convert_catboost(scope: Any, operator: Any, container: Any) -> None:  # noq
     )
 
 
-def _parse_classifier(scope: Any, model: Any, inputs: list[Any], **_: Any) -> Any:  # noqa: ANN401
+def _parse_classifier(scope: Any, model: Estimator, inputs: list[Any], **_: Any) -> Any:  # noqa: ANN401
     """Declare the outputs of a classifier that skl2onnx does not know for one."""
     from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
 
@@ -283,7 +259,7 @@ def _register(
         update_registered_converter(kind, alias, shapes, convert, parser=parse, options=options)
 
 
-def _drop_names(model: Any) -> Any:  # noqa: ANN401
+def _drop_names(model: Estimator) -> Estimator:
     """Return a copy without the names of a frame's columns, which onnxmltools cannot read."""
     model = copy.deepcopy(model)
     booster = model.get_booster() if hasattr(model, "get_booster") else model
@@ -291,14 +267,14 @@ def _drop_names(model: Any) -> Any:  # noqa: ANN401
     return model
 
 
-def _read_lightgbm(model: Any) -> "_Reading":  # noqa: ANN401
+def _read_lightgbm(model: Estimator) -> "_Reading":
     facts = model.dump_model(num_iteration=1)
     objective = str(facts.get("objective", "")).partition(" ")[0]
     classes = range({"binary": 2, "multiclass": facts["num_class"]}.get(objective, 0))
     return model.predict, model.num_feature(), list(classes) or None
 
 
-def _read_xgboost(model: Any) -> "_Reading":  # noqa: ANN401
+def _read_xgboost(model: Estimator) -> "_Reading":
     from xgboost import DMatrix
 
     learner = json.loads(model.save_config())["learner"]
@@ -315,14 +291,14 @@ def _read_xgboost(model: Any) -> "_Reading":  # noqa: ANN401
     return predict, model.num_features(), list(range(classes.get(objective, 0))) or None
 
 
-def _read_catboost(model: Any) -> "_Reading":  # noqa: ANN401
+def _read_catboost(model: Estimator) -> "_Reading":
     if not len(model.classes_):
         return model.predict, model.n_features_in_, None
     predict = partial(model.predict, prediction_type="Probability")
     return predict, model.n_features_in_, np.asarray(model.classes_).tolist()
 
 
-def _write_with_onnxmltools(estimator: Any, columns: int) -> Any:  # noqa: ANN401
+def _write_with_onnxmltools(estimator: Estimator, columns: int) -> Any:  # noqa: ANN401
     booster = estimator.booster
     library = name_kind(booster).partition(".")[0]
     try:
@@ -338,7 +314,7 @@ def _write_with_onnxmltools(estimator: Any, columns: int) -> Any:  # noqa: ANN40
     return convert.convert_xgboost(_drop_names(booster), "Booster", types)
 
 
-def _write_with_catboost(estimator: Any, columns: int) -> Any:  # noqa: ANN401, ARG001
+def _write_with_catboost(estimator: Estimator, columns: int) -> Any:  # noqa: ANN401, ARG001
     import onnx
 
     with tempfile.TemporaryDirectory() as folder:
@@ -360,14 +336,14 @@ _REGISTER: dict[str, Callable[[Any], None]] = {
     "catboost": _register_catboost,
 }
 _FEATURES: Mapping[str, Callable[[Any], Any]] = {
-    "lightgbm": _list_lightgbm_features,
-    "xgboost": _list_xgboost_features,
-    "catboost": _list_catboost_features,
+    "lightgbm": lambda model: model.feature_name() if hasattr(model, "feature_name") else None,
+    "xgboost": lambda model: getattr(model, "feature_names", None),
+    "catboost": lambda model: model.feature_names_,
 }
 _CATEGORIES: Mapping[str, Callable[[Any], list[Any]]] = {
     "lightgbm": _list_lightgbm_categories,
     "xgboost": _list_xgboost_categories,
-    "catboost": _list_catboost_categories,
+    "catboost": lambda model: [model.feature_names_[at] for at in model.get_cat_feature_indices()],
 }
 _WRITERS: dict[str, Callable[[Any, int], Any]] = {
     "lightgbm.Booster": _write_with_onnxmltools,

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidModel
+from workbench.registry.graph_inputs import Proto
 from workbench.validation import choose
 
 _CLASSES = "workbench.classes"  # key of a file's metadata: what maps had named, as JSON
 
 
-def put_answer_first(proto: Any, output: str | None = None) -> tuple[Any, str]:  # noqa: ANN401
+def put_answer_first(proto: Proto, output: str | None = None) -> tuple[Proto, str]:
     """Return a model whose first output answers, and a sentence where that was chosen for its user.
 
     Maps of classes to scores (ZipMap) become plain scores, a column for each class. Without a name
@@ -42,14 +43,14 @@ def put_answer_first(proto: Any, output: str | None = None) -> tuple[Any, str]: 
     return proto, ""
 
 
-def read_mapped_classes(proto: Any) -> Iterator[NDArray[Any]]:  # noqa: ANN401
+def read_mapped_classes(proto: Proto) -> Iterator[NDArray[Any]]:
     """Yield the classes of the columns of scores, where a file had them in maps."""
     for each in proto.metadata_props:
         if each.key == _CLASSES:
             yield np.array(json.loads(each.value))
 
 
-def _put_usable_first(proto: Any, outputs: Sequence[Any]) -> tuple[Any, str]:  # noqa: ANN401
+def _put_usable_first(proto: Proto, outputs: Sequence[Proto]) -> tuple[Proto, str]:
     usable = [each.name for each in outputs if _may_answer(each)]
     if not usable or _may_answer(outputs[0]):
         return proto, ""
@@ -60,26 +61,26 @@ def _put_usable_first(proto: Any, outputs: Sequence[Any]) -> tuple[Any, str]:  #
     )
 
 
-def _may_answer(output: Any) -> bool:  # noqa: ANN401
+def _may_answer(output: Proto) -> bool:
     """Return whether an output can have a row for each of the input."""
     tensor = output.type.tensor_type
     is_number = tensor.HasField("shape") and not tensor.shape.dim
     return bool(output.type.HasField("tensor_type")) and not is_number
 
 
-def _name_type(output: Any) -> str:  # noqa: ANN401
+def _name_type(output: Proto) -> str:
     kind = str(output.type.WhichOneof("value") or "value without a type").removesuffix("_type")
     return "number for all rows" if kind == "tensor" else kind
 
 
-def put_first(proto: Any, name: str) -> None:  # noqa: ANN401
+def put_first(proto: Proto, name: str) -> None:
     """Make an output the first, and leave the others in their order."""
     ordered = sorted(proto.graph.output, key=lambda each: each.name != name)
     del proto.graph.output[:]
     proto.graph.output.extend(ordered)
 
 
-def _replace_maps(proto: Any) -> None:  # noqa: ANN401
+def _replace_maps(proto: Proto) -> None:
     """Replace each ZipMap by what it is made of."""
     import onnx
 

@@ -13,6 +13,7 @@ from workbench.errors import InvalidInput, InvalidModel
 from workbench.modelserver.inputs import join_columns
 from workbench.registry.converters import TREE_OPSET, explain, list_converters, settle_shapes
 from workbench.registry.estimator_inputs import (
+    Estimator,
     drop_unused_inputs,
     fill_text_gaps,
     list_steps,
@@ -25,7 +26,7 @@ _MANY_NUMBERS = 10_000
 _weights_lock = threading.Lock()
 
 
-def find_columns(estimator: Any, rows: NDArray[Any] | None) -> NDArray[Any] | None:  # noqa: ANN401
+def find_columns(estimator: Estimator, rows: NDArray[Any] | None) -> NDArray[Any] | None:
     """Return rows as the estimator takes them: a structured array by its columns, or a matrix.
 
     Raises:
@@ -37,7 +38,7 @@ def find_columns(estimator: Any, rows: NDArray[Any] | None) -> NDArray[Any] | No
 
     boosters.check_categories(estimator)
     names = _match(boosters.name_features(estimator), rows)
-    by_column = _takes_columns(estimator)
+    by_column = any(type(e).__name__ == "ColumnTransformer" for e in list_steps(estimator))
     if rows is None:
         if by_column and names:
             raise InvalidModel(
@@ -63,7 +64,7 @@ def find_columns(estimator: Any, rows: NDArray[Any] | None) -> NDArray[Any] | No
     return np.column_stack(list(kept.values()))
 
 
-def name_columns_of(estimator: Any, rows: NDArray[Any] | None) -> tuple[str, ...]:  # noqa: ANN401
+def name_columns_of(estimator: Estimator, rows: NDArray[Any] | None) -> tuple[str, ...]:
     """Return the names of the columns that a matrix was made of, as far as any are known."""
     from workbench.registry import boosters  # brings scikit-learn
 
@@ -73,7 +74,7 @@ def name_columns_of(estimator: Any, rows: NDArray[Any] | None) -> tuple[str, ...
 
 
 def from_estimator(
-    estimator: Any,  # noqa: ANN401
+    estimator: Estimator,
     inputs: NDArray[Any] | None = None,
     *,
     types: "Sequence[tuple[str, Any]] | None" = None,
@@ -109,8 +110,7 @@ def from_estimator(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of skl2onnx's calls, none of our user
             boosters.register_converters()
-            writer = boosters.find_writer(estimator)
-            if writer:
+            if writer := boosters.find_writer(estimator):
                 proto = writer(estimator, columns or 0)
             else:
                 proto = _convert(estimator, types, columns)
@@ -127,7 +127,7 @@ def from_estimator(
 
 
 def _convert(
-    estimator: Any,  # noqa: ANN401
+    estimator: Estimator,
     types: "Sequence[tuple[str, Any]] | None",
     columns: int | None,
 ) -> Any:  # noqa: ANN401
@@ -190,7 +190,7 @@ def _match(names: list[str], rows: NDArray[Any] | None) -> list[str]:
     return [name if name in there else spaced.get(name, name) for name in names]
 
 
-def _find_dropped(estimator: Any) -> set[str]:  # noqa: ANN401
+def _find_dropped(estimator: Estimator) -> set[str]:
     """Return the columns that the first ColumnTransformer leaves out: it can do without them."""
     found = (each for each in list_steps(estimator) if hasattr(each, "transformers_"))
     first = next(found, None)
@@ -201,10 +201,6 @@ def _find_dropped(estimator: Any) -> set[str]:  # noqa: ANN401
         if isinstance(step, str) and step == "drop"
         for each in ([columns] if isinstance(columns, str) else columns)
     }
-
-
-def _takes_columns(estimator: Any) -> bool:  # noqa: ANN401
-    return any(type(each).__name__ == "ColumnTransformer" for each in list_steps(estimator))
 
 
 def _brief(names: list[str]) -> str:

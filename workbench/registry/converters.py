@@ -5,12 +5,18 @@ estimators in tests/registry/test_estimators.py shows when one is needed no long
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from textwrap import shorten
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+
+from workbench.registry.estimator_inputs import Estimator
+from workbench.registry.graph_inputs import Proto
+
+Part: TypeAlias = Any
+"""What skl2onnx hands to a converter: it has no types."""
 
 _REASON = 200  # characters of a reason that are shown
 
@@ -50,9 +56,9 @@ def list_converters() -> dict[type, Callable[..., None]]:
 def convert_with(
     change: Callable[[Any], Any],
     convert: Callable[..., None],
-    scope: Any,  # noqa: ANN401
-    operator: Any,  # noqa: ANN401
-    container: Any,  # noqa: ANN401
+    scope: Part,
+    operator: Part,
+    container: Part,
 ) -> None:
     """Convert what a change makes of an estimator, in its place."""
     estimator = operator.raw_operator
@@ -64,10 +70,7 @@ def convert_with(
 
 
 def convert_narrowly(
-    convert: Callable[..., None],
-    scope: Any,  # noqa: ANN401
-    operator: Any,  # noqa: ANN401
-    container: Any,  # noqa: ANN401
+    convert: Callable[..., None], scope: Part, operator: Part, container: Part
 ) -> None:
     """Convert with a cast where numbers are float64, of trees that look at float32 themselves."""
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
@@ -78,21 +81,15 @@ def convert_narrowly(
         convert(scope, operator, container)
         return
     narrow = scope.declare_local_variable("narrow", FloatTensorType(given.type.shape))
-    _add_node(
-        scope,
-        container,
-        ("Cast", 13),
-        [given.full_name],
-        narrow.full_name,
-        to=onnx_proto.TensorProto.FLOAT,
-    )
+    to = onnx_proto.TensorProto.FLOAT
+    _add_node(scope, container, ("Cast", 13), [given.full_name], narrow.full_name, to=to)
     for output in operator.outputs:
         if isinstance(output.type, DoubleTensorType):
             output.type = FloatTensorType(output.type.shape)
     convert(scope, _Fed(operator, narrow), container)
 
 
-def settle_shapes(proto: Any) -> Any:  # noqa: ANN401 - protobuf classes have no types
+def settle_shapes(proto: Proto) -> Proto:
     """Return a model whose outputs are declared as they are inferred, where the two differ.
 
     Of a PLSRegression the inputs' columns are declared, of a OneVsOneClassifier an axis too few, of
@@ -124,25 +121,16 @@ def explain(error: BaseException) -> str:
     ...     explain(error)
     "TypeError: a boolean, because of KeyError: 'ints'"
     """
-    lines = (
-        f"{type(each).__name__}: {shorten(str(each).partition(chr(10))[0], _REASON)}"
-        for each in _list_causes(error)
-    )
-    return ", because of ".join(lines)
+    said = f"{type(error).__name__}: {shorten(str(error).partition(chr(10))[0], _REASON)}"
+    return said if error.__cause__ is None else f"{said}, because of {explain(error.__cause__)}"
 
 
-def _list_causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def _convert_without_booleans(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
+def _convert_without_booleans(scope: Part, operator: Part, container: Part) -> None:
     """Convert with skl2onnx's own, which lists booleans as integers: protobuf 7 refuses those."""
     _convert_as_registered(scope, operator, _WithoutBooleans(container))
 
 
-def _convert_imputer(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
+def _convert_imputer(scope: Part, operator: Part, container: Part) -> None:
     """Convert with plain operators where numbers are float64: ONNX Runtime has no other way."""
     from skl2onnx.common.data_types import DoubleTensorType
     from skl2onnx.proto import onnx_proto
@@ -165,11 +153,8 @@ def _convert_imputer(scope: Any, operator: Any, container: Any) -> None:  # noqa
     _add_node(scope, container, ("Where", 16), [missing, fill, rows], filled)
 
 
-def _convert_words(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
-    """Convert counts of words, or their weights; of a TfidfVectorizer skl2onnx asks for both.
-
-    A weight that grows sublinearly is 1 + log(count), where skl2onnx has log(1 + count).
-    """
+def _convert_words(scope: Part, operator: Part, container: Part) -> None:
+    """Convert counts of words, or their weights; of a TfidfVectorizer skl2onnx asks for both."""
     step = operator.raw_operator
     if getattr(step, "stop_words", None) and step.ngram_range[1] > 1:
         raise NotImplementedError(
@@ -181,6 +166,7 @@ def _convert_words(scope: Any, operator: Any, container: Any) -> None:  # noqa: 
         return
     from skl2onnx.common.data_types import guess_proto_type
 
+    # A weight that grows sublinearly is 1 + log(count), where skl2onnx has log(1 + count).
     (counts,) = operator.inputs
     raised = scope.declare_local_variable("raised", counts.type)
     kind = guess_proto_type(counts.type)
@@ -199,8 +185,8 @@ def _convert_words(scope: Any, operator: Any, container: Any) -> None:  # noqa: 
 
 
 def _add_node(
-    scope: Any,  # noqa: ANN401
-    container: Any,  # noqa: ANN401
+    scope: Part,
+    container: Part,
     operator: tuple[str, int],
     inputs: list[str],
     output: str,
@@ -212,11 +198,9 @@ def _add_node(
     container.add_node(kind, inputs, output, name=name, op_version=version, **attributes)
 
 
-def _prepare_votes(estimator: Any) -> Any:  # noqa: ANN401
-    """Return a copy that skl2onnx takes: weights are an array, and votes lie side by side.
-
-    Only `transform` obeys the latter setting; skl2onnx refuses its default, and weights in a list.
-    """
+def _prepare_votes(estimator: Estimator) -> Estimator:
+    """Return a copy that skl2onnx takes: weights are an array, and votes lie side by side."""
+    # Only `transform` obeys the latter; skl2onnx refuses its default, and weights in a list.
     estimator = copy.copy(estimator)
     estimator.flatten_transform = False
     if estimator.weights is not None:
@@ -224,7 +208,7 @@ def _prepare_votes(estimator: Any) -> Any:  # noqa: ANN401
     return estimator
 
 
-def _convert_as_registered(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
+def _convert_as_registered(scope: Part, operator: Part, container: Part) -> None:
     from skl2onnx.common._registration import get_converter
 
     get_converter(operator.type)(scope, operator, container)
@@ -233,7 +217,7 @@ def _convert_as_registered(scope: Any, operator: Any, container: Any) -> None:  
 class _Fed:
     """An operator whose input is another variable, and its estimator perhaps another one."""
 
-    def __init__(self, operator: Any, given: Any, estimator: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, operator: Part, given: Part, estimator: Estimator = None) -> None:
         self._operator = operator
         self.raw_operator = estimator or operator.raw_operator
         self.inputs = [given]
@@ -246,7 +230,7 @@ class _Fed:
 class _WithoutBooleans:
     """A container of nodes in whose lists True is 1."""
 
-    def __init__(self, container: Any) -> None:  # noqa: ANN401 - skl2onnx has no types
+    def __init__(self, container: Part) -> None:
         self._container = container
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401

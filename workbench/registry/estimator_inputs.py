@@ -6,13 +6,16 @@ another library than scikit-learn's, which has to know what a letter is.
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidModel
-from workbench.registry.graph_inputs import list_graphs
+from workbench.registry.graph_inputs import Proto, list_graphs
+
+Estimator: TypeAlias = Any
+"""An estimator of scikit-learn, or what has its methods: they have no types."""
 
 # In this order: every operator has float32 but few have float64; whole numbers may be categories,
 # which are exact; what neither fits is tried otherwise, and the answers decide.
@@ -64,7 +67,7 @@ def list_initial_types(rows: NDArray[Any] | None) -> list[list[tuple[str, Any]] 
     ]
 
 
-def find_text_gap(estimator: Any) -> Any:  # noqa: ANN401
+def find_text_gap(estimator: Estimator) -> Any:  # noqa: ANN401
     """Return what stands for a missing text to an estimator: None or NaN; "" where it knows none.
 
     An encoder was fitted on it; a step that fills gaps may know another than the one that is met.
@@ -73,7 +76,7 @@ def find_text_gap(estimator: Any) -> Any:  # noqa: ANN401
     return min(gaps, key=lambda gap: gap is not None, default="")
 
 
-def fill_text_gaps(estimator: Any) -> Any:  # noqa: ANN401
+def fill_text_gaps(estimator: Estimator) -> Estimator:
     """Return an estimator to which a missing text is an empty one: a copy where it was not."""
     gap = find_text_gap(estimator)
     if isinstance(gap, str):
@@ -88,7 +91,7 @@ def fill_text_gaps(estimator: Any) -> Any:  # noqa: ANN401
     return estimator
 
 
-def list_text_options(estimator: Any) -> dict[int, dict[str, str]]:  # noqa: ANN401
+def list_text_options(estimator: Estimator) -> dict[int, dict[str, str]]:
     """Return skl2onnx's options for the steps that find words in text, by the step's `id`."""
     options = {}
     for step in list_steps(estimator):
@@ -103,7 +106,7 @@ def list_text_options(estimator: Any) -> dict[int, dict[str, str]]:  # noqa: ANN
     return options
 
 
-def drop_unused_inputs(proto: Any) -> None:  # noqa: ANN401 - protobuf classes have no types
+def drop_unused_inputs(proto: Proto) -> None:
     """Take out of a graph the inputs that nothing in it reads, such as columns it drops."""
     nodes = (node for graph in list_graphs(proto.graph) for node in graph.node)
     used = {each.name for each in proto.graph.output}.union(*(node.input for node in nodes))
@@ -112,7 +115,7 @@ def drop_unused_inputs(proto: Any) -> None:  # noqa: ANN401 - protobuf classes h
     proto.graph.input.extend(kept)
 
 
-def list_steps(estimator: Any) -> Iterator[Any]:  # noqa: ANN401
+def list_steps(estimator: Estimator) -> Iterator[Estimator]:
     """Yield an estimator and every fitted one in it."""
     seen: set[int] = set()
     waiting = [estimator]
@@ -128,7 +131,7 @@ def list_steps(estimator: Any) -> Iterator[Any]:  # noqa: ANN401
             waiting.extend(vars(each).values())
 
 
-def _list_gaps(step: Any) -> Iterator[Any]:  # noqa: ANN401
+def _list_gaps(step: Estimator) -> Iterator[Any]:
     """Yield the signs for a missing text that a step knows, but for a text."""
     if hasattr(step, "statistics_") and np.asarray(step.statistics_).dtype.kind in "OU":
         if not isinstance(step.missing_values, str):

@@ -9,12 +9,12 @@ are apart; rows are drawn of them with a seed, about a third of each kind. The h
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from workbench.registry.estimator_inputs import Estimator
 from workbench.registry.onnx import Session
 
 Floats = NDArray[np.float32]
@@ -124,7 +124,7 @@ def _draw_layer(matches: Floats, width: int, seed: int) -> tuple[Floats, Floats]
     return weights.astype(np.float32), offsets.astype(np.float32)
 
 
-def prune_network(content: bytes, train: FramedRows, share: float, seed: int) -> Any:  # noqa: ANN401
+def prune_network(content: bytes, train: FramedRows, share: float, seed: int) -> Estimator:
     """Return an estimator of the network in a file, trained on without some of its hidden units.
 
     Of each hidden layer the share of units with the largest weights stays.
@@ -168,8 +168,8 @@ def _fit_least_squares(
     from sklearn.linear_model import RidgeClassifier
 
     fitted = RidgeClassifier(penalty).fit(values, digits)
-    scaled = _SHARPNESS * fitted.coef_.T, _SHARPNESS * fitted.intercept_
-    return scaled[0].astype(np.float32), scaled[1].astype(np.float32)
+    weights, offsets = _SHARPNESS * fitted.coef_.T, _SHARPNESS * fitted.intercept_
+    return weights.astype(np.float32), offsets.astype(np.float32)
 
 
 def _build_network(patches: Floats, layers: list[tuple[Floats, Floats]]) -> bytes:

@@ -1,18 +1,19 @@
 """Inputs of an ONNX graph: what is always the same is written into it, and batches come first."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 
+Proto: TypeAlias = Any
+"""A model of ONNX, or a part of one: protobuf's classes have no types."""
+
 
 def put_constants_in(
-    proto: Any,  # noqa: ANN401
-    constants: Mapping[str, Any],
-    batch_axes: Mapping[str, int],
+    proto: Proto, constants: Mapping[str, Any], batch_axes: Mapping[str, int]
 ) -> dict[str, NDArray[Any]]:
     """Write inputs that have the same value in every call into a graph, and return the values.
 
@@ -43,7 +44,7 @@ def put_constants_in(
     return arrays
 
 
-def _repeat(proto: Any, name: str, axis: int, axes: int, batch_axes: Mapping[str, int]) -> None:  # noqa: ANN401
+def _repeat(proto: Proto, name: str, axis: int, axes: int, batch_axes: Mapping[str, int]) -> None:
     """Repeat a constant along an axis for each row of the first input."""
     import onnx
 
@@ -51,37 +52,29 @@ def _repeat(proto: Any, name: str, axis: int, axes: int, batch_axes: Mapping[str
     at = batch_axes.get(first, _find_axis(value, _name_batch(proto)) or 0)
     kept = next(each for each in proto.graph.initializer if each.name == name)
     kept.name = f"{name}/one"
-    sizes = {
-        "place": [at],
-        "before": [1] * axis,
-        "after": [1] * (axes - axis - 1),
-    }
+    sizes = {"place": [at], "before": [1] * axis, "after": [1] * (axes - axis - 1)}
     for key, numbers in sizes.items():
         array = np.array(numbers, np.int64)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(array, f"{name}/{key}"))
     node = onnx.helper.make_node
+    parts = [f"{name}/{key}" for key in ("before", "rows", "after")]
     nodes = [
         node("Shape", [first], [f"{name}/shape"]),
         node("Gather", [f"{name}/shape", f"{name}/place"], [f"{name}/rows"]),
-        node(
-            "Concat",
-            [f"{name}/{key}" for key in ("before", "rows", "after")],
-            [f"{name}/sizes"],
-            axis=0,
-        ),
+        node("Concat", parts, [f"{name}/sizes"], axis=0),
         node("Expand", [kept.name, f"{name}/sizes"], [name]),
     ]
     for each in reversed(nodes):
         proto.graph.node.insert(0, each)
 
 
-def find_inputs(proto: Any) -> dict[str, Any]:  # noqa: ANN401
+def find_inputs(proto: Proto) -> dict[str, Proto]:
     """Return the inputs that have no value of their own, by name."""
     known = {each.name for each in proto.graph.initializer}
     return {each.name: each for each in proto.graph.input if each.name not in known}
 
 
-def list_graphs(graph: Any) -> Iterator[Any]:  # noqa: ANN401
+def list_graphs(graph: Proto) -> Iterator[Proto]:
     """Yield a graph and those within its nodes, such as the body of a loop."""
     yield graph
     for node in graph.node:
@@ -90,20 +83,17 @@ def list_graphs(graph: Any) -> Iterator[Any]:  # noqa: ANN401
                 yield from list_graphs(inner)
 
 
-def list_axes(value: Any) -> list[int | None]:  # noqa: ANN401
+def list_axes(value: Proto) -> list[int | None]:
     """Return the declared size of each axis of an input or output; None: any."""
     axes = value.type.tensor_type.shape.dim
     return [each.dim_value if each.HasField("dim_value") else None for each in axes]
 
 
-def find_batch_axes(proto: Any, given: Mapping[str, int]) -> dict[str, int]:  # noqa: ANN401
+def find_batch_axes(proto: Proto, given: Mapping[str, int]) -> dict[str, int]:
     """Return the axis of the batch of each input and output that has another one than the first.
 
     Without a word of the user it is the only axis of free size, or the one that is named as the
     first axis of the first input; of outputs only where an input has such an axis.
-
-    Raises:
-        InvalidInput: A name is unknown, or it has no such axis.
     """
     inputs = find_inputs(proto)
     values = inputs | {each.name: each for each in proto.graph.output}
@@ -121,7 +111,7 @@ def find_batch_axes(proto: Any, given: Mapping[str, int]) -> dict[str, int]:  # 
     return {name: axis for name, axis in (found | dict(given)).items() if axis}
 
 
-def put_batches_first(proto: Any, axes: Mapping[str, int]) -> None:  # noqa: ANN401
+def put_batches_first(proto: Proto, axes: Mapping[str, int]) -> None:
     """Move the axis of the batch of inputs and outputs to the front of each."""
     import onnx
 
@@ -147,7 +137,7 @@ def put_batches_first(proto: Any, axes: Mapping[str, int]) -> None:  # noqa: ANN
             proto.graph.node.append(node)
 
 
-def widen_bfloat16(proto: Any) -> bool:  # noqa: ANN401
+def widen_bfloat16(proto: Proto) -> bool:
     """Make inputs and outputs of bfloat16, which NumPy lacks, float32; return if any were."""
     import onnx
 
@@ -167,7 +157,7 @@ def widen_bfloat16(proto: Any) -> bool:  # noqa: ANN401
     return bool(found)
 
 
-def _fit(name: str, value: Any, wanted: Any) -> NDArray[Any]:  # noqa: ANN401
+def _fit(name: str, value: Any, wanted: Proto) -> NDArray[Any]:  # noqa: ANN401
     """Return a value in the type and shape of an input."""
     import onnx
 
@@ -193,14 +183,14 @@ def _fit(name: str, value: Any, wanted: Any) -> NDArray[Any]:  # noqa: ANN401
     return exact
 
 
-def _name_batch(proto: Any) -> str:  # noqa: ANN401
+def _name_batch(proto: Proto) -> str:
     """Return the name of the first axis of the first input, where it has one."""
     first = next(iter(find_inputs(proto).values()), None)
     axes = [] if first is None else first.type.tensor_type.shape.dim
     return str(axes[0].dim_param) if axes else ""
 
 
-def _find_axis(value: Any, batch: str) -> int | None:  # noqa: ANN401
+def _find_axis(value: Proto, batch: str) -> int | None:
     """Return the axis of the batch of an input or output; None where nothing tells it."""
     names = [each.dim_param for each in value.type.tensor_type.shape.dim]
     if batch and batch in names:
@@ -209,7 +199,7 @@ def _find_axis(value: Any, batch: str) -> int | None:  # noqa: ANN401
     return free[0] if len(free) == 1 else None
 
 
-def _rename(graph: Any, old: str, new: str) -> None:  # noqa: ANN401
+def _rename(graph: Proto, old: str, new: str) -> None:
     """Rename a value everywhere in a graph, and in those within its nodes."""
     for each in list_graphs(graph):
         for node in each.node:

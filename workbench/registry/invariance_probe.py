@@ -90,11 +90,7 @@ def probe(
 def compare_batches(
     session: BatchSession, batches: Iterable[NDArray[Any]], *, labels: bool
 ) -> NeighbourEffect:
-    """Return how answers to the rows of batches differ from those to the rows alone.
-
-    Raises:
-        InvocationError: The model fails, or does not answer row by row.
-    """
+    """Return how answers to the rows of batches differ from those to the rows alone."""
     changes, at, tolerance, texts = _Changes(), 0, 0.0, False
     for batch in batches:
         together = np.asarray(session.run(batch))
@@ -251,17 +247,19 @@ class _Probe:
             many = many[: len(alone)]
             for threads, size in (*product(THREADS, MANY_SIZES), (THREADS[-1], 1)):
                 for at in self._while_time(range(0, min(len(many), 1000 * size), size)):
-                    self._note_many(at, self._run(many[at : at + size], threads), alone)
+                    which = np.arange(at, min(at + size, len(many)))
+                    found = self._run(many[which], threads)
+                    self._note_answers(ORDINARY, which + SIZES[-1], found, alone[which])
         except InvocationError:
             return  # rows that are mixed were our idea
 
     def sum_up(self) -> BatchInvariance:
         """Return all that was found."""
         labels = self._labels or self._alone.dtype.kind != "f"
-        found = [
+        found = (
             each.sum_up(name, self._tolerance, labels=labels)
             for name, each in self._changes.items()
-        ]
+        )
         return BatchInvariance(
             effects=tuple(found) if self.deterministic else (),
             tolerance=self._tolerance,
@@ -316,10 +314,6 @@ class _Probe:
             return np.asarray(require_rows(outputs, len(batch)))
         except RowMismatch as error:
             raise _Fault(str(error).rstrip(".")) from error
-
-    def _note_many(self, at: int, found: NDArray[Any], alone: NDArray[Any]) -> None:
-        which = np.arange(at, at + len(found))
-        self._note_answers(ORDINARY, which + SIZES[-1], found, alone[which])
 
     def _note_answers(
         self, beside: str, which: NDArray[np.int64], found: NDArray[Any], alone: NDArray[Any]

@@ -17,7 +17,7 @@ from workbench.registry.invariance import BatchInvariance
 from workbench.registry.labels import Label, are_probabilities, are_scores, correct, find_labels
 from workbench.registry.onnx import Nan, Session, Tensor
 from workbench.registry.rows import as_rows
-from workbench.validation import as_array, as_context
+from workbench.validation import as_array, as_context, keep
 
 if TYPE_CHECKING:
     from workbench.batching.timer import Policy
@@ -47,17 +47,15 @@ class Samples:
     context: "Context | None" = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", _freeze("inputs", as_rows(None, self.inputs)))
-        if self.targets is not None:
-            object.__setattr__(self, "targets", _freeze("targets", self.targets))
-        if self.inputs.ndim < 1 or not len(self.inputs):
-            raise InvalidInput(f"Samples need at least 1 row, got shape {self.inputs.shape}.")
-        if self.targets is not None and self.targets.shape != (len(self.inputs),):
+        inputs = _freeze("inputs", as_rows(None, self.inputs))
+        targets = None if self.targets is None else _freeze("targets", self.targets)
+        if inputs.ndim < 1 or not len(inputs):
+            raise InvalidInput(f"Samples need at least 1 row, got shape {inputs.shape}.")
+        if targets is not None and targets.shape != (len(inputs),):
             raise InvalidInput(
-                f"targets must have shape ({len(self.inputs)},), one for each row, "
-                f"got {self.targets.shape}."
+                f"targets must have shape ({len(inputs)},), one for each row, got {targets.shape}."
             )
-        object.__setattr__(self, "context", as_context(self.context, len(self.inputs)))
+        keep(self, inputs=inputs, targets=targets, context=as_context(self.context, len(inputs)))
 
     def context_of(self, trace: "Trace") -> "Context | None":
         """Return the kind of each request: its own, else that of the first row that it carries."""
@@ -244,11 +242,7 @@ class Model:
         return np.where(are_probabilities(outputs), sure, np.nan)
 
     def check_policy(self, policy: "Policy") -> None:
-        """Require that a policy makes no batches of a model that takes one row a call.
-
-        Raises:
-            InvalidInput: It does.
-        """
+        """Require that a policy makes no batches of a model that takes one row a call."""
         if self.traits.one_row and policy.max_size > 1:
             raise InvalidInput(
                 f"{self.name} takes one row a call, and the policy joins up to {policy.max_size} "

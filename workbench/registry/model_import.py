@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,18 +21,12 @@ from workbench.registry.agreement import Agreement
 from workbench.registry.agreement_probe import compare_with_file
 from workbench.registry.answers import Answer, choose_answer
 from workbench.registry.conversion import find_columns, from_estimator, name_columns_of
-from workbench.registry.estimator_inputs import list_initial_types
+from workbench.registry.estimator_inputs import Estimator, list_initial_types
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.invariance_probe import compare_answers, has_trees, probe
 from workbench.registry.labels import Label, correct
 from workbench.registry.model import Kind, Samples, Traits
-from workbench.registry.onnx import (
-    OTHER_MEANS,
-    CheckedModel,
-    Session,
-    Tensor,
-    check_model,
-)
+from workbench.registry.onnx import OTHER_MEANS, CheckedModel, Session, Tensor, check_model
 from workbench.registry.rows import as_rows, find_missing
 from workbench.validation import choose, finite, generator_from, of_kind
 
@@ -59,7 +53,7 @@ class ModelContent:
 def import_model(
     source: Any,  # noqa: ANN401 - a path, the bytes of an ONNX file, or any estimator
     *,
-    estimator: Any = None,  # noqa: ANN401
+    estimator: Estimator = None,
     samples: Any,  # noqa: ANN401 - a `Samples`, a frame, an array, None
     task: str,
     kind: Kind | None,
@@ -99,10 +93,11 @@ def import_model(
     ask = _Question(estimator, given, kind, answer, adaptation, data, seed)
     tried = _convert_and_try(ask) if converts else _compare(_try_file(source, ask), ask)
     figure = accuracy if tried.measured is None else tried.measured
+    taken = tried.checked.signature.input
     traits = Traits(
         task=task,
         kind=tried.kind,
-        input_schema=_with_columns(tried.checked.signature.input, columns),
+        input_schema=replace(taken, columns=columns) if taken.shape == (len(columns),) else taken,
         output_schema=tried.checked.signature.outputs,
         accuracy=figure,
         metric="" if figure is None else _METRICS.get(tried.kind, ""),
@@ -124,11 +119,6 @@ def import_model(
     )
 
 
-def _with_columns(wanted: Tensor, columns: tuple[str, ...]) -> Tensor:
-    """Return an input that knows its columns, where it has one for each value of a row."""
-    return replace(wanted, columns=columns) if wanted.shape == (len(columns),) else wanted
-
-
 def _check_arguments(
     kind: Kind | None, texts: Mapping[str, str], answer: Answer | None, output: str | None
 ) -> None:
@@ -146,7 +136,7 @@ def _check_arguments(
 class _Question:
     """What is asked of a file: to answer as the estimator does, on these samples."""
 
-    estimator: Any
+    estimator: Estimator
     given: Samples | None
     kind: Kind | None
     answer: Answer | None
@@ -177,10 +167,7 @@ class _Tried:
 
     @property
     def likeness(self) -> tuple[float, float]:
-        """How like the estimator it answers: the share of rows, and minus how far scores are off.
-
-        What is not known counts as alike.
-        """
+        """How like the estimator it answers: share of rows, and minus how far scores are off."""
         if self.agreement is None:
             return _ALIKE
         share, apart = self.agreement.share, self.agreement.scores_apart
@@ -190,8 +177,7 @@ class _Tried:
 def _convert_and_try(ask: _Question) -> _Tried:
     """Convert an estimator with types of inputs that make its file answer as it does.
 
-    Raises:
-        InvalidModel: None do; the message is of the last file of those that came furthest.
+    Where none do, the `InvalidModel` is that of the last file of those that came furthest.
     """
     found: list[_Tried] = []
     wrong: dict[int, InvalidModel] = {}
@@ -254,7 +240,7 @@ def _compare(tried: _Tried, ask: _Question) -> _Tried:
 
 
 @contextlib.contextmanager
-def _explain_conversion(estimator: Any) -> Iterator[None]:  # noqa: ANN401
+def _explain_conversion(estimator: Estimator) -> Iterator[None]:
     """Say of what is wrong with a file that it was made here, not by the user."""
     try:
         yield
@@ -268,7 +254,7 @@ def _explain_conversion(estimator: Any) -> Iterator[None]:  # noqa: ANN401
         ) from error
 
 
-def _kind_of(estimator: Any) -> Kind:  # noqa: ANN401
+def _kind_of(estimator: Estimator) -> Kind:
     if not hasattr(estimator, "predict"):
         only = hasattr(estimator, "fit_predict")
         raise InvalidModel(
@@ -300,11 +286,7 @@ def _pool(given: Samples | None, wanted: Tensor, data: str, seed: int) -> tuple[
 
 
 def _complete(targets: NDArray[Any]) -> NDArray[Any]:
-    """Return right answers of which none is missing, as text where they are objects.
-
-    Raises:
-        InvalidInput: One is.
-    """
+    """Return right answers, known not to be missing, as text where they are objects."""
     missing = find_missing(targets.astype(object) if targets.dtype.kind == "f" else targets)
     if missing.any():
         raise InvalidInput(
@@ -315,11 +297,7 @@ def _complete(targets: NDArray[Any]) -> NDArray[Any]:
 
 
 def _as_taken(rows: NDArray[Any], wanted: Tensor) -> NDArray[Any]:
-    """Return samples in the model's own input type.
-
-    Raises:
-        InvalidInput: It does not hold them.
-    """
+    """Return samples in the model's own input type, known to hold them."""
     if wanted.fields or wanted.dtype == "str" or rows.dtype.names:
         return as_rows(wanted, rows)
     if not wanted.fits(rows) or rows.dtype.kind not in "biufO":
@@ -361,7 +339,7 @@ def _try(
     checked: CheckedModel, pool: Samples, kind: Kind, classes: tuple[Label, ...] | None
 ) -> tuple[BatchInvariance, float | None]:
     """Return what batching does to answers, and the model's figure on rows that run alone."""
-    opened = cache(partial(_open, checked.content))
+    opened = cache(lambda threads: Session(checked.content, threads=threads))
     labels = kind == "classification"
     try:
         forest = has_trees(checked.content)
@@ -381,10 +359,8 @@ def _try(
 
 
 def _describe_optimising(content: bytes, rows: NDArray[Any]) -> str:
-    """Return a sentence where answers change as ONNX Runtime optimises; empty where they do not.
-
-    It takes some graphs for others: see findings/onnxruntime-layer-norm-look-alikes.sh.
-    """
+    """Return a sentence where answers change as ONNX Runtime optimises; empty where they do not."""
+    # It takes some graphs for others: see findings/onnxruntime-layer-norm-look-alikes.sh.
     if len(content) > _LARGE_FILE:
         return ""
     some = rows[:_OPTIMISED_ROWS]
@@ -402,23 +378,12 @@ def _describe_optimising(content: bytes, rows: NDArray[Any]) -> str:
     )
 
 
-def _open(content: bytes, threads: int) -> Session:
-    return Session(content, threads=threads)
-
-
 def score(
-    session: Session,
-    pool: Samples,
-    kind: Kind,
-    size: int,
-    classes: tuple[Label, ...] | None = None,
+    session: Session, pool: Samples, kind: Kind, size: int, classes: tuple[Label, ...] | None = None
 ) -> float | None:
     """Return a model's figure where rows run in batches of a size.
 
     That is the share predicted right, for regression r2; None where there is none.
-
-    Raises:
-        InvocationError: The model fails, or does not answer row by row.
     """
     if pool.targets is None or kind == "other":
         return None
@@ -426,14 +391,9 @@ def score(
     outputs = np.concatenate([session.run(pool.inputs[at : at + size]) for at in starts])
     if kind == "classification":
         return float(correct(outputs, pool.targets, classes).mean())
-    return _r2(outputs.reshape(-1), pool.targets)
-
-
-def _r2(values: NDArray[Any], targets: NDArray[Any]) -> float | None:
-    """Return the explained share of the targets' variance; None when they have none."""
-    if not targets.var():
-        return None
-    return float(1 - np.mean((targets - values) ** 2) / targets.var())
+    spread = pool.targets.var()
+    missed = np.mean((pool.targets - outputs.reshape(-1)) ** 2)
+    return float(1 - missed / spread) if spread else None
 
 
 def _npz(pool: Samples) -> bytes:

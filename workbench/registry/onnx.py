@@ -105,16 +105,10 @@ class Tensor:
         texts of 1 letter, which NumPy needs, and 1 for an axis of any size.
         """
         if self.fields:
-            return np.dtype(
-                [
-                    (
-                        each.name,
-                        "U1" if each.dtype == "str" else each.numpy_dtype,
-                        tuple(size or 1 for size in each.shape),
-                    )
-                    for each in self.fields
-                ]
-            )
+            kinds = ["U1" if each.dtype == "str" else each.numpy_dtype for each in self.fields]
+            shapes = [tuple(size or 1 for size in each.shape) for each in self.fields]
+            names = [each.name for each in self.fields]
+            return np.dtype(list(zip(names, kinds, shapes, strict=True)))
         return np.dtype("U" if self.dtype == "str" else self.dtype)
 
     def __str__(self) -> str:
@@ -145,13 +139,11 @@ class Tensor:
         from workbench.modelserver.inputs import TEXT, ModelInput
         from workbench.modelserver.records import make_reader
 
-        inputs = [
-            (TEXT if each.dtype == "str" else each.numpy_dtype, each)
-            for each in self.fields or (self,)
-        ]
-        return make_reader(
-            [ModelInput(each.name, dtype, each.shape, each.shape, gaps) for dtype, each in inputs]
-        )
+        inputs = []
+        for each in self.fields or (self,):
+            kind = TEXT if each.dtype == "str" else each.numpy_dtype
+            inputs.append(ModelInput(each.name, kind, each.shape, each.shape, gaps))
+        return make_reader(inputs)
 
     def holds(self, dtype: np.dtype[Any]) -> bool:
         """Return whether values of a type are of this one; text may have any width."""
@@ -255,16 +247,17 @@ class Session:
             raise InvocationError(f"ONNX Runtime could not run the model: {said}") from error
 
     def list_undeclared(self, batch: NDArray[Any]) -> list[str]:
-        """Return a sentence for each output that is not what the file declares.
-
-        Raises:
-            InvalidInput: The model does not take the batch.
-            InvocationError: ONNX Runtime failed while it ran the model.
-        """
+        """Return a sentence for each output that is not what the file declares; see `run_all`."""
         given = self.run_all(batch)
+        described = {
+            name: f"{value.dtype} of shape {value.shape}"
+            if isinstance(value, np.ndarray)  # else what stands for a sequence
+            else f"a {type(value).__name__}"
+            for name, value in given.items()
+        }
         return [
             f"{each.name!r} is declared {each.type} of shape {each.shape}, and gives "
-            f"{_describe(given[each.name])} for {len(batch)} rows."
+            f"{described[each.name]} for {len(batch)} rows."
             for each in self._session.get_outputs()
             if not _is_declared(given[each.name], each.type, each.shape)
         ]
@@ -410,15 +403,14 @@ def open_runtime(
     # Threads that spin while they wait want every core to themselves. On two cores with a busy
     # neighbour, two-thread batches had a p99 1.3 to 1.8 times as long with spinning as without.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    what = source if isinstance(source, bytes) else str(source)
+    given = source if isinstance(source, bytes) else str(source)
     try:
-        return onnxruntime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         name = "the model" if isinstance(source, bytes) else source
-        what = ""
-        if "NOT_IMPLEMENTED" in str(error):
-            what = " It lacks some operators of bfloat16 and others: use float16 or float32."
-        raise InvalidModel(f"ONNX Runtime cannot load {name}: {error}{what}") from error
+        cure = " It lacks some operators of bfloat16 and others: use float16 or float32."
+        said = f"{error}{cure * ('NOT_IMPLEMENTED' in str(error))}"
+        raise InvalidModel(f"ONNX Runtime cannot load {name}: {said}") from error
 
 
 def _signature(session: "onnxruntime.InferenceSession") -> Signature:
@@ -495,9 +487,3 @@ def _is_declared(value: Any, kind: str, shape: list[int | str | None]) -> bool: 
         and len(shape) in (0, value.ndim)
         and all(want == got for want, got in axes if isinstance(want, int))
     )
-
-
-def _describe(value: Any) -> str:  # noqa: ANN401 - an array, else what stands for a sequence
-    if not isinstance(value, np.ndarray):
-        return f"a {type(value).__name__}"
-    return f"{value.dtype} of shape {value.shape}"

@@ -61,7 +61,7 @@ def as_rows(
         if tensor is None:
             return values
         if not tensor.fields:
-            return convert.fit(tensor, values)
+            return convert.shape(tensor, convert.convert(tensor.numpy_dtype, values, ""))
         arrays = _split(tensor, values)
     if tensor is None:
         kinds = {name: _guess(name, each, first) for name, each in arrays.items()}
@@ -83,9 +83,6 @@ def find_columns(
 
     A single input takes the column of its name if that holds all its values, as those in `vectors`
     may, or else what `Tensor.order` says.
-
-    Raises:
-        InvalidInput: There is none for an input.
     """
     if not tensor.fields:
         own = tensor.name in (names if tensor.shape in ((), (1,)) else vectors)
@@ -149,24 +146,18 @@ def as_frame(rows: NDArray[Any]) -> "pl.DataFrame":
     """
     import polars as pl
 
-    return pl.DataFrame(
-        {
-            name: pl.Series(values.tolist(), dtype=pl.String)
-            if values.dtype.kind == "U"
-            else values
-            for name, values in columns_of(rows).items()
-        }
-    )
+    columns: dict[str, Any] = dict(columns_of(rows))
+    for name, values in columns.items():
+        if values.dtype.kind == "U":
+            columns[name] = pl.Series(values.tolist(), dtype=pl.String)
+    return pl.DataFrame(columns)
 
 
 def list_user_frames(rows: NDArray[Any], text_gap: Any) -> Iterator[Any]:  # noqa: ANN401
     """Yield a structured array as scikit-learn takes it: a frame of pandas, if any, and of Polars.
 
-    An estimator that was fitted on one of them may not take the other.
-
-    Args:
-        rows: They.
-        text_gap: What an empty text becomes: None, NaN or an empty text.
+    An estimator that was fitted on one of them may not take the other. `text_gap` is what an empty
+    text becomes: None, NaN or an empty text.
     """
     import polars as pl
 
@@ -215,13 +206,8 @@ def _as_plain(data: Any) -> NDArray[Any]:  # noqa: ANN401
     if hasattr(data, "to_list") and hasattr(data, "dtype"):  # a series of Polars or pandas
         return read_series("rows", data)
     values = as_array("rows", data)
-    if (
-        values.dtype.kind == "O"
-        and values.size
-        and all(isinstance(each, str) for each in values.flat)
-    ):
-        return values.astype(str)
-    return values
+    texts = values.dtype.kind == "O" and all(isinstance(each, str) for each in values.flat)
+    return values.astype(str) if texts and values.size else values
 
 
 def _transpose(rows: Sequence[Any]) -> dict[str, list[Any]]:
@@ -243,9 +229,8 @@ def _split(tensor: "Tensor", values: NDArray[Any]) -> dict[str, NDArray[Any]]:
             f"Rows of several inputs are a frame, dicts or {len(tensor.fields)} columns, got "
             f"{values.dtype} of shape {values.shape}; the model takes {tensor}."
         )
-    return {
-        each.name: _as_column(each.name, values[:, at]) for at, each in enumerate(tensor.fields)
-    }
+    names = (each.name for each in tensor.fields)
+    return {name: _as_column(name, values[:, at]) for at, name in enumerate(names)}
 
 
 def _as_column(name: Any, values: Any) -> NDArray[Any]:  # noqa: ANN401
@@ -260,11 +245,10 @@ def _as_column(name: Any, values: Any) -> NDArray[Any]:  # noqa: ANN401
         return values
     cells = list(values)
     if cells and all(isinstance(each, list | tuple | np.ndarray) for each in cells):
-        with suppress(
-            InvalidInput
-        ):  # vectors of several lengths are objects, which nobody may need
+        with suppress(InvalidInput):  # of several lengths they are objects, which nobody may need
             return as_array(name, cells)
-    return _collect(_blank(each) for each in cells)
+    blank = ("NAType", "NaTType")  # signs for a missing value beside NaN
+    return _collect(None if type(each).__name__ in blank else each for each in cells)
 
 
 def read_series(name: str, values: Any) -> NDArray[Any]:  # noqa: ANN401
@@ -285,11 +269,6 @@ def is_of_numpy(kind: "pl.DataType") -> bool:
     (True, False, False)
     """
     return (kind.is_float() or kind.is_integer()) and "128" not in str(kind)
-
-
-def _blank(value: Any) -> Any:  # noqa: ANN401
-    """Return a cell, None where it is one of the signs for a missing value but NaN."""
-    return None if type(value).__name__ in ("NAType", "NaTType") else value
 
 
 def _collect(cells: Iterable[Any]) -> NDArray[Any]:
@@ -371,10 +350,6 @@ class Conversion:
     first: int
     wanted: str
 
-    def fit(self, tensor: "Tensor", values: NDArray[Any], name: str = "") -> NDArray[Any]:
-        """Return one input's values in its type and shape."""
-        return self.shape(tensor, self.convert(tensor.numpy_dtype, values, name), name)
-
     def shape(
         self, tensor: "Tensor", values: NDArray[Any], name: str = "", *, flat: bool = False
     ) -> NDArray[Any]:
@@ -382,9 +357,6 @@ class Conversion:
 
         One value a row may have an axis of its own or none. With `flat`, values that stand side by
         side take any shape of as many.
-
-        Raises:
-            InvalidInput: They have another.
         """
         if tensor.fits(values):
             return values
@@ -397,11 +369,7 @@ class Conversion:
         )
 
     def convert(self, dtype: np.dtype[Any], values: NDArray[Any], name: str) -> NDArray[Any]:
-        """Return values in a type; `name` is their column's, if they have one.
-
-        Raises:
-            InvalidInput: The type does not hold one, or one is missing; row and column say where.
-        """
+        """Return values in a type; `name` is their column's, if they have one."""
         if dtype.kind == "U" and values.dtype.kind == "f":  # a column of texts that all are missing
             values = values.astype(object)
         gaps = find_missing(values)

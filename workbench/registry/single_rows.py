@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import InvalidModel
-from workbench.registry.graph_inputs import find_inputs, list_axes
+from workbench.registry.graph_inputs import Proto, find_inputs, list_axes
+from workbench.registry.onnx import open_runtime
 
 _OLDEST_OPSET = 9  # of Scan as it is today
 
 
-def takes_one_row(proto: Any, axes: Mapping[str, int]) -> bool:  # noqa: ANN401
+def takes_one_row(proto: Proto, axes: Mapping[str, int]) -> bool:
     """Return whether every input is declared with a batch of 1."""
     found = [list_axes(each)[axes.get(name, 0) :][:1] for name, each in find_inputs(proto).items()]
     return bool(found) and all(each == [1] for each in found)
 
 
-def free_batch(proto: Any, axes: Mapping[str, int]) -> Any:  # noqa: ANN401
+def free_batch(proto: Proto, axes: Mapping[str, int]) -> Proto:
     """Return a copy in which the batch may have any size by declaration."""
     freed = copy.deepcopy(proto)
     del freed.graph.value_info[:]
@@ -30,26 +31,17 @@ def free_batch(proto: Any, axes: Mapping[str, int]) -> Any:  # noqa: ANN401
     return freed
 
 
-def find_shapes(proto: Any) -> dict[str, tuple[int, ...]]:  # noqa: ANN401
-    """Return the shape of each tensor that a model of one row answers; blank rows tell it.
-
-    Raises:
-        InvalidModel: It does not run.
-    """
+def find_shapes(proto: Proto) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor that a model of one row answers; blank rows tell it."""
     import onnx
-    import onnxruntime
 
     fed = {}
     for name, value in find_inputs(proto).items():
         kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
         shape = [1 if size is None else size for size in list_axes(value)]
         fed[name] = np.full(shape, "" if kind.kind == "O" else 0, kind)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = open_runtime(proto.SerializeToString())
         names = [each.name for each in session.get_outputs() if each.type.startswith("tensor(")]
         return dict(zip(names, (each.shape for each in session.run(names, fed)), strict=True))
     except Exception as error:
@@ -57,10 +49,8 @@ def find_shapes(proto: Any) -> dict[str, tuple[int, ...]]:  # noqa: ANN401
 
 
 def run_row_by_row(
-    proto: Any,  # noqa: ANN401
-    axes: Mapping[str, int],
-    shapes: Mapping[str, tuple[int, ...]],
-) -> Any:  # noqa: ANN401
+    proto: Proto, axes: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]
+) -> Proto:
     """Return a model that takes batches and runs their rows one after the other.
 
     The graph becomes the body of a Scan, which every runtime of ONNX has.
@@ -77,9 +67,10 @@ def run_row_by_row(
 
     opset = _read_opset(proto)
     body = onnx.compose.add_prefix_graph(proto.graph, "row/")
-    inputs, outputs = [], []
-    for name, value in find_inputs(proto).items():
-        inputs.append(_Edge(value, axes.get(name, 0), squeezed=True))
+    outputs = []
+    inputs = [
+        _Edge(value, axes.get(name, 0), squeezed=True) for name, value in find_inputs(proto).items()
+    ]
     for value in proto.graph.output:
         if value.name in shapes:
             at = axes.get(value.name, 0)
@@ -96,17 +87,12 @@ def run_row_by_row(
         num_scan_inputs=len(inputs),
     )
     whole = copy.deepcopy(proto)
-    graph = onnx.helper.make_graph(
-        [scan],
-        proto.graph.name,
-        [each.declare(each.name, ["batch"]) for each in inputs],
-        [each.declare(each.name, ["batch"]) for each in outputs],
-    )
-    whole.graph.CopyFrom(graph)
+    taken, given = ([each.declare(each.name, ["batch"]) for each in e] for e in (inputs, outputs))
+    whole.graph.CopyFrom(onnx.helper.make_graph([scan], proto.graph.name, taken, given))
     return whole
 
 
-def _read_opset(proto: Any) -> int:  # noqa: ANN401
+def _read_opset(proto: Proto) -> int:
     """Return the version of ONNX's own operators; the oldest that will do where it has none."""
     import onnx
 
@@ -127,12 +113,7 @@ class _Edge:
     """An input or output of the model, of which the Scan has one row."""
 
     def __init__(
-        self,
-        value: Any,  # noqa: ANN401 - protobuf classes have no types
-        axis: int,
-        *,
-        squeezed: bool,
-        shape: tuple[int, ...] | None = None,
+        self, value: Proto, axis: int, *, squeezed: bool, shape: tuple[int, ...] | None = None
     ) -> None:
         self.name = value.name
         self.axis = axis
@@ -142,14 +123,14 @@ class _Edge:
         if squeezed:
             del self.dims[axis]
 
-    def declare(self, name: str, batch: list[str]) -> Any:  # noqa: ANN401
+    def declare(self, name: str, batch: list[str]) -> Proto:
         """Return what declares it, with the axis of the batch first, if any."""
         import onnx
 
         return onnx.helper.make_tensor_value_info(name, self.kind, [*batch, *self.dims])
 
 
-def _enter(body: Any, inputs: list[_Edge], opset: int) -> None:  # noqa: ANN401
+def _enter(body: Proto, inputs: list[_Edge], opset: int) -> None:
     """Let a body take rows without the axis that the model wants."""
     for each in inputs:
         old = next(value for value in body.input if value.name == f"row/{each.name}")
@@ -159,7 +140,7 @@ def _enter(body: Any, inputs: list[_Edge], opset: int) -> None:  # noqa: ANN401
     _add_axes(body, inputs, opset)
 
 
-def _leave(body: Any, outputs: list[_Edge], opset: int) -> None:  # noqa: ANN401
+def _leave(body: Proto, outputs: list[_Edge], opset: int) -> None:
     """Let a body give rows without the axis that the model gives."""
     del body.output[:]
     for each in outputs:
@@ -170,7 +151,7 @@ def _leave(body: Any, outputs: list[_Edge], opset: int) -> None:  # noqa: ANN401
     _add_axes(body, [each for each in outputs if each.squeezed], opset)
 
 
-def _make(kind: str, source: str, target: str, axis: int, opset: int) -> Any:  # noqa: ANN401
+def _make(kind: str, source: str, target: str, axis: int, opset: int) -> Proto:
     import onnx
 
     if opset < 13:
@@ -178,7 +159,7 @@ def _make(kind: str, source: str, target: str, axis: int, opset: int) -> Any:  #
     return onnx.helper.make_node(kind, [source, f"axis/{axis}"], [target])
 
 
-def _add_axes(body: Any, edges: list[_Edge], opset: int) -> None:  # noqa: ANN401
+def _add_axes(body: Proto, edges: list[_Edge], opset: int) -> None:
     import onnx
 
     known = {each.name for each in body.initializer}

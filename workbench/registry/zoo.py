@@ -6,9 +6,9 @@ row and little more for several, so that batching decides; the others answer in 
 
 import hashlib
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from workbench.errors import NotFound
 from workbench.files import find_data
 from workbench.progress import Progress
 from workbench.registry import framed_digits
-from workbench.registry.answers import Answer
+from workbench.registry.estimator_inputs import Estimator
 from workbench.registry.model import Model, Samples
 from workbench.registry.quantisation import quantise
 from workbench.registry.rows import as_frame, as_rows
@@ -34,7 +34,6 @@ _CALIBRATION_ROWS = 300  # of the training rows
 _FRAMED_TARGETS = {framed_digits.TASK: "digits", f"{framed_digits.TASK}-kind": "kinds"}
 """What is asked in each task on framed digits: which digit it is, or of which kind the row."""
 
-
 _ORIGINS = {"penguins": "Palmer Station LTER (Gorman and others, 2014)"}
 """Where data come from that are not scikit-learn's."""
 
@@ -47,13 +46,8 @@ class _Data:
     test: Samples
     sha256: str
 
-    @property
-    def labels(self) -> bool:
-        """Whether the targets are labels."""
-        return self.train_targets.dtype.kind != "f"
 
-
-def _fit(estimator: Any, data: _Data) -> Any:  # noqa: ANN401
+def _fit(estimator: Estimator, data: _Data) -> Estimator:
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
@@ -63,89 +57,72 @@ def _fit(estimator: Any, data: _Data) -> Any:  # noqa: ANN401
         return estimator.fit(rows, data.train_targets)
 
 
-@dataclass(frozen=True, eq=False)
-class _ModelSource:
-    """What can be registered: a fitted estimator or the bytes of an ONNX file, and its lineage."""
-
-    source: Any
-    data: _Data
-    lineage: dict[str, Any]
-
-    @property
-    def answer(self) -> Answer | None:
-        """What it answers with: classifiers say how sure they are."""
-        return "probabilities" if self.data.labels else None
+_Made = tuple[Any, dict[str, Any]]  # an estimator or the bytes of an ONNX file, and its lineage
 
 
-@dataclass(frozen=True, kw_only=True)
-class _PatchRecipe:
-    """A network that looks for patches of the images."""
+@dataclass(frozen=True)
+class _Recipe:
+    """How a model is made of a data set; `base` is another one that has to be there before."""
 
-    patches: int
-    keep: int | None = None
-    width: int = 0
-    data: str = framed_digits.TASK
+    data: str
+    make: Callable[[_Data, int, Model | None], _Made]
+    base: str = ""
 
-    def make(self, registry: "Registry", seed: int) -> _ModelSource:  # noqa: ARG002 - as its siblings
+
+def _trained(
+    data: str,
+    estimator: Callable[[int], Estimator],
+    fit: Callable[[Any, _Data], Any] = _fit,
+    **more: str,
+) -> _Recipe:
+    """Return the recipe of an estimator fitted to a data set."""
+
+    def make(given: _Data, seed: int, _base: Model | None) -> _Made:
+        fitted = fit(estimator(seed), given)
+        return fitted, {**_describe(given, seed, _parameters(fitted)), **more}
+
+    return _Recipe(data, make)
+
+
+def _patches(count: int, *, keep: int | None = None, width: int = 0) -> _Recipe:
+    """Return the recipe of a network that looks for patches of the images."""
+
+    def make(given: _Data, seed: int, _base: Model | None) -> _Made:
         train, _ = framed_digits.load(seed)
-        content = framed_digits.fit_patches(
-            train, self.patches, seed, keep=self.keep, width=self.width
-        )
-        parameters = {"patches": self.patches, "keep": self.keep, "width": self.width}
-        data = _load(self.data, seed)
-        lineage = {"parameters": parameters, "trained_on": data.sha256, "seed": seed}
-        return _ModelSource(content, data, lineage)
+        content = framed_digits.fit_patches(train, count, seed, keep=keep, width=width)
+        return content, _describe(given, seed, {"patches": count, "keep": keep, "width": width})
+
+    return _Recipe(framed_digits.TASK, make)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _PrunedRecipe:
-    """Another ready-made network without some of its hidden units."""
+def _pruned(name: str, share: float) -> _Recipe:
+    """Return the recipe of another ready-made network without some of its hidden units."""
 
-    base: str
-    share: float
-    data: str = framed_digits.TASK
+    def make(given: _Data, seed: int, base: Model | None) -> _Made:
+        assert base is not None  # noqa: S101 - the recipe names it
+        train, _ = framed_digits.load(seed)
+        pruned = framed_digits.prune_network(base.path.read_bytes(), train, share, seed)
+        more = {"pruned_from": base.name, "share_of_units": share}
+        return _fit(pruned, given), base.lineage | more
 
-    def make(self, registry: "Registry", seed: int) -> _ModelSource:
-        base = _require(registry, self.base, seed)
-        data, (train, _) = _load(self.data, seed), framed_digits.load(seed)
-        pruned = framed_digits.prune_network(base.path.read_bytes(), train, self.share, seed)
-        more = {"pruned_from": base.name, "share_of_units": self.share}
-        return _ModelSource(_fit(pruned, data), data, base.lineage | more)
+    return _Recipe(framed_digits.TASK, make, name)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _TrainedRecipe:
-    """An estimator fitted to a data set."""
+def _quantised(data: str, name: str, *, static: bool = False) -> _Recipe:
+    """Return the recipe of another ready-made model with weights of 8 bits."""
 
-    data: str
-    estimator: Callable[[int], Any]
-    fit: Callable[[Any, _Data], Any] = _fit
-    more: Mapping[str, Any] = field(default_factory=dict)
+    def make(given: _Data, _seed: int, base: Model | None) -> _Made:
+        assert base is not None  # noqa: S101 - the recipe names it
+        scales = "scales from training rows" if static else "scales by the batch"
+        more = {"quantised_from": base.name, "activations": scales}
+        calibration = given.train[:_CALIBRATION_ROWS] if static else None
+        return quantise(base.path, calibration), base.lineage | more
 
-    def make(self, registry: "Registry", seed: int) -> _ModelSource:  # noqa: ARG002 - as its siblings
-        data = _load(self.data, seed)
-        fitted = self.fit(self.estimator(seed), data)
-        lineage = {"parameters": _parameters(fitted), "trained_on": data.sha256, "seed": seed}
-        return _ModelSource(fitted, data, {**lineage, **self.more})
+    return _Recipe(data, make, name)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _QuantisedRecipe:
-    """Another ready-made model with int8 weights, and activations with scales fixed or not."""
-
-    data: str
-    base: str
-    static: bool = False
-
-    def make(self, registry: "Registry", seed: int) -> _ModelSource:
-        base = _require(registry, self.base, seed)
-        data = _load(self.data, seed)
-        lineage = base.lineage | {
-            "quantised_from": base.name,
-            "activations": "scales from training rows" if self.static else "scales by the batch",
-        }
-        calibration = data.train[:_CALIBRATION_ROWS] if self.static else None
-        return _ModelSource(quantise(base.path, calibration), data, lineage)
+def _describe(data: _Data, seed: int, parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"parameters": parameters, "trained_on": data.sha256, "seed": seed}
 
 
 def build(
@@ -193,19 +170,16 @@ def build(
 
     # One thread: every machine adds in the same order, and none spins against its neighbours.
     with registry.alone(), threadpool_limits(1):
-        lacking = list_missing()
-        if lacking and progress is not None:
+        if not (lacking := list_missing()):
+            return
+        if progress is not None:
             progress(f"Training {len(lacking)} ready-made models, once, into {registry.path} ...")
-        if lacking:
-            with (show or _show_nothing)("Training ready-made models, once") as report:
-                for done, name in enumerate(lacking):
-                    report(done, len(lacking))
-                    _add(registry, name, seed)
-                report(len(lacking), len(lacking))
-
-
-def _show_nothing(what: str) -> AbstractContextManager[Progress]:  # noqa: ARG001 - as those that do
-    return nullcontext(lambda done, total: None)  # noqa: ARG005
+        silent = nullcontext(lambda _done, _total: None)
+        with show("Training ready-made models, once") if show else silent as report:
+            for done, name in enumerate(lacking):
+                report(done, len(lacking))
+                _add(registry, name, seed)
+            report(len(lacking), len(lacking))
 
 
 def _of_task(task: str) -> tuple[str, ...]:
@@ -219,25 +193,26 @@ def _of_task(task: str) -> tuple[str, ...]:
     return found
 
 
-def _require(registry: "Registry", name: str, seed: int) -> Model:
-    """Return a ready-made model, which is made where it is missing."""
-    return registry[name] if name in registry else _add(registry, name, seed)
-
-
 def _add(registry: "Registry", name: str, seed: int) -> Model:
     from sklearn import __version__
 
-    made = _RECIPES[name].make(registry, seed)
-    source = _ORIGINS.get(made.data.name, f"scikit-learn {__version__}")
+    recipe, base = _RECIPES[name], None
+    if recipe.base:
+        there = recipe.base in registry
+        base = registry[recipe.base] if there else _add(registry, recipe.base, seed)
+    data = _load(recipe.data, seed)
+    source, lineage = recipe.make(data, seed, base)
+    origin = _ORIGINS.get(data.name, f"scikit-learn {__version__}")
     return registry.register(
         name,
-        made.source,
-        samples=made.data.test,
-        answer=made.answer,
-        task=made.data.name,
-        data=made.data.name,
+        source,
+        samples=data.test,
+        # classifiers say how sure they are
+        answer="probabilities" if data.train_targets.dtype.kind != "f" else None,
+        task=data.name,
+        data=data.name,
         framework=f"scikit-learn {__version__}",
-        lineage={"data": f"{source}: {made.data.name}", **made.lineage},
+        lineage={"data": f"{origin}: {data.name}", **lineage},
         stage="Production",
         approval="Approved",
         who="workbench",
@@ -288,12 +263,10 @@ def _load_framed(name: str, seed: int) -> _Data:
     return _Data(name, train.rows, known, Samples(test.rows, right, test.kinds), sha256)
 
 
-def _fit_last_layer(pipeline: Any, data: _Data) -> Any:  # noqa: ANN401
-    """Leave the hidden layers of a network random, and fit what follows them by least squares.
-
-    As accurate here as training all of it, for a tenth of the time (Rahimi and Recht, "Weighted
-    sums of random kitchen sinks", 2008).
-    """
+def _fit_last_layer(pipeline: Estimator, data: _Data) -> Estimator:
+    """Leave the hidden layers of a network random, and fit what follows them by least squares."""
+    # As accurate here as training all of it, for a tenth of the time (Rahimi and Recht, "Weighted
+    # sums of random kitchen sinks", 2008).
     from sklearn.linear_model import RidgeClassifier
 
     network, features = pipeline[-1], pipeline[:-1].fit_transform(data.train)
@@ -309,14 +282,14 @@ def _fit_last_layer(pipeline: Any, data: _Data) -> Any:  # noqa: ANN401
     return pipeline
 
 
-def _parameters(estimator: Any) -> dict[str, Any]:  # noqa: ANN401
+def _parameters(estimator: Estimator) -> dict[str, Any]:
     """Return the settings of an estimator, or of a pipeline's last step, that JSON can hold."""
     last = estimator[-1] if hasattr(estimator, "steps") else estimator
     plain = (bool, int, float, str, tuple)
     return {name: value for name, value in last.get_params().items() if isinstance(value, plain)}
 
 
-def _logistic(seed: int) -> Any:  # noqa: ANN401
+def _logistic(seed: int) -> Estimator:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -324,7 +297,7 @@ def _logistic(seed: int) -> Any:  # noqa: ANN401
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, random_state=seed))
 
 
-def _logistic_of_columns(seed: int) -> Any:  # noqa: ANN401
+def _logistic_of_columns(seed: int) -> Estimator:
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
@@ -332,17 +305,13 @@ def _logistic_of_columns(seed: int) -> Any:  # noqa: ANN401
 
     measures = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
     fill = SimpleImputer(strategy="median")
-    columns = ColumnTransformer(
-        [
-            ("measures", fill, measures),
-            ("kinds", OneHotEncoder(handle_unknown="ignore"), ["island", "sex"]),
-        ]
-    )
+    kinds = OneHotEncoder(handle_unknown="ignore")
+    columns = ColumnTransformer([("measures", fill, measures), ("kinds", kinds, ["island", "sex"])])
     return make_pipeline(columns, _logistic(seed))
 
 
-def _forest(trees: int = 200, depth: int | None = None) -> Callable[[int], Any]:
-    def estimator(seed: int) -> Any:  # noqa: ANN401
+def _forest(trees: int = 200, depth: int | None = None) -> Callable[[int], Estimator]:
+    def estimator(seed: int) -> Estimator:
         from sklearn.ensemble import RandomForestClassifier
 
         return RandomForestClassifier(trees, max_depth=depth, random_state=seed)
@@ -350,13 +319,13 @@ def _forest(trees: int = 200, depth: int | None = None) -> Callable[[int], Any]:
     return estimator
 
 
-def _ridge(seed: int) -> Any:  # noqa: ANN401
+def _ridge(seed: int) -> Estimator:
     from sklearn.linear_model import Ridge
 
     return Ridge(alpha=0.1, random_state=seed)
 
 
-def _gradient_boosting(seed: int) -> Any:  # noqa: ANN401
+def _gradient_boosting(seed: int) -> Estimator:
     from sklearn.ensemble import GradientBoostingRegressor
 
     return GradientBoostingRegressor(max_depth=2, learning_rate=0.05, random_state=seed)
@@ -364,8 +333,8 @@ def _gradient_boosting(seed: int) -> Any:  # noqa: ANN401
 
 def _mlp(
     *layers: int, epochs: int, solver: str = "adam", scale: bool = True
-) -> Callable[[int], Any]:
-    def estimator(seed: int) -> Any:  # noqa: ANN401
+) -> Callable[[int], Estimator]:
+    def estimator(seed: int) -> Estimator:
         from sklearn.neural_network import MLPClassifier
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import MinMaxScaler
@@ -376,24 +345,24 @@ def _mlp(
     return estimator
 
 
-_RECIPES: dict[str, _TrainedRecipe | _QuantisedRecipe | _PrunedRecipe | _PatchRecipe] = {
-    "digits-logistic": _TrainedRecipe(data="digits", estimator=_logistic),
-    "digits-forest": _TrainedRecipe(data="digits", estimator=_forest()),
-    "digits-mlp-small": _TrainedRecipe(data="digits", estimator=_mlp(32, epochs=60)),
-    "digits-mlp-large": _TrainedRecipe(data="digits", estimator=_mlp(1024, 1024, epochs=20)),
-    "digits-mlp-int8": _QuantisedRecipe(data="digits", base="digits-mlp-large"),
-    "digits-mlp-int8-static": _QuantisedRecipe(data="digits", base="digits-mlp-large", static=True),
-    "digits-mlp-wide": _TrainedRecipe(
-        data="digits",
-        estimator=_mlp(5120, 5120, epochs=1, solver="sgd"),
-        fit=_fit_last_layer,
-        more={"last_layer": "RidgeClassifier(), the hidden layers are random"},
+_RECIPES = {
+    "digits-logistic": _trained("digits", _logistic),
+    "digits-forest": _trained("digits", _forest()),
+    "digits-mlp-small": _trained("digits", _mlp(32, epochs=60)),
+    "digits-mlp-large": _trained("digits", _mlp(1024, 1024, epochs=20)),
+    "digits-mlp-int8": _quantised("digits", "digits-mlp-large"),
+    "digits-mlp-int8-static": _quantised("digits", "digits-mlp-large", static=True),
+    "digits-mlp-wide": _trained(
+        "digits",
+        _mlp(5120, 5120, epochs=1, solver="sgd"),
+        _fit_last_layer,
+        last_layer="RidgeClassifier(), the hidden layers are random",
     ),
-    "breast-cancer-logistic": _TrainedRecipe(data="breast-cancer", estimator=_logistic),
-    "breast-cancer-forest": _TrainedRecipe(data="breast-cancer", estimator=_forest()),
-    "diabetes-ridge": _TrainedRecipe(data="diabetes", estimator=_ridge),
-    "diabetes-boosting": _TrainedRecipe(data="diabetes", estimator=_gradient_boosting),
-    "penguins-logistic": _TrainedRecipe(data="penguins", estimator=_logistic_of_columns),
+    "breast-cancer-logistic": _trained("breast-cancer", _logistic),
+    "breast-cancer-forest": _trained("breast-cancer", _forest()),
+    "diabetes-ridge": _trained("diabetes", _ridge),
+    "diabetes-boosting": _trained("diabetes", _gradient_boosting),
+    "penguins-logistic": _trained("penguins", _logistic_of_columns),
 }
 
 #: The groups that `build` makes by default, and what they are for.
@@ -402,30 +371,20 @@ TASKS = frozenset(recipe.data for recipe in _RECIPES.values())
 
 _FRAMED = framed_digits.TASK
 _RECIPES |= {
-    f"{_FRAMED}-logistic": _TrainedRecipe(data=_FRAMED, estimator=_logistic),
-    f"{_FRAMED}-forest": _TrainedRecipe(data=_FRAMED, estimator=_forest(60, depth=13)),
-    f"{_FRAMED}-mlp-small": _TrainedRecipe(
-        data=_FRAMED, estimator=_mlp(16, epochs=25, scale=False)
-    ),
-    f"{_FRAMED}-mlp-medium": _TrainedRecipe(
-        data=_FRAMED, estimator=_mlp(128, epochs=15, scale=False)
-    ),
-    f"{_FRAMED}-mlp-large": _TrainedRecipe(
-        data=_FRAMED, estimator=_mlp(512, 256, epochs=12, scale=False)
-    ),
-    f"{_FRAMED}-mlp-large-int8": _QuantisedRecipe(
-        data=_FRAMED, base=f"{_FRAMED}-mlp-large", static=True
-    ),
-    f"{_FRAMED}-mlp-large-pruned": _PrunedRecipe(base=f"{_FRAMED}-mlp-large", share=0.5),
-    f"{_FRAMED}-patches-small": _PatchRecipe(patches=32),
-    f"{_FRAMED}-patches-medium": _PatchRecipe(patches=128),
-    f"{_FRAMED}-patches-medium-int8": _QuantisedRecipe(
-        data=_FRAMED, base=f"{_FRAMED}-patches-medium", static=True
-    ),
-    f"{_FRAMED}-patches-medium-pruned": _PatchRecipe(patches=128, keep=64),
-    f"{_FRAMED}-patches-large": _PatchRecipe(patches=512),
-    f"{_FRAMED}-patches-wide": _PatchRecipe(patches=1024, width=4096),
-    f"{_FRAMED}-gate": _TrainedRecipe(data=f"{_FRAMED}-kind", estimator=_forest(10, depth=6)),
+    f"{_FRAMED}-logistic": _trained(_FRAMED, _logistic),
+    f"{_FRAMED}-forest": _trained(_FRAMED, _forest(60, depth=13)),
+    f"{_FRAMED}-mlp-small": _trained(_FRAMED, _mlp(16, epochs=25, scale=False)),
+    f"{_FRAMED}-mlp-medium": _trained(_FRAMED, _mlp(128, epochs=15, scale=False)),
+    f"{_FRAMED}-mlp-large": _trained(_FRAMED, _mlp(512, 256, epochs=12, scale=False)),
+    f"{_FRAMED}-mlp-large-int8": _quantised(_FRAMED, f"{_FRAMED}-mlp-large", static=True),
+    f"{_FRAMED}-mlp-large-pruned": _pruned(f"{_FRAMED}-mlp-large", share=0.5),
+    f"{_FRAMED}-patches-small": _patches(32),
+    f"{_FRAMED}-patches-medium": _patches(128),
+    f"{_FRAMED}-patches-medium-int8": _quantised(_FRAMED, f"{_FRAMED}-patches-medium", static=True),
+    f"{_FRAMED}-patches-medium-pruned": _patches(128, keep=64),
+    f"{_FRAMED}-patches-large": _patches(512),
+    f"{_FRAMED}-patches-wide": _patches(1024, width=4096),
+    f"{_FRAMED}-gate": _trained(f"{_FRAMED}-kind", _forest(10, depth=6)),
 }
 
 #: The groups that it makes only where they are asked for, by name or by task.
