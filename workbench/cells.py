@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _HALF_EXACT = 2.0**11  # from here on a float of 16 bits skips whole numbers
+_WHOLE = r"^[+-]?\d+$"
 
 
 def parse_numbers(
@@ -54,7 +55,13 @@ def parse_numbers(
         if numbers.null_count() == plain.null_count():
             return numbers
     numbers = _cast_text(name, plain, pl.Float64, first=first, width=width)
-    return _keep_whole_numbers(plain, numbers)
+    large = numbers.is_finite() & (numbers.abs() >= _HALF_EXACT) & plain.str.contains(_WHOLE)
+    if not large.any():
+        return numbers
+    values = numbers.to_list()
+    for row in large.arg_true():
+        values[row] = int(plain[row])
+    return np.array(values, object)
 
 
 def read_small_numbers(frame: "pl.DataFrame") -> "pl.DataFrame | None":
@@ -79,11 +86,7 @@ def read_small_numbers(frame: "pl.DataFrame") -> "pl.DataFrame | None":
 def parse_frame(
     frame: "pl.DataFrame", types: Mapping[str, Any], *, first: int = 0
 ) -> "pl.DataFrame":
-    """Return a frame of text in the types of its columns; what is missing is null, but for text.
-
-    Raises:
-        InvalidInput: A cell is not of its type; row and column are named.
-    """
+    """Return a frame of text in the types of its columns: see `parse_column`."""
     import polars as pl
 
     plain = [
@@ -153,21 +156,8 @@ def _cast_text(
     return made
 
 
-def _keep_whole_numbers(text: "pl.Series", numbers: "pl.Series") -> "pl.Series | NDArray[Any]":
-    large = numbers.is_finite() & (numbers.abs() >= _HALF_EXACT) & text.str.contains(r"^[+-]?\d+$")
-    if not large.any():
-        return numbers
-    values = numbers.to_list()
-    for row in large.arg_true():
-        values[row] = int(text[row])
-    return np.array(values, object)
-
-
 def as_schema(schema: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return Polars types by column, from types of Polars or names as "float32" and "text".
-
-    Raises:
-        InvalidInput: One is neither.
 
     >>> as_schema({"a": "int64", "id": "text"})
     {'a': Int64, 'id': String}

@@ -49,11 +49,7 @@ def remove_drafts(folder: Path) -> None:
 
 
 def _remove_unused(draft: Path) -> None:
-    """Remove a draft.
-
-    Raises:
-        OSError: A process is at work on it.
-    """
+    """Remove a draft, or raise an OSError if a process is at work on it."""
     import fcntl
 
     descriptor = os.open(draft, os.O_RDONLY)
@@ -88,11 +84,7 @@ def replace(draft: Path, target: Path, spare: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step; return False where the system or the disk cannot.
-
-    Raises:
-        OSError: One of them may not be renamed.
-    """
+    """Exchange two folders in one step; return False where the system or the disk cannot."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False

@@ -69,10 +69,7 @@ def list_runs() -> list[Path]:
 
 
 def as_path(path: object) -> Path:
-    """Return the path that a text or a path-like value names.
-
-    Raises:
-        InvalidInput: It names none.
+    """Return the path that a text or a path-like value names, known to be one.
 
     >>> as_path("runs").name
     'runs'
@@ -96,11 +93,7 @@ def file_name(label: str) -> str:
 
 
 def to_pandas(frame: "pl.DataFrame") -> "pd.DataFrame":
-    """Return a frame as one of pandas.
-
-    Raises:
-        NotAvailable: pandas is not installed.
-    """
+    """Return a frame as one of pandas, or raise a `NotAvailable`."""
     try:
         return frame.to_pandas()
     except ImportError as error:
@@ -110,11 +103,7 @@ def to_pandas(frame: "pl.DataFrame") -> "pd.DataFrame":
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those that it lies in, unless it is there.
-
-    Raises:
-        StorageError: It cannot be made, or nothing written in it.
-    """
+    """Make a folder, and those that it lies in; raise a `StorageError` if it cannot be written."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -232,11 +221,7 @@ def load_frame(path: str | os.PathLike[str]) -> tuple["pl.DataFrame", dict[str, 
 def _load(
     folder: Path, facts: dict[str, Any], expected: str
 ) -> tuple["pl.DataFrame", dict[str, Any]]:
-    """Return the frame of a folder, and its facts with the frame of calls.
-
-    Raises:
-        Damaged: The files are not those that the facts tell of.
-    """
+    """Return the frame of a folder, and its facts with the frame of calls."""
     frame = _read_frame(folder / _FRAME, expected)
     if (expected := facts.pop("calls_sha256", "")) != "":
         facts["calls"] = _read_frame(folder / _CALLS, expected)
@@ -244,11 +229,7 @@ def _load(
 
 
 def _read_frame(path: Path, expected: str) -> "pl.DataFrame":
-    """Return the frame of a file.
-
-    Raises:
-        Damaged: It is not what was saved.
-    """
+    """Return the frame of a file, or raise a `Damaged` if it is not what was saved."""
     import polars as pl
 
     try:
@@ -338,11 +319,7 @@ def _json(facts: Mapping[str, Any]) -> str:
 
 
 def read_and_verify(path: Path, sha256: str, name: str) -> bytes:
-    """Return the content of a file of the model `name`, after a check of its hash.
-
-    Raises:
-        Damaged: The file is missing or has changed.
-    """
+    """Return a file of the model `name`, or raise a `Damaged` if it is missing or has changed."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.errors import TooFewSamples
 from workbench.formatting import duration, percentile
-from workbench.validation import inner_share, positive
+from workbench.validation import inner_share, keep, positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,8 +53,8 @@ class SLO:
     quantile: float = 0.95
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "latency", positive("latency", self.latency, "seconds"))
-        object.__setattr__(self, "quantile", inner_share("quantile", self.quantile))
+        latency = positive("latency", self.latency, "seconds")
+        keep(self, latency=latency, quantile=inner_share("quantile", self.quantile))
 
     @property
     def label(self) -> str:
@@ -114,11 +114,7 @@ def has_enough_samples(q: float, count: int) -> bool:
 
 
 def require_samples(q: float, count: int) -> None:
-    """Check that a quantile of so many samples is more than noise.
-
-    Raises:
-        TooFewSamples: Fewer than ten of them lie above it.
-    """
+    """Check that a quantile of so many samples is more than noise: that ten lie above it."""
     if not has_enough_samples(q, count):
         raise TooFewSamples(
             f"The {100 * q:g}th percentile needs at least {samples_needed(q)} requests, got "
@@ -226,7 +222,9 @@ def estimate_interval(
         max(raise_variance(q, worth) * shares.var(ddof=1) / INTERVAL_BATCHES, q * (1 - q) / count)
     )
     reach = float(stdtrit(INTERVAL_BATCHES - 1, (1 + confidence) / 2)) * error
-    return _rank_bounds(ordered, q * (1 - extra) - reach, q + reach)
+    low, high = q * (1 - extra) - reach, q + reach
+    first = float(ordered[find_rank(low, count) - 1])
+    return first, math.inf if high >= 1 else float(ordered[find_rank(high, count) - 1])
 
 
 def raise_variance(q: float, worth: float) -> float:
@@ -236,13 +234,6 @@ def raise_variance(q: float, worth: float) -> float:
     1.4
     """
     return round(1 + 4 / (min(q, 1 - q) * worth), 9)
-
-
-def _rank_bounds(ordered: "NDArray[np.float64]", low: float, high: float) -> tuple[float, float]:
-    """Return the values at two shares of all, infinite beyond the last."""
-    count = len(ordered)
-    first = float(ordered[max(find_rank(low, count), 1) - 1])
-    return first, math.inf if high >= 1 else float(ordered[find_rank(high, count) - 1])
 
 
 def round_up(requests: float) -> int:

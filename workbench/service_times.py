@@ -226,11 +226,7 @@ class ServiceTimes:
         return ~np.isnan(self.table[:, 0])
 
     def check(self, sizes: NDArray[np.int64]) -> None:
-        """Do nothing if all these sizes are covered.
-
-        Raises:
-            InvalidInput: One is not: nothing is extrapolated.
-        """
+        """Require that all these sizes are covered: nothing is extrapolated."""
         most = int(sizes.max(initial=0))
         asked = np.zeros(max(most, self.largest) + 1, dtype=bool)
         asked[sizes] = True

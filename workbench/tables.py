@@ -141,7 +141,9 @@ def open_table(
         header = not _is_row(path, cells)
     names = tuple(cells) if header else tuple(f"x{at}" for at in range(len(cells)))
     table = TextTable(path, names, header, skip, _count_blank_lines(path), (), changed)
-    return table if not header else _with_polars_names(table)
+    if not header:
+        return table  # else Polars tells those of one name apart
+    return replace(table, names=tuple(table.scan().collect_schema().names()))
 
 
 def column_types(table: TextTable, schema: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -198,10 +200,8 @@ def _find_types(table: TextTable) -> dict[str, Any]:
 
 
 def _find_plain_numbers(table: TextTable) -> dict[str, Any]:
-    """Return the types of columns that Polars reads as they are: most, and far faster so.
-
-    Not so columns with blanks, missing values, signs of text, or numbers that need care.
-    """
+    """Return the types of columns that Polars reads as they are: most, and far faster so."""
+    # Not so columns with blanks, missing values, signs of text, or numbers that need care.
     import polars as pl
 
     names = [name for name in table.names if name not in dict(table.vectors)]
@@ -260,7 +260,8 @@ def _is_row(path: Path, cells: list[str]) -> bool:
     values = [_is_value(cell) for cell in cells if cell.strip().lower() not in MISSING]
     ask = "pass header=True or header=False."
     numbered = len(cells) > 1 and cells == [str(at) for at in range(len(cells))]
-    if numbered or (any(values) and not all(values) and any(map(_is_fraction, cells))):
+    fractions = (_is_value(cell) for cell in cells if not cell.strip().isdecimal())
+    if numbered or (any(values) and not all(values) and any(fractions)):
         raise InvalidInput(
             f"{path} begins with {','.join(cells)[:80]!r}, which may be a header or a row: {ask}"
         )
@@ -288,10 +289,6 @@ def _is_value(cell: str) -> bool:
     return True
 
 
-def _is_fraction(cell: str) -> bool:
-    return not cell.strip().isdecimal() and _is_value(cell)
-
-
 def _count_blank_lines(path: Path) -> int:
     """Return how many blank lines a file ends with."""
     with path.open("rb") as file:
@@ -300,11 +297,6 @@ def _count_blank_lines(path: Path) -> int:
         tail = file.read()
     space = tail[len(tail.rstrip()) :]
     return max(0, space.count(b"\n") + (not space.endswith(b"\n") and b"\n" in space) - 1)
-
-
-def _with_polars_names(table: TextTable) -> TextTable:
-    """Return the table with columns as Polars calls them, who tells those of one name apart."""
-    return replace(table, names=tuple(table.scan().collect_schema().names()))
 
 
 def _first_value(path: Path) -> Any:  # noqa: ANN401 - JSON

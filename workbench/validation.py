@@ -1,4 +1,4 @@
-"""What an argument must be: each check returns the value in one type, or says what is wrong.
+"""What an argument must be: each check returns the value in one type, or raises an `InvalidInput`.
 
 NumPy is imported where it is needed: values without arrays are made without it.
 """
@@ -27,9 +27,6 @@ _MAX_EXACT_INTEGER = 2**53  # up to here floats tell whole numbers apart
 def positive(name: str, value: object, unit: str = "") -> float:
     """Return the value as a float, known to be finite and above 0.
 
-    Raises:
-        InvalidInput: it is not.
-
     >>> positive("max_wait", 2, "seconds")
     2.0
     """
@@ -41,9 +38,6 @@ def positive(name: str, value: object, unit: str = "") -> float:
 
 def finite(name: str, value: object, unit: str = "") -> float:
     """Return the value as a float, known to be finite.
-
-    Raises:
-        InvalidInput: it is not.
 
     >>> finite("origin", -2)
     -2.0
@@ -57,9 +51,6 @@ def finite(name: str, value: object, unit: str = "") -> float:
 def not_negative(name: str, value: object, unit: str = "") -> float:
     """Return the value as a float, known to be finite and at least 0.
 
-    Raises:
-        InvalidInput: it is not.
-
     >>> not_negative("start", 0)
     0.0
     """
@@ -71,9 +62,6 @@ def not_negative(name: str, value: object, unit: str = "") -> float:
 
 def positive_share(name: str, value: object) -> float:
     """Return the share as a float, known to be above 0 and at most 1.
-
-    Raises:
-        InvalidInput: it is not.
 
     >>> positive_share("share", 1)
     1.0
@@ -87,9 +75,6 @@ def positive_share(name: str, value: object) -> float:
 def share(name: str, value: object) -> float:
     """Return the share as a float, known to be from 0 to 1.
 
-    Raises:
-        InvalidInput: it is not.
-
     >>> share("explore", 0)
     0.0
     """
@@ -102,9 +87,6 @@ def share(name: str, value: object) -> float:
 def inner_share(name: str, value: object) -> float:
     """Return the share as a float, known to be above 0 and below 1.
 
-    Raises:
-        InvalidInput: it is not.
-
     >>> inner_share("quantile", 0.5)
     0.5
     """
@@ -116,9 +98,6 @@ def inner_share(name: str, value: object) -> float:
 
 def whole_number(name: str, value: object, *, low: int, high: int | None = None) -> int:
     """Return the value as an int, known to be within bounds, both included; 2**53 bounds any.
-
-    Raises:
-        InvalidInput: it is not, or is a boolean.
 
     >>> import numpy as np
     >>> whole_number("workers", np.int32(3), low=1)
@@ -136,9 +115,6 @@ def whole_number(name: str, value: object, *, low: int, high: int | None = None)
 def of_kind(name: str, value: T, kind: type[Any] | UnionType, wanted: str = "") -> T:
     """Return the value, known to be of a class; `wanted` says so in words, by default "a <class>".
 
-    Raises:
-        InvalidInput: it is not.
-
     >>> of_kind("name", "poisson", str)
     'poisson'
     """
@@ -150,9 +126,6 @@ def of_kind(name: str, value: T, kind: type[Any] | UnionType, wanted: str = "") 
 
 def choose(name: str, value: object, choices: Iterable[T]) -> T:
     """Return the value, known to be one of a few.
-
-    Raises:
-        InvalidInput: it is not.
 
     >>> choose("routing", "randm", ["shared", "random"])
     Traceback (most recent call last):
@@ -167,9 +140,7 @@ Did you mean random?
 
 
 def suggest(given: object, known: Iterable[object]) -> str:
-    """Return a sentence, with a space before it, that asks for the known name nearest to another.
-
-    It is "" where none is near.
+    """Return a sentence, after a space, that asks for the known name nearest to another, if any.
 
     >>> suggest("Real time", ["real-time", "async"]), suggest("moon", ["real-time", "async"])
     (' Did you mean real-time?', '')
@@ -186,9 +157,6 @@ def suggest(given: object, known: Iterable[object]) -> str:
 def flag(name: str, value: object) -> bool:
     """Return the value, known to be True or False: a text such as "no" would count as true.
 
-    Raises:
-        InvalidInput: it is neither.
-
     >>> flag("yes", "no")
     Traceback (most recent call last):
     workbench.errors.InvalidInput: yes must be True or False, got 'no'.
@@ -197,10 +165,7 @@ def flag(name: str, value: object) -> bool:
 
 
 def unicode_text(name: str, value: str) -> str:
-    """Return a text that can be written: no half of a surrogate pair is in it.
-
-    Raises:
-        InvalidInput: It is no text, or not such a one.
+    """Return the text, known to be one that can be written: without half of a surrogate pair.
 
     >>> unicode_text("name", "Bär")
     'Bär'
@@ -216,9 +181,6 @@ def parse_seconds(text: str) -> float:
     """Return a time in seconds, which is written with its unit: us, ms, s, min, h or d.
 
     Nothing and forever need none.
-
-    Raises:
-        InvalidInput: It has no unit, or is no time.
 
     >>> parse_seconds("25ms"), parse_seconds("2 min"), parse_seconds("0")
     (0.025, 120.0, 0.0)
@@ -246,9 +208,6 @@ def keep(value: object, **checked: object) -> None:
 def as_tuple(name: str, values: object) -> tuple[Any, ...]:
     """Return what a list, or anything else to go through, holds; a text is no list of its letters.
 
-    Raises:
-        InvalidInput: there is nothing to go through.
-
     >>> as_tuple("threads", range(1, 3))
     (1, 2)
     """
@@ -259,10 +218,7 @@ def as_tuple(name: str, values: object) -> tuple[Any, ...]:
 
 
 def as_array(name: str, values: "ArrayLike") -> "NDArray[Any]":
-    """Return the values as an array.
-
-    Raises:
-        InvalidInput: lists in them differ in length.
+    """Return the values as an array: lists in them must not differ in length.
 
     >>> as_array("times", [1, 2])
     array([1, 2])
@@ -306,9 +262,6 @@ def whole_numbers(
 
     It is a new one, unless such an array is given that nobody may write to.
 
-    Raises:
-        InvalidInput: another length, a fraction, or a value below the least or beyond the dtype.
-
     >>> import numpy as np
     >>> whole_numbers("rows", 1.0, 3, np.int32)
     array([1, 1, 1], dtype=int32)
@@ -337,12 +290,9 @@ def whole_numbers(
 
 
 def as_context(values: "ArrayLike | None", count: int) -> "NDArray[np.str_] | None":
-    """Return the kind of each of so many requests or rows, from one for all or one for each.
+    """Return the kind of each of so many requests or rows; None where none has one.
 
-    It is None where none has one.
-
-    Raises:
-        InvalidInput: They are no texts, or of another number.
+    They are texts: one for all, or one for each.
 
     >>> as_context(["clean", ""], 2).tolist()
     ['clean', '']
@@ -374,10 +324,7 @@ def as_context(values: "ArrayLike | None", count: int) -> "NDArray[np.str_] | No
 
 
 def generator_from(seed: object) -> "np.random.Generator":
-    """Return the generator itself, or a new one of a seed.
-
-    Raises:
-        InvalidInput: the seed is neither a whole number of at least 0 nor a generator.
+    """Return the generator itself, or a new one of a seed, which is a whole number of at least 0.
 
     >>> generator_from(1).integers(10), generator_from(1).integers(10)
     (np.int64(4), np.int64(4))
