@@ -24,6 +24,7 @@ from workbench.service_times import MAX_BATCH_ROWS, ServiceTimes
 from workbench.validation import (
     as_tuple,
     inner_share,
+    keep,
     not_negative,
     positive,
     positive_share,
@@ -56,7 +57,7 @@ class WorkConserving:
     max_size: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "max_size", whole_number("max_size", self.max_size, low=1))
+        keep(self, max_size=whole_number("max_size", self.max_size, low=1))
 
     @property
     def label(self) -> str:
@@ -144,13 +145,13 @@ class DeadlineAware:
     margin: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "latency", positive("latency", self.latency, "seconds"))
-        object.__setattr__(self, "margin", not_negative("margin", self.margin, "seconds"))
         service = as_tuple("service", self.service)
         if not service:
             raise InvalidInput("service is empty: give seconds for batches of 1, 2, ... requests.")
         times = tuple(positive("A service time", time, "seconds") for time in service)
-        object.__setattr__(self, "service", times)
+        margin = not_negative("margin", self.margin, "seconds")
+        keep(self, latency=positive("latency", self.latency, "seconds"), margin=margin)
+        keep(self, service=times)
         if times[0] + self.margin >= self.latency:
             raise InvalidInput(
                 f"One request takes {times[0]:g} s and {self.margin:g} s are kept in hand: "
@@ -266,13 +267,16 @@ class Steered:
     gain: float = 0.25
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "latency", positive("latency", self.latency, "seconds"))
-        object.__setattr__(self, "max_size", whole_number("max_size", self.max_size, low=1))
-        object.__setattr__(self, "quantile", inner_share("quantile", self.quantile))
-        for name in ("aim", "gain"):
-            object.__setattr__(self, name, positive_share(name, getattr(self, name)))
+        keep(
+            self,
+            latency=positive("latency", self.latency, "seconds"),
+            max_size=whole_number("max_size", self.max_size, low=1),
+            quantile=inner_share("quantile", self.quantile),
+            aim=positive_share("aim", self.aim),
+            gain=positive_share("gain", self.gain),
+        )
         least = samples_needed(self.quantile)
-        object.__setattr__(self, "window", whole_number("window", self.window, low=least))
+        keep(self, window=whole_number("window", self.window, low=least))
 
     @property
     def label(self) -> str:
@@ -356,7 +360,7 @@ class Replanned:
             )
         if not all(isinstance(policy, BatchPolicy) for _, policy in settings):
             raise InvalidInput(f"Each setting must be a BatchPolicy, got {self.settings!r}.")
-        object.__setattr__(self, "settings", settings)
+        keep(self, settings=settings)
 
     @property
     def max_size(self) -> int:

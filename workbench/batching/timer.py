@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from workbench.formatting import duration
-from workbench.validation import not_negative, whole_number
+from workbench.validation import keep, not_negative, whole_number
 
 Batches = Sequence[list[int]]
 """Batches to send now, each a list of request numbers in order of arrival."""
@@ -81,9 +81,11 @@ class BatchPolicy:
     max_wait: float = 0.0
 
     def __post_init__(self) -> None:
-        max_wait = not_negative("max_wait", self.max_wait, "seconds")
-        object.__setattr__(self, "max_size", whole_number("max_size", self.max_size, low=1))
-        object.__setattr__(self, "max_wait", max_wait)
+        keep(
+            self,
+            max_size=whole_number("max_size", self.max_size, low=1),
+            max_wait=not_negative("max_wait", self.max_wait, "seconds"),
+        )
 
     @property
     def label(self) -> str:

@@ -43,11 +43,7 @@ class Conformal:
         return len(self._recent)
 
     def add(self, error: float) -> None:
-        """Take in one more error; the oldest beyond the window is forgotten.
-
-        Raises:
-            InvalidInput: It is not a finite number.
-        """
+        """Take in one more error, a finite number; the oldest beyond the window is forgotten."""
         error = finite("error", error)
         if len(self._recent) == self.window:
             del self._ordered[bisect_left(self._ordered, self._recent.popleft())]

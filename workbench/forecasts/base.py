@@ -40,10 +40,9 @@ class Forecaster(Protocol):
 def ask_forecaster(
     forecaster: Forecaster, steps: int, quantiles: Sequence[float], name: str = ""
 ) -> Floats:
-    """Return what a forecaster says, which may be one's own: finite numbers, steps by quantiles.
+    """Return what a forecaster says, known to be finite numbers, steps by quantiles.
 
-    Raises:
-        InvalidInput: They are not; `name` is what it is called, by default its class.
+    `name` is what it is called in the `InvalidInput` that is raised else, by default its class.
     """
     shown = np.asarray(forecaster.forecast(steps, quantiles), np.float64)
     wanted = steps, len(quantiles)

@@ -16,7 +16,7 @@ from workbench.forecasts.online import (
     periods_in,
     spread_of,
 )
-from workbench.validation import positive, whole_number
+from workbench.validation import keep, positive, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class Oracle:
     _past: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "counts", tuple(check_counts(self.counts).tolist()))
+        keep(self, counts=tuple(check_counts(self.counts).tolist()))
 
     def to_dict(self) -> dict[str, Any]:
         """Return kind and settings as JSON values."""
@@ -108,7 +108,7 @@ class Oracle:
     def fit(self, counts: ArrayLike, period: float) -> "Oracle":
         """Note how many periods are over, and return the forecaster."""
         positive("period", period, "seconds")
-        object.__setattr__(self, "_past", len(check_counts(counts)))
+        keep(self, _past=len(check_counts(counts)))
         return self
 
     def forecast(self, steps: int, quantiles: Sequence[float]) -> Floats:

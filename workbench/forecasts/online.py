@@ -205,9 +205,6 @@ def next_refit(origin: int, least: int, refit: int) -> int:
 def check_counts(counts: ArrayLike) -> Floats:
     """Return a copy of the counts as floats, known to be one list of numbers of 0 or more.
 
-    Raises:
-        InvalidInput: They are not.
-
     >>> check_counts([3, 0])
     array([3., 0.])
     """
@@ -222,10 +219,7 @@ def check_counts(counts: ArrayLike) -> Floats:
 
 
 def periods_in(season: float, period: float) -> int:
-    """Return how many periods a season has.
-
-    Raises:
-        InvalidInput: They are not a whole number.
+    """Return how many periods a season has, known to be a whole number.
 
     >>> periods_in(DAY, 60.0)
     1440

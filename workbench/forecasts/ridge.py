@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from workbench.forecasts.base import Floats
 from workbench.forecasts.online import DAY, OnlineForecaster, Points, periods_in, spread_of
-from workbench.validation import as_tuple, not_negative, positive, whole_number
+from workbench.validation import as_tuple, keep, not_negative, positive, whole_number
 
 LAGS = (1, 2, 3, 4, 5, 10, 20, 30, 60)
 """Periods back to which the last count is compared."""
@@ -46,9 +46,8 @@ class Ridge(OnlineForecaster):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_lags(self.season, self.lags, self.refit)
+        keep(self, lags=check_lags(self.season, self.lags, self.refit))
         not_negative("shrinkage", self.shrinkage, "periods")
-        object.__setattr__(self, "lags", tuple(self.lags))
 
     def _least(self, period: float) -> int:
         return Changes(self.season, self.lags, period).needed
@@ -58,17 +57,12 @@ class Ridge(OnlineForecaster):
         return _RidgeModel(self, Changes(self.season, self.lags, period), steps)
 
 
-def check_lags(season: float | None, lags: tuple[int, ...], refit: int) -> None:
-    """Check the settings of a forecaster that looks back.
-
-    Raises:
-        InvalidInput: One is out of its limits.
-    """
+def check_lags(season: float | None, lags: tuple[int, ...], refit: int) -> tuple[int, ...]:
+    """Check the settings of a forecaster that looks back, and return the lags."""
     if season is not None:
         positive("season", season, "seconds")
-    for lag in as_tuple("lags", lags):
-        whole_number("A lag", lag, low=1)
     whole_number("refit", refit, low=1)
+    return tuple(whole_number("A lag", lag, low=1) for lag in as_tuple("lags", lags))
 
 
 class Changes:

@@ -71,10 +71,18 @@ class StatsForecast(OnlineForecaster):
 
     def make_model(self, period: float, steps: int) -> "_ForeignModel":
         """Return a model that has learned nothing yet."""
-        model = self.model
-        if isinstance(model, str):
-            model = _make_model(model, self._season(period))
-        return _ForeignModel(self, copy.deepcopy(model), steps)
+        if not isinstance(self.model, str):
+            return _ForeignModel(self, copy.deepcopy(self.model), steps)
+        from statsforecast import models
+
+        kind: Any = getattr(models, self.model, None)
+        if kind is None:
+            raise InvalidInput(
+                f"statsforecast has no model {self.model!r}; AutoETS and AutoARIMA are two."
+            )
+        seasonal = "season_length" in signature(kind).parameters
+        settings = {"season_length": self._season(period)} if seasonal else {}
+        return _ForeignModel(self, kind(**settings), steps)
 
 
 class _ForeignModel:
@@ -92,13 +100,3 @@ class _ForeignModel:
         seen = (counts[max(0, origin - self._history) : origin] for origin in origins)
         values = np.maximum(0.0, [ahead(y=part, h=self._steps)["mean"] for part in seen])
         return Points(values, spread_of(values))
-
-
-def _make_model(name: str, season: int) -> Any:  # noqa: ANN401 - one of many classes
-    from statsforecast import models
-
-    kind = getattr(models, name, None)
-    if kind is None:
-        raise InvalidInput(f"statsforecast has no model {name!r}; AutoETS and AutoARIMA are two.")
-    takes = "season_length" in signature(kind).parameters
-    return kind(**({"season_length": season} if takes else {}))

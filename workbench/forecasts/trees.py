@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from workbench.forecasts.base import Floats
 from workbench.forecasts.online import DAY, OnlineForecaster, PointModel, Points, spread_of
 from workbench.forecasts.ridge import LAGS, Changes, Ridge, check_lags
-from workbench.validation import whole_number
+from workbench.validation import keep, whole_number
 
 _LEVELS = (0.1, 0.5, 0.9)
 _ROWS = 10_000  # of each fit: more make it longer, and not much better
@@ -48,8 +48,7 @@ class BoostedQuantiles(OnlineForecaster):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_lags(self.season, self.lags, self.refit)
-        object.__setattr__(self, "lags", tuple(self.lags))
+        keep(self, lags=check_lags(self.season, self.lags, self.refit))
         whole_number("trees", self.trees, low=1)
         whole_number("history", self.history, low=1)
         whole_number("seed", self.seed, low=0)

@@ -102,11 +102,7 @@ def read_endpoint(
 
 
 def check_hours(hours: object) -> tuple[int, int]:
-    """Return two hours of the day, from and until.
-
-    Raises:
-        InvalidInput: They are not.
-    """
+    """Return two hours of the day, from and until, known to be such."""
     pair = as_tuple("hours", hours)
     if len(pair) != 2 or pair[0] == pair[1]:
         raise InvalidInput(f"hours must be two hours of the day, such as (8, 18), got {hours!r}.")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from workbench.deployment.base import Deployment
     from workbench.pricing.sheet import PriceSheet
+    from workbench.run import Run
     from workbench.traffic.trace import Trace
 
 
@@ -118,7 +119,8 @@ class KeptInstances:
         return KeptOutcome(cold, calls, 0.0, up / up.sum() if up.any() else up)
 
     def _keep_on_demand(self, least: int) -> KeptOutcome:
-        deployment, count = self._provision(least), len(self.calls.arrivals)
+        deployment = self._provision(least, self.keep_alive)
+        count = len(self.calls.arrivals)
         idle = deployment.idle_usage(MONTH)
         standing = total(deployment.bill(idle, prices=self.prices)) if least else 0.0
         weights = np.full(count, 1 / max(1, count))
@@ -129,12 +131,11 @@ class KeptInstances:
         calls = total(deployment.bill(usage, prices=self.prices)) * MONTH / self.calls.duration
         return KeptOutcome(run.frame["cold"].to_numpy(), calls, standing, weights)
 
-    def _provision(self, least: int, keep_alive: float | None = None) -> Deployment:
-        kept = self.keep_alive if keep_alive is None else keep_alive
-        settings: dict[str, Any] = {"provisioned": least, "keep_alive": kept}
+    def _provision(self, least: int, keep_alive: float) -> Deployment:
+        settings: dict[str, Any] = {"provisioned": least, "keep_alive": keep_alive}
         return replace(self.deployment, **settings)
 
-    def _simulate(self, deployment: Deployment, trace: Trace) -> Any:  # noqa: ANN401 - a run
+    def _simulate(self, deployment: Deployment, trace: Trace) -> Run:
         times = ServiceTimes({1: self.calls.call_seconds})
         single = replace(trace, rows=np.ones(len(trace), np.int32))
         return simulate(single, BatchPolicy(), deployment, times, cold_start=self.cold_start)

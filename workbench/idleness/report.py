@@ -116,20 +116,16 @@ def idle_report(
         if size is not None
     }
     seconds = positive("call_seconds", calls.call_seconds, "seconds")
+    if keep_alive is None:
+        keep_alive = getattr(calls.deployment, "keep_alive", KEEP_ALIVE)
     kept = KeptInstances(
         calls=replace(calls, call_seconds=seconds, **known),
         hours=check_hours(hours) if hours is not None else find_hours(calls),
-        keep_alive=_keep_alive(calls.deployment)
-        if keep_alive is None
-        else not_negative("keep_alive", keep_alive, "seconds"),
+        keep_alive=not_negative("keep_alive", keep_alive, "seconds"),
         cold_start=not_negative("cold_start", cold_start, "seconds"),
         prices=PriceSheet.load() if prices is None else prices,
     )
     return IdleReport(kept=kept, accept=share("accept", accept))
-
-
-def _keep_alive(deployment: Deployment) -> float:
-    return float(getattr(deployment, "keep_alive", KEEP_ALIVE))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,12 +168,9 @@ class IdleReport:
         import polars as pl
 
         between = np.diff(self.calls.arrivals)
-        known = between.size > 0
-        found = np.quantile(between, _GAP_QUANTILES).tolist() if known else []
-        return pl.DataFrame(
-            {"quantile": _GAP_QUANTILES[: len(found)], "gap": found},
-            schema={"quantile": pl.Float64, "gap": pl.Float64},
-        )
+        gaps = np.quantile(between, _GAP_QUANTILES).tolist() if between.size else []
+        rows = list(zip(_GAP_QUANTILES, gaps, strict=False))
+        return pl.DataFrame(rows, {"quantile": pl.Float64, "gap": pl.Float64}, orient="row")
 
     @cached_property
     def keep_alives(self) -> pl.DataFrame:
@@ -219,7 +212,11 @@ class IdleReport:
             found.append((*row, a_month * self.kept.cold_start, each, name == advised))
         schema: dict[str, Any] = {
             "choice": pl.String(),
-            **dict.fromkeys(_NUMBERS, pl.Float64()),
+            "dollars_per_month": pl.Float64(),
+            "cold_share": pl.Float64(),
+            "cold_per_month": pl.Float64(),
+            "waiting_per_month": pl.Float64(),
+            "dollars_per_cold_call": pl.Float64(),
             "advised": pl.Boolean(),
         }
         return pl.DataFrame(found, schema=schema, orient="row")
@@ -275,8 +272,6 @@ class IdleReport:
         notes.append(f"Prices are {self.kept.mark}, in US dollars of a month of 730 hours.")
         return tuple(notes)
 
-    # ---------------------------------------------------------------- how it shows itself
-
     def tables(self) -> tuple[Table, ...]:
         """Return the choices, the cold calls by keep-alive, and the gaps, as tables."""
         choices = [
@@ -324,15 +319,6 @@ class IdleReport:
     def _repr_html_(self) -> str:
         words = "".join(f"<p>{html.escape(each)}</p>" for each in (self.advice, *self.notes))
         return "".join(table.html() for table in self.tables()) + words
-
-
-_NUMBERS = (
-    "dollars_per_month",
-    "cold_share",
-    "cold_per_month",
-    "waiting_per_month",
-    "dollars_per_cold_call",
-)
 
 
 def _percent(row: dict[str, Any]) -> str:

@@ -61,14 +61,8 @@ class CostItem:
         >>> CostItem.by_user("this machine", 0.5, "hour", 0.5).dollars
         0.25
         """
-        return CostItem(
-            what=what,
-            quantity=quantity,
-            unit=unit,
-            unit_price=unit_price,
-            mark="user",
-            source="given by the user",
-        )
+        known: dict[str, Any] = {"mark": "user", "source": "given by the user"}
+        return CostItem(what=what, quantity=quantity, unit=unit, unit_price=unit_price, **known)
 
 
 Items = tuple[CostItem, ...]
@@ -227,11 +221,8 @@ def bill_item(
         min(used + quantity, end) - max(used, tier.start)
         for tier, end in zip(tiers, ends, strict=True)
     )
-    return tuple(
-        replace(item, quantity=share)
-        for item, share in zip(items, shares, strict=True)
-        if share > 0
-    )
+    pairs = zip(items, shares, strict=True)
+    return tuple(replace(item, quantity=share) for item, share in pairs if share > 0)
 
 
 def _item(price: Price, quantity: float, *, inferred: bool) -> CostItem:

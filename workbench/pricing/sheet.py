@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from workbench.errors import InvalidInput, NotFound, StorageError
-from workbench.files import find_data, home, write_file
+from workbench.errors import InvalidInput, NotFound
+from workbench.files import find_data, home, make_folder, write_file
 from workbench.formatting import Table
-from workbench.validation import choose, not_negative, of_kind, suggest
+from workbench.validation import choose, keep, not_negative, of_kind, suggest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,9 +50,12 @@ class Price:
 
     def __post_init__(self) -> None:
         of_kind("item", self.item, str)
-        dollars = not_negative(f"The price of {self.item!r}", self.dollars, "US dollars")
-        object.__setattr__(self, "dollars", dollars)
+        name = f"The price of {self.item!r}"
+        keep(self, dollars=not_negative(name, self.dollars, "US dollars"))
         choose("mark", self.mark, MARKS)
+
+
+_COLUMNS = tuple(each.name for each in fields(Price))
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,7 @@ class PriceSheet:
 
     @staticmethod
     def load_bundled(region: str = "us-east-1") -> "PriceSheet":
-        """Return the sheet of a region that ships with the workbench.
-
-        Raises:
-            NotFound: There is no sheet of that region.
-        """
+        """Return the sheet of a region that ships with the workbench, or raise a `NotFound`."""
         return _load_bundled(of_kind("region", region, str))
 
     def keep(self) -> Path:
@@ -99,10 +98,7 @@ class PriceSheet:
             StorageError: The file cannot be written.
         """
         path = _user_path(self.region)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{path.parent} cannot be made: {error.strerror}.") from error
+        make_folder(path.parent)
         return write_file(path, lambda file: file.write(self.to_csv().encode()))
 
     @staticmethod
@@ -114,7 +110,7 @@ class PriceSheet:
         """
         reader = csv.DictReader(text.splitlines())
         try:
-            if missing := {each.name for each in fields(Price)} - set(reader.fieldnames or ()):
+            if missing := set(_COLUMNS) - set(reader.fieldnames or ()):
                 raise ValueError(f"no column {', '.join(sorted(missing))}")
             rows = tuple(map(_price, reader))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -127,7 +123,7 @@ class PriceSheet:
     def to_csv(self) -> str:
         """Return the sheet as a CSV file's text, from which `from_csv` makes it again."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, [each.name for each in fields(Price)], lineterminator="\n")
+        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) | {"dollars": repr(row.dollars)} for row in self.rows)
         return text.getvalue()
@@ -148,11 +144,7 @@ class PriceSheet:
         return self._by_item[item]
 
     def price(self, item: str) -> Price:
-        """Return the price of an item, of its first tier where it has several.
-
-        Raises:
-            NotFound: The sheet has no such item; the error asks for the nearest.
-        """
+        """Return the price of an item, of its first tier where it has several: see `tiers`."""
         return self.tiers(item)[0]
 
     def with_price(
@@ -284,15 +276,6 @@ def _load_bundled(region: str) -> PriceSheet:
 
 
 def _price(row: dict[str, str]) -> Price:
-    return Price(
-        region=row["region"],
-        service=row["service"],
-        item=row["item"],
-        unit=row["unit"],
-        dollars=float(row["dollars"]),
-        start=float(row["start"]),
-        date=dt.date.fromisoformat(row["date"]) if row["date"] else None,
-        source=row["source"],
-        mark=row["mark"],
-        note=row["note"],
-    )
+    values: dict[str, Any] = {name: row[name] for name in _COLUMNS}
+    values |= {name: float(row[name]) for name in ("dollars", "start")}
+    return Price(**values | {"date": dt.date.fromisoformat(row["date"]) if row["date"] else None})
