@@ -156,14 +156,14 @@ def load_maps(folder: str | os.PathLike[str] | None = None) -> dict[str, MAP]:
             "or none for the three cited."
         ) from error
     try:
-        return {f"{row['trace']} {row['hour']}": _map_of(row) for row in rows}
+        return {
+            f"{row['trace']} {row['hour']}": MAP(
+                *([[row[f"{d}_{i}{j}"] for j in "12"] for i in "12"] for d in ("D0", "D1"))
+            )
+            for row in rows
+        }
     except KeyError as error:
         raise Damaged(f"{path} has no column {error}: it is not the table of MAPs.") from error
-
-
-def _map_of(row: Mapping[str, Any]) -> MAP:
-    matrices = ([[row[f"{d}_{i}{j}"] for j in "12"] for i in "12"] for d in ("D0", "D1"))
-    return MAP(*matrices)
 
 
 class BufferSimulation(NamedTuple):
@@ -189,20 +189,15 @@ def simulate_buffer(trace: Trace, policy: BatchPolicy) -> BufferSimulation:
     ([0.25, 0.0, 0.5], [2, 2, 1])
     """
     function = Lambda(memory_mb=3008, max_concurrency=1000)
-    batches = serve(trace, policy, function, _PLACEHOLDER_SERVICE, cold_start=0.0).batches
+    any_time = ServiceTimes(dict.fromkeys(range(1, 65), 0.001))  # the buffer comes before it
+    batches = serve(trace, policy, function, any_time, cold_start=0.0).batches
     sizes = np.diff(batches.first)
-    return BufferSimulation(
-        np.repeat(batches.closed, sizes) - trace.arrivals, np.repeat(sizes, sizes)
-    )
+    waits = np.repeat(batches.closed, sizes) - trace.arrivals
+    return BufferSimulation(waits, np.repeat(sizes, sizes))
 
 
 def _traffic(process: MAP, requests: int, seed: int) -> Trace:
     return markovian(process.d0, process.d1, duration=requests / process.rate, seed=seed)
-
-
-_PLACEHOLDER_SERVICE = ServiceTimes(
-    dict.fromkeys(range(1, 65), 0.001)
-)  # the buffer comes before the service
 
 
 def bisect_quantile(prediction: Prediction, q: float) -> float:
@@ -305,10 +300,15 @@ def optima(
     import polars as pl
 
     dollars = batch_dollars(service, memories)
+    found = screen(
+        process, max_sizes=MAX_SIZES, max_waits=WAITS, service=service, quantile=slo.quantile
+    )
+    exact = np.where(found.quantile < slo.latency, found.cost_per_request(dollars), np.inf)
+    alone = np.where(service[:, 0] < slo.latency, dollars[:, 0], np.inf)[:, None, None]
     chosen = {
-        "exact model": _exact_choice(process, service, dollars, slo),
+        "exact model": _cheapest(exact, slo),
         "BATCH": _choose_published(process, service, dollars, slo),
-        "no batching": _choose_unbatched(service, dollars, slo),
+        "no batching": _cheapest(alone, slo)._replace(max_wait=0.0),  # the first size is 1
     }
     trace = _traffic(process, requests, seed)
     rows = []
@@ -339,14 +339,6 @@ class _Choice(NamedTuple):
     cost: float
 
 
-def _exact_choice(process: MAP, service: Floats, dollars: Floats, slo: SLO) -> _Choice:
-    found = screen(
-        process, max_sizes=MAX_SIZES, max_waits=WAITS, service=service, quantile=slo.quantile
-    )
-    costs = np.where(found.quantile < slo.latency, found.cost_per_request(dollars), np.inf)
-    return _cheapest(costs, slo)
-
-
 def _choose_published(process: MAP, service: Floats, dollars: Floats, slo: SLO) -> _Choice:
     """Choose by BATCH's own cost, that of a percentile of batch sizes, and its own latency."""
     costs = np.empty((len(service), len(MAX_SIZES), len(WAITS)))
@@ -356,9 +348,8 @@ def _choose_published(process: MAP, service: Floats, dollars: Floats, slo: SLO) 
         costs[:, row, column] = dollars[:, size - 1] / size
     while np.isfinite(costs).any():
         choice = _cheapest(costs, slo)
-        found = _predict_published(
-            process, choice.max_size, choice.max_wait, service[choice.memory]
-        )
+        row, size, wait, _ = choice
+        found = _predict_published(process, size, wait, service[row])
         if found.cdf(slo.latency) >= slo.quantile:
             return choice
         costs.flat[costs.argmin()] = np.inf
@@ -368,12 +359,6 @@ def _choose_published(process: MAP, service: Floats, dollars: Floats, slo: SLO) 
 def _predict_published(process: MAP, size: int, wait: float, service: Floats) -> Prediction:
     times = service.tolist()
     return batch_as_published(process, max_size=size, max_wait=wait, service=times)
-
-
-def _choose_unbatched(service: Floats, dollars: Floats, slo: SLO) -> _Choice:
-    costs = np.where(service[:, 0] < slo.latency, dollars[:, 0], np.inf)
-    memory, *_, cost = _cheapest(costs[:, None, None], slo)
-    return _Choice(memory, 1, 0.0, cost)
 
 
 def _cheapest(costs: Floats, slo: SLO) -> _Choice:

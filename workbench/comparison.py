@@ -172,15 +172,14 @@ class Comparison:
         low, high = _interval(run, 0.95)
         repeated = run.replications_for(0.95) if isinstance(run, Run) else None
         verdict = run.verdict
+        missing = run.count_missing(0.95) if isinstance(run, Run) and low is None else None
         row = {
             **dict.fromkeys(_COLUMN_TYPES),
             **summary,
             "run": name,
             "p95_low": low,
             "p95_high": high,
-            "p95_missing": run.count_missing(0.95)
-            if low is None and isinstance(run, Run)
-            else None,
+            "p95_missing": missing,
             "p95_repetitions": repeated and repeated.count,
             "target": run.slo and run.slo.label,
             "verdict": verdict and verdict.word,

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from workbench.pricing.sheet import PriceSheet
     from workbench.service_times import ServiceTimes
 
-_FEW = 8
-"""Values that are tried where a setting has many."""
+_FEW = 8  # values that are tried where a setting has many
 
 _COLUMNS: dict[str, type[int] | type[float]] = {
     "value": int,

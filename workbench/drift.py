@@ -38,7 +38,18 @@ class Detector(Protocol):
         """Take in a value, and return whether the values have drifted; once so, always so."""
 
 
-class PageHinkley:
+class _Latch:
+    """What detectors have in common: once the values have drifted, they have."""
+
+    at: int | None = None
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the values have drifted."""
+        return self.at is not None
+
+
+class PageHinkley(_Latch):
     """Page and Hinkley's test: the mean has moved by more than it does by chance.
 
     The first `settle` values tell mean and standard deviation; from then on the sum of what each
@@ -69,15 +80,9 @@ class PageHinkley:
         self.slack = positive("slack", slack, "deviations")
         self.threshold = positive("threshold", threshold, "deviations")
         self.side = choose("side", side, _SIDES)
-        self.at: int | None = None
         self._seen = 0
         self._mean = self._squares = 0.0
         self._up = self._down = 0.0
-
-    @property
-    def drifted(self) -> bool:
-        """Whether the values have drifted."""
-        return self.at is not None
 
     def update(self, x: float) -> bool:
         """Take in a value, and return whether the values have drifted."""
@@ -106,7 +111,7 @@ class PageHinkley:
         return (up and self.side != "down") or (down and self.side != "up")
 
 
-class PopulationStability:
+class PopulationStability(_Latch):
     """The population stability index: how far the latest values' shares of bins are from before.
 
     Bins are quantiles of the reference, and what lies below or above it. The index is the sum of
@@ -144,12 +149,6 @@ class PopulationStability:
         self._seen = 0
         bins_used = int((self._reference > 0).sum())
         self.chance = (bins_used - 1) * (1 / self.window + 1 / len(values))
-        self.at: int | None = None
-
-    @property
-    def drifted(self) -> bool:
-        """Whether the values have drifted."""
-        return self.at is not None
 
     @property
     def index(self) -> float:

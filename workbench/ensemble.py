@@ -21,7 +21,7 @@ from workbench.routing.base import Place, RoutingPolicy
 from workbench.routing.simple import RoundRobin
 from workbench.run.record import MemberRecord
 from workbench.service_times import ServiceTimes
-from workbench.validation import as_tuple, not_negative, of_kind
+from workbench.validation import as_tuple, keep, not_negative, of_kind
 
 if TYPE_CHECKING:
     from workbench.registry.onnx import Tensor
@@ -96,8 +96,7 @@ class Ensemble:
         latencies = {name: _latencies(name, each) for name, each in given.items()}
         if unknown := sorted(set(latencies) - set(members)):
             raise InvalidInput(f"network_latency names {unknown}; members are {list(members)}.")
-        object.__setattr__(self, "members", MappingProxyType(members))
-        object.__setattr__(self, "network_latency", MappingProxyType(latencies))
+        keep(self, members=MappingProxyType(members), network_latency=MappingProxyType(latencies))
 
     def __hash__(self) -> int:
         return hash(tuple(self.members.items()))
@@ -125,11 +124,9 @@ class Ensemble:
 
     def on(self, deployments: Sequence[Deployment]) -> "Ensemble":
         """Return the same ensemble on other deployments, one for each member in order."""
-        moved = zip(self.members.items(), deployments, strict=True)
-        return replace(
-            self,
-            members={name: replace(member, deployment=each) for (name, member), each in moved},
-        )
+        pairs = zip(self.members.items(), deployments, strict=True)
+        moved = {name: replace(member, deployment=each) for (name, member), each in pairs}
+        return replace(self, members=moved)
 
     def samples(self) -> Samples:
         """Return the pool of samples, which all members have: that of the first."""
@@ -196,21 +193,18 @@ class Ensemble:
             }
             for name, member in self.members.items()
         }
-        latencies = {name: list(each) for name, each in self.network_latency.items()}
-        patience = self.patience if math.isfinite(self.patience) else None
         return {
             "members": members,
             "router": self.router.to_dict(),
-            "patience": patience,
-            "network_latency": latencies,
+            "patience": self.patience if math.isfinite(self.patience) else None,
+            "network_latency": {name: list(each) for name, each in self.network_latency.items()},
         }
 
 
 def _accuracy(model: Model) -> float:
     """Return the share of a model's answers that are right; NaN where that is not known."""
-    traits = model.traits
-    known = traits.metric == "accuracy" and traits.accuracy is not None
-    return float(traits.accuracy) if known and traits.accuracy is not None else math.nan
+    known = model.traits.accuracy if model.traits.metric == "accuracy" else None
+    return math.nan if known is None else float(known)
 
 
 def _latencies(name: str, given: object) -> tuple[float, ...]:
@@ -221,11 +215,7 @@ def _latencies(name: str, given: object) -> tuple[float, ...]:
 
 
 def _check_alike(members: Mapping[str, Member]) -> None:
-    """Require that all members answer the same questions.
-
-    Raises:
-        InvalidInput: They differ in task, kind, rows, or samples.
-    """
+    """Require that all members answer the same questions: of one task, kind, row and pool."""
     (first, one), *others = members.items()
     pool = None
     for name, other in others:

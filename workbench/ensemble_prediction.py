@@ -63,9 +63,15 @@ def predict_ensemble(
         for way in shares
     )
     named = [(places[number].name, part) for number, part in parts.items()]
+    said = ["No place fails or is given up."]
+    if any(len(way) > 1 for way in shares):
+        said += [
+            "A request's latencies at one place and the next are independent.",
+            "Requests that are asked again arrive there as they first arrived, without delay.",
+        ]
     return Prediction(
         formula="; ".join(f"{name}: {part.formula}" for name, part in named),
-        assumptions=(*_name_ways(shares), *_prefix(named, "assumptions"), *facts.warnings),
+        assumptions=(*said, *_prefix(named, "assumptions"), *facts.warnings),
         rate=setup.trace.rate if process is None else process.rate,
         latency=Mixture(latencies, tuple(each / len(setup.trace) for each in shares.values())),
         batch_sizes=_mix_batches(list(parts.values())),
@@ -87,11 +93,7 @@ class _Ways(NamedTuple):
 
 
 def _find_ways(setup: RoutedSetup, facts: MemberFacts, places: Sequence[Place]) -> _Ways:
-    """Return which way the router sends each request, when every answer comes at once.
-
-    Raises:
-        NotPredictable: One waits for several answers at once.
-    """
+    """Return which way the router sends each request, when every answer comes at once."""
     trace = setup.trace
     router = setup.model.router.router(places)
     silent = silent_places(router)
@@ -139,13 +141,6 @@ def _predict_place(
         answer_bytes=described.answer_bytes,
         arrivals=None if process is None else process.thin(float(asked.mean())),
     )
-
-
-def _name_ways(shares: Counter[tuple[int, ...]]) -> Iterator[str]:
-    yield "No place fails or is given up."
-    if any(len(way) > 1 for way in shares):
-        yield "A request's latencies at one place and the next are independent."
-        yield "Requests that are asked again arrive there as they first arrived, without delay."
 
 
 def _prefix(named: Sequence[tuple[str, Prediction]], field: str) -> Iterator[str]:

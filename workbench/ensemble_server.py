@@ -279,11 +279,7 @@ def _open_backend(member: Member) -> LocalBackend:
 
 
 def _check_member(name: str, member: Member) -> Member:
-    """Return the member.
-
-    Raises:
-        InvalidInput: It is elsewhere.
-    """
+    """Return the member, known to be on this machine."""
     if member.deployment.needs or member.deployment.part_here()[1] > 1:
         raise InvalidInput(
             f"This process runs the models that it serves, and {name} is on "
@@ -293,11 +289,7 @@ def _check_member(name: str, member: Member) -> Member:
 
 
 def _check_loopback(host: str) -> str:
-    """Return the host.
-
-    Raises:
-        InvalidInput: Other machines could call it.
-    """
+    """Return the host, known to be one that no other machine can call."""
     try:
         ours = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

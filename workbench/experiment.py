@@ -175,11 +175,7 @@ class Experiment:
 
     @property
     def _one_model(self) -> "Model":
-        """The model of a plain experiment.
-
-        Raises:
-            InvalidInput: There are several.
-        """
+        """The model of a plain experiment; an `InvalidInput` is raised where there are several."""
         from workbench.registry.model import Model
 
         if not isinstance(self.model, Model):
@@ -393,37 +389,29 @@ class Experiment:
         from workbench.provenance import circumstances
         from workbench.simulator import prepare
 
+        terms: dict[str, Any] = {"cold_start": cold_start, "boot": boot, "scaling": scaling}
+        terms["seed"] = seed
+        known: dict[str, Any] = {"measured": measured, "progress": progress}
         if self.ensemble is not None:
             if spot is not None:
                 raise InvalidInput("The members of an ensemble are not simulated on spot: omit it.")
             return simulate_ensemble(
-                self._of_ensemble(),
-                profile,
-                cold_start=cold_start,
-                boot=boot,
-                scaling=scaling,
-                seed=seed,
-                replications=replications,
-                measured=measured,
-                progress=progress,
+                self._of_ensemble(), profile, **terms, **known, replications=replications
             )
-
         began = datetime.now(UTC)
-        found = self._find_times(profile, measured=measured, progress=progress)
+        found = self._find_times(profile, **known)
         times: Any = [each.times for each in found] if len(found) > 1 else found[0].times
-        parts = self.load, self.policy, self.deployment, times
-        terms: dict[str, Any] = {"cold_start": cold_start, "boot": boot, "scaling": scaling}
-        simulation = prepare(*parts, **terms, spot=spot, seed=seed)
+        simulation = prepare(self.load, self.policy, self.deployment, times, spot=spot, **terms)
         answers, unknown = find_known_answers(self._one_model, progress=progress)
         simulation = dataclasses.replace(simulation, answers=answers)
         outcome = simulation.serve()
-        record = self.record(scaling)
-        past = read_past_errors("simulated")
         record = dataclasses.replace(
-            record, profile=found[0].facts, past_errors=past, **circumstances(began)
+            self.record(scaling),
+            profile=found[0].facts,
+            past_errors=read_past_errors("simulated"),
+            **circumstances(began),
         )
-        own = [warning for each in found for warning in each.warnings]
-        warnings = [*dict.fromkeys(own), *unknown]
+        warnings = [*dict.fromkeys(each for one in found for each in one.warnings), *unknown]
         return simulation.run(outcome, record, warnings, replications=replications)
 
     def predict(
@@ -452,18 +440,18 @@ class Experiment:
         from workbench.measuring.error_history import read_past_errors
         from workbench.prediction import predict
 
+        terms: dict[str, Any] = {"measured": measured, "progress": progress}
         if self.ensemble is not None:
-            terms: dict[str, Any] = {"measured": measured, "progress": progress}
             return predict_ensemble(self._of_ensemble(), profile, arrivals=arrivals, **terms)
-        found = self._find_times(profile, measured=measured, progress=progress)
+        found = self._find_times(profile, **terms)
         notes = dict.fromkeys(warning for each in found for warning in each.warnings)
         described: dict[str, Any] = {"label": self.label, "slo": self.slo, "notes": notes}
-        described["answer_bytes"] = self._data[1]
+        described |= {"answer_bytes": self._data[1], "arrivals": arrivals}
         setup, times = (self.load, self.policy, self.deployment), [each.times for each in found]
         prediction = (
-            predict(*setup, times[0], arrivals=arrivals, **described)
+            predict(*setup, times[0], **described)
             if len(times) == 1
-            else predict_hybrid(*setup, times, arrivals=arrivals, **described)
+            else predict_hybrid(*setup, times, **described)
         )
         return dataclasses.replace(
             prediction, setup=self.record(), past_errors=read_past_errors("predicted")
@@ -541,15 +529,11 @@ class Experiment:
 
         if self.ensemble is not None:
             return self._record_of_ensemble(self.ensemble)
-        model = self._one_model
+        model, traits = self._one_model, self._one_model.traits
         setup = self.trace, self.policy, self.deployment, self.slo
         record = describe_setup(*setup, label=self._label(scaling), model=model.record())
-        traits = model.traits
-        return dataclasses.replace(
-            record,
-            batch_invariance=str(traits.batch_invariance or traits.batches),
-            **self._describe_data(),
-        )
+        invariance = str(traits.batch_invariance or traits.batches)
+        return dataclasses.replace(record, batch_invariance=invariance, **self._describe_data())
 
     def _describe_data(self) -> dict[str, Any]:
         """Return what the record says of bytes: of a row on average, and of its answer."""

@@ -11,8 +11,6 @@ NO_FORMULA = "mathjax_ignore tex2jax_ignore"
 """Classes of HTML in which Jupyter takes what is between two dollars for no formula."""
 
 _RIGHT = ' style="text-align:right"'  # in the cell: notebooks and mail drop style sheets
-
-
 _LISTED = 20  # values of a list that are shown; of more, how many they are
 
 _UNITS = ((172_800, "days", 86_400), (7200, "h", 3600), (120, "min", 60), (1, "s", 1))
@@ -62,9 +60,7 @@ def span(low: float, high: float) -> str:
     ('43 to 48.1 ms', '900 ms to 1.25 s')
     """
     (first, unit), (_, other) = _in_unit(low, 3), _in_unit(high, 3)
-    return (
-        f"{first} to {duration(high)}" if unit == other else f"{duration(low)} to {duration(high)}"
-    )
+    return f"{first if unit == other else duration(low)} to {duration(high)}"
 
 
 def _in_unit(seconds: float, digits: int) -> tuple[str, str]:

@@ -27,7 +27,6 @@ from workbench.prediction import (
     service_notes,
     service_per_request,
 )
-from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
 from workbench.quantiles import SLO
 from workbench.queueing.buffers import predict_buffer
@@ -68,30 +67,15 @@ def predict_hybrid(
     services: Sequence[ServiceTimes],
     *,
     arrivals: MapFit | MAP | None = None,
-    prices: PriceSheet | None = None,
     answer_bytes: float | None = None,
     label: str = "",
     slo: SLO | None = None,
     notes: Iterable[str] = (),
 ) -> HybridPrediction:
-    """Return what formulas say of a hybrid.
+    """Return what formulas say of a hybrid and a policy that does not batch.
 
-    Args:
-        trace: The requests, all of the same number of rows.
-        policy: How they become batches: they do not.
-        deployment: The hybrid.
-        services: Service times of base and overflow, by rows.
-        arrivals: The process to compute with; by default the one fitted to the trace.
-        prices: The price sheet of `cost`, by default that of us-east-1.
-        answer_bytes: Bytes of the answer to a row, which `cost` counts as it does the trace's.
-        label: The prediction's; by default the formula's.
-        slo: The target to compare it with.
-        notes: What else it assumes.
-
-    Raises:
-        NotPredictable: There is no formula: simulate instead.
-        InvalidInput: Service times miss a batch size.
-        TooFewSamples: The trace is too short to fit an arrival process to.
+    `services` are the service times of base and overflow, by rows. The other arguments and the
+    errors are those of `workbench.prediction.predict`.
 
     >>> from workbench.deployment import Lambda, RealTime
     >>> from workbench.traffic.map import poisson_process
@@ -117,6 +101,7 @@ def predict_hybrid(
     at_base, at_overflow = (service_per_request(each, trace, 1) for each in services)
     base = _predict_base(hybrid, process, at_base)
     functions = predict_buffer(process, max_size=1, max_wait=0.0, service=at_overflow.idle())
+    named = zip(hybrid.place_names, services, strict=True)
     shares = 1 - base.spilled, base.spilled
     latency = Mixture((base.latency, functions.latency), shares)
     calls = calls_usage(trace, at_overflow.idle(), functions)
@@ -131,7 +116,7 @@ def predict_hybrid(
             *base.notes,
             "The overflow serves each request at once: its limit and cold starts are ignored.",
             *fit_notes(fitted),
-            *_name_services(hybrid, services),
+            *(f"{name}: {note}" for name, each in named for note in service_notes(each)),
             *notes,
         ),
         rate=process.rate,
@@ -139,18 +124,12 @@ def predict_hybrid(
         batch_sizes=np.ones(1),
         concurrency=process.rate * served,
         spilled=base.spilled,
-        cost=usage and compute_cost(trace, hybrid, usage, prices, answer_bytes),
+        cost=usage and compute_cost(trace, hybrid, usage, answer_bytes),
         label=label,
         slo=slo,
         warnings=fitted.warnings if isinstance(fitted, MapFit) else (),
         setup=describe_setup(trace, policy, hybrid, slo, label=label),
     )
-
-
-def _name_services(hybrid: Hybrid, services: Sequence[ServiceTimes]) -> list[str]:
-    """Return where the service times of each place come from."""
-    named = zip(hybrid.place_names, services, strict=True)
-    return [f"{name}: {note}" for name, each in named for note in service_notes(each)]
 
 
 def _require_hybrid(deployment: Deployment, policy: Policy) -> Hybrid:

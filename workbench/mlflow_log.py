@@ -101,9 +101,7 @@ def find_tags(run: Run) -> dict[str, str]:
 
 
 def _flatten(prefix: str, value: Any) -> "list[tuple[str, str]]":  # noqa: ANN401 - JSON
-    if isinstance(value, Mapping):
-        pairs = [
-            _flatten(f"{prefix}.{name}" if prefix else name, each) for name, each in value.items()
-        ]
-        return [pair for each in pairs for pair in each]
-    return [] if value is None else [(prefix, str(value))]
+    if not isinstance(value, Mapping):
+        return [] if value is None else [(prefix, str(value))]
+    dotted = f"{prefix}." * bool(prefix)
+    return [pair for name, each in value.items() for pair in _flatten(f"{dotted}{name}", each)]

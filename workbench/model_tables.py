@@ -16,7 +16,7 @@ al., "Cocktail", NSDI 2022, and jashwantraj92/cocktail @ 07e2fdc, class-weights.
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,22 +75,18 @@ def load_capacities(folder: str | os.PathLike[str] | None = None) -> "pl.DataFra
     """
     import polars as pl
 
-    path = _find(folder, CAPACITIES_FILE)
-    rows = _CITED_CAPACITIES if path is None else _read_capacities(path)
-    schema = {"layers": pl.Int64, "cpus": pl.Int64, "target": pl.Float64, "capacity": pl.Float64}
-    table = pl.DataFrame(rows, schema, orient="row")
-    return table.with_columns(accuracy=pl.col("layers").replace_strict(ACCURACY))
-
-
-def _read_capacities(path: Path) -> list[tuple[int, int, float, float]]:
-    with path.open(newline="") as file:
+    path, rows = _find(folder, CAPACITIES_FILE), _CITED_CAPACITIES
+    if path is not None:
         try:
-            return [
+            rows = [
                 (int(row["ARCH"]), int(row["CPU"]), int(row["SLA"]) / 1000, float(row["capacity"]))
-                for row in csv.DictReader(file)
+                for row in csv.DictReader(path.read_text().splitlines())
             ]
         except KeyError as error:
             raise Damaged(f"{path} has no column {error}: take it as published.") from error
+    schema = {"layers": pl.Int64, "cpus": pl.Int64, "target": pl.Float64, "capacity": pl.Float64}
+    table = pl.DataFrame(rows, schema, orient="row")
+    return table.with_columns(accuracy=pl.col("layers").replace_strict(ACCURACY))
 
 
 def load_hits(folder: str | os.PathLike[str] | None = None) -> "pl.DataFrame":
@@ -107,22 +103,17 @@ def load_hits(folder: str | os.PathLike[str] | None = None) -> "pl.DataFrame":
     """
     import polars as pl
 
-    path = _find(folder, HITS_FILE)
-    hits = _CITED_HITS if path is None else _read_hits(path)
+    path, hits = _find(folder, HITS_FILE), _CITED_HITS
+    if path is not None:
+        hits = {}
+        for model, each, count in csv.reader(path.read_text().splitlines()):
+            hits.setdefault(model, {})[each] = int(count)
     classes = next(iter(hits.values()))
     if any(each.keys() != classes.keys() for each in hits.values()):
         raise Damaged(f"{path} lacks classes of some models: take it as published.")
     order = sorted(hits, key=lambda model: -sum(hits[model].values()))
     columns = {model: [hits[model][each] for each in classes] for model in order}
     return pl.DataFrame({"class": list(classes)} | columns)
-
-
-def _read_hits(path: Path) -> Mapping[str, Mapping[str, int]]:
-    hits: dict[str, dict[str, int]] = {}
-    with path.open(newline="") as file:
-        for model, each, count in csv.reader(file):
-            hits.setdefault(model, {})[each] = int(count)
-    return hits
 
 
 def load_rates(peak: float, folder: str | os.PathLike[str] | None = None) -> Floats:
@@ -264,7 +255,7 @@ def _combine(
     return [each for each in sets if any(count for count, _ in each)]
 
 
-def value_context(hits: "pl.DataFrame", smallest: Sequence[str] = SMALLEST) -> dict[str, float]:
+def value_context(hits: "pl.DataFrame") -> dict[str, float]:
     """Return the accuracy of the best model, of the best by class, and of the smallest by class.
 
     Chosen and measured on the same fifty images a class, "by class" is the most that context can be
@@ -276,7 +267,7 @@ def value_context(hits: "pl.DataFrame", smallest: Sequence[str] = SMALLEST) -> d
     """
     counts = hits.drop("class")
     table = counts.to_numpy() / IMAGES
-    small = counts.select(each for each in counts.columns if each in smallest).to_numpy() / IMAGES
+    small = counts.select(each for each in counts.columns if each in SMALLEST).to_numpy() / IMAGES
     return {
         "best single": float(table.mean(axis=0).max()),
         "best by class": float(table.max(axis=1).mean()),

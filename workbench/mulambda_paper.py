@@ -24,7 +24,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -45,8 +45,6 @@ from workbench.validation import choose, whole_number
 
 if TYPE_CHECKING:
     import polars as pl
-
-T = TypeVar("T")
 
 PUBLISHED_FILE = "mulambda_published.json"
 FOLDER_VARIABLE = "WORKBENCH_MULAMBDA"
@@ -227,18 +225,11 @@ def _read(folder: Path) -> dict[tuple[str, str, str], tuple[float, float | None,
 def list_instances(placement: str) -> list[tuple[int, DummyModel]]:
     """Return node and model of each instance of a placement.
 
-    Raises:
-        InvalidInput: There is no such placement.
-
     >>> len(list_instances("hyperlocal")), len(list_instances("parity"))
     (9, 16)
     """
-    nodes = _choose_from("placement", placement, PLACEMENTS)
+    nodes = PLACEMENTS[choose("placement", placement, PLACEMENTS)]
     return [(node, DUMMY_MODELS[each]) for node, models in enumerate(nodes) for each in models]
-
-
-def _choose_from(name: str, value: str, known: Mapping[str, T]) -> T:
-    return known[choose(name, value, known)]
 
 
 def replay(
@@ -270,23 +261,21 @@ def replay(
     (50, True)
     """
     whole_number("requests", requests, low=1)
-    weights = _choose_from("use_case", use_case, USE_CASES)
+    weights = USE_CASES[choose("use_case", use_case, USE_CASES)]
     generator = np.random.default_rng(seed)
     instances = list_instances(placement)
     generator.shuffle(instances)  # the prototype keeps them in a set: of equals, any may be first
-    places = [_place(node, model, generator) for node, model in instances]
+    places = [  # as registered: with the accuracy of the first feature, before decay
+        Place(
+            name=f"{model.name} on node {node + 1}",
+            accuracy=model.confidences[0],
+            network_latency=_measure(node, generator),
+        )
+        for node, model in instances
+    ]
     routers = [policy(*each).router(places, seed) for each in weights]
     router = routers[0] if len(routers) == 1 else _RouterByPart(routers, requests)
     return _ClosedLoop(instances, RoutedCalls(router, places), requests, generator).run()
-
-
-def _place(node: int, model: DummyModel, generator: np.random.Generator) -> Place:
-    """Return what is registered: the accuracy of the first feature, before decay, and no delay."""
-    return Place(
-        name=f"{model.name} on node {node + 1}",
-        accuracy=model.confidences[0],
-        network_latency=_measure(node, generator),
-    )
 
 
 def _measure(node: int, generator: np.random.Generator) -> tuple[float, ...]:

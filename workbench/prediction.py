@@ -18,7 +18,6 @@ from workbench.deployment.call_limits import CallDemand, broken_limits
 from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import NotPredictable
 from workbench.pricing.cost import Cost, describe_unknown_data, monthly
-from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage, round_up_ms
 from workbench.quantiles import SLO
 from workbench.queueing.buffers import predict_buffer
@@ -43,7 +42,6 @@ def predict(
     service: ServiceTimes,
     *,
     arrivals: MapFit | MAP | None = None,
-    prices: PriceSheet | None = None,
     answer_bytes: float | None = None,
     label: str | None = None,
     slo: SLO | None = None,
@@ -57,7 +55,6 @@ def predict(
         deployment: Where they are answered.
         service: Service times there, by rows.
         arrivals: The process to compute with; by default the one fitted to the trace.
-        prices: The price sheet of `cost`, by default that of us-east-1.
         answer_bytes: Bytes of the answer to a row, which `cost` counts as it does the trace's.
         label: The prediction's; by default the formula's.
         slo: The target to compare it with.
@@ -92,7 +89,11 @@ def predict(
         prediction = predict_buffer(
             process, max_size=policy.max_size, max_wait=policy.max_wait, service=idle
         )
-        ignored = _on_demand_notes(platform.limit, prediction)
+        used = f"{prediction.concurrency:.3g} are on average"
+        ignored = [
+            f"The limit of {platform.limit} calls in flight is ignored: {used}.",
+            "Cold starts are ignored.",
+        ]
         usage = calls_usage(trace, idle, prediction)
     else:
         prediction, ignored = _predict_queue(process, requests, servers)
@@ -100,12 +101,9 @@ def predict(
             deployment.idle_usage(trace.duration),
             notes=("Billed from the start of the trace to its end.",),
         )
-    known = not (
-        on_demand and platform.idle_instances
-    )  # else which calls the provisioned took is open
     cost = None
-    if known:
-        cost = compute_cost(trace, deployment, usage, prices, answer_bytes)
+    if not (on_demand and platform.idle_instances):  # which calls those would take is open
+        cost = compute_cost(trace, deployment, usage, answer_bytes)
     assumptions = (
         *list_broken_limits(trace, policy, deployment, requests),
         *prediction.assumptions,
@@ -174,11 +172,10 @@ def service_per_request(service: ServiceTimes, trace: Trace, max_size: int) -> S
     service.check(rows * np.arange(1, max_size + 1))
     if rows == 1:
         return service
-    tables = (
+    seconds, after_idle = (
         {size: table[rows * size] for size in range(1, max_size + 1)}
         for table in (service.table, service.idle_table)
     )
-    seconds, after_idle = tables
     return ServiceTimes(seconds, after_idle=after_idle, label=service.label)
 
 
@@ -228,14 +225,6 @@ def scv_of(quantiles: Floats) -> float:
     return max(0.0, square / float(((low + high) / 2).mean()) ** 2 - 1)
 
 
-def _on_demand_notes(limit: int, prediction: Prediction) -> list[str]:
-    used = prediction.concurrency
-    return [
-        f"The limit of {limit} calls in flight is ignored: {used:.3g} are on average.",
-        "Cold starts are ignored.",
-    ]
-
-
 def fit_notes(fitted: MapFit | MAP) -> list[str]:
     """Return how well the process fits the trace, and what it misses."""
     if isinstance(fitted, MAP):
@@ -274,15 +263,11 @@ def calls_usage(trace: Trace, service: ServiceTimes, prediction: Prediction) -> 
 
 
 def compute_cost(
-    trace: Trace,
-    deployment: Deployment,
-    usage: Usage,
-    prices: PriceSheet | None,
-    answer_bytes: float | None,
+    trace: Trace, deployment: Deployment, usage: Usage, answer_bytes: float | None
 ) -> Cost:
     """Return the bill of a usage with the bytes of a trace and of its answers."""
     sent, given = float(trace.bytes.sum()), float(trace.rows.sum()) * (answer_bytes or 0.0)
-    items = deployment.bill(replace(usage, bytes_in=sent, bytes_out=given), prices=prices)
+    items = deployment.bill(replace(usage, bytes_in=sent, bytes_out=given))
     known = {"requests": bool(sent), "answers": answer_bytes is not None}
     unknown = describe_unknown_data(**known) if deployment.bills_data else ()
     return Cost(

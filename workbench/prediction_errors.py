@@ -134,8 +134,6 @@ def _identify(record: RunRecord, name: str) -> object:
 
 
 def _ratio(value: float | None, measured: float | None) -> float | None:
-    if value is None or measured is None or not measured:
-        return None
-    if not (math.isfinite(value) and math.isfinite(measured)):
+    if value is None or not measured or not (math.isfinite(value) and math.isfinite(measured)):
         return None
     return value / measured - 1

@@ -102,10 +102,8 @@ def _pack(task: Task, argument: Any) -> bytes:  # noqa: ANN401 - whatever the ta
 
 @contextlib.contextmanager
 def _stop_on_interrupt(stopped: threading.Event) -> Iterator[threading.Event]:
-    """Let the first Ctrl-C set `stopped` and the second one the event that this returns.
-
-    An exception raised by a signal could cut `on_message` short with half of a message stored.
-    """
+    """Let the first Ctrl-C set `stopped` and the second one the event that this returns."""
+    # An exception raised by a signal could cut `on_message` short, half of a message stored.
     ended = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield ended  # signals reach the main thread only
@@ -223,11 +221,8 @@ class _Child:
 
 
 def _look(pid: int) -> tuple[str, int]:
-    """Return a process's state and the time it has computed ("", 0 where the system keeps neither).
-
-    Source: man 5 proc, /proc/<pid>/stat; time is in ticks.
-    """
-    try:
+    """Return a process's state and the time it has computed, "" and 0 where the system has none."""
+    try:  # man 5 proc, /proc/<pid>/stat; time is in ticks
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return "", 0

@@ -69,12 +69,8 @@ def _page_bar(what: str) -> Callable[..., None]:
     def draw(doing: str, done: int, total: int, *, over: bool) -> Any:  # noqa: ANN401 - of IPython
         words = html.escape(doing)
         drawn = "" if over else bar.format(done, max(total, 1), words)
-        shown = (
-            f"{PROGRESS}{words}: {done:,} of {total:,} {drawn}</div>"
-            if total
-            else f"{PROGRESS}{words}</div>"
-        )
-        return HTML(shown)  # type: ignore[no-untyped-call]
+        count = f": {done:,} of {total:,} {drawn}" if total else ""
+        return HTML(f"{PROGRESS}{words}{count}</div>")  # type: ignore[no-untyped-call]
 
     handle = display(draw(what, 0, 0, over=False), display_id=True)  # type: ignore[no-untyped-call]
     return lambda *now, over: handle.update(draw(*now, over=over))

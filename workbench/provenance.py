@@ -26,11 +26,10 @@ def environment() -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Return JSON facts of this machine alone: `environment()` without the commit."""
+    shared = hasattr(os, "sched_getaffinity")
     return {
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)) if shared else os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},

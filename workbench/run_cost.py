@@ -65,14 +65,16 @@ def cost(
     flag("bill_cold_start", bill_cold_start)
     sheet, deployment = sheet_of(run, prices), _deployment(run)
     usage = deployment.usage(RunActivity(run), bill_cold_start=bill_cold_start)
-    asked, answered = _count_rows(run)
-    sent = _bytes(bytes_in, asked, run.record.row_bytes)
-    given = _bytes(bytes_out, answered, run.record.answer_bytes)
+    (asked, answered), record = _count_rows(run), run.record
+    if bytes_in is None and record.row_bytes is not None:
+        bytes_in = asked * record.row_bytes
+    if bytes_out is None and record.answer_bytes is not None:
+        bytes_out = answered * record.answer_bytes
     notes = list(usage.notes)
     if deployment.bills_data:
-        known = {"requests": sent is not None, "answers": given is not None}
+        known = {"requests": bytes_in is not None, "answers": bytes_out is not None}
         notes += describe_unknown_data(**known)
-    usage = replace(usage, bytes_in=sent or 0.0, bytes_out=given or 0.0)
+    usage = replace(usage, bytes_in=bytes_in or 0.0, bytes_out=bytes_out or 0.0)
     return Cost(
         items=deployment.bill(usage, prices=sheet),
         answered=run.answered,
@@ -89,11 +91,6 @@ def _count_rows(run: Run) -> tuple[int, int]:
     if has_column(frame, "tried"):
         rows = rows * frame["tried"].cast(int)
     return int(rows.sum()), int(rows.filter(frame["finished"].is_finite()).sum())
-
-
-def _bytes(given: float | None, rows: int, each: float | None) -> float | None:
-    """Return the bytes given, else those of so many rows; None where neither is known."""
-    return given if given is not None or each is None else rows * each
 
 
 def _monthly(run: Run, usage: Usage, prices: PriceSheet) -> float:

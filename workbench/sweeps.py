@@ -188,8 +188,8 @@ def _findings(
             open_tasks.append(task)
         else:
             yield task.make_finding(result=run, restored=True)
-    made = map(_run_here, open_tasks) if pool is None else _run_on_pool(open_tasks, pool, retries)
-    for finding in made:
+    here = (_collect(replace(task, attempts=1), partial(_carry_out, task)) for task in open_tasks)
+    for finding in here if pool is None else _run_on_pool(open_tasks, pool, retries):
         if folder is not None and isinstance(finding.result, Run) and finding.result.complete:
             finding.result.save(folder / tasks[finding.number].key, overwrite=True)
         yield finding
@@ -199,10 +199,6 @@ def _load_saved(task: _SweepTask, folder: Path) -> Run | None:
     with suppress(WorkbenchError):  # what is wrong with a task comes out when it is carried out
         return load_run(folder / task.key)
     return None
-
-
-def _run_here(task: _SweepTask) -> Finding:
-    return _collect(replace(task, attempts=1), partial(_carry_out, task))
 
 
 def _collect(task: _SweepTask, result: Callable[[], Run | Prediction]) -> Finding:
@@ -221,11 +217,9 @@ def _carry_out(task: _SweepTask) -> Run | Prediction:
 
 
 def _run_on_pool(tasks: list[_SweepTask], pool: _Pool, retries: int) -> Iterator[Finding]:
-    """Yield findings as workers make them.
-
-    When a worker of a process pool dies, all that was handed over is lost, and any of it may be
-    to blame: these suspects are repeated one at a time, so that only the culprit dies again.
-    """
+    """Yield findings as workers make them."""
+    # When a worker of a process pool dies, all that was handed over is lost, and any of it may be
+    # to blame: these suspects are repeated one at a time, so that only the culprit dies again.
     waiting, suspects = deque(tasks), deque[_SweepTask]()
     pending: dict[_Future, _SweepTask] = {}
     try:
@@ -318,9 +312,8 @@ class _Cluster(_Pool):
 
 
 def _copy_pool(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:
-    names = {"max_workers": "_max_workers", "mp_context": "_mp_context"}
-    names |= {"initializer": "_initializer", "initargs": "_initargs"}
-    return ProcessPoolExecutor(**{name: getattr(pool, kept) for name, kept in names.items()})
+    names = ("max_workers", "mp_context", "initializer", "initargs")
+    return ProcessPoolExecutor(**{name: getattr(pool, f"_{name}") for name in names})
 
 
 def _pool_of(executor: Any) -> _Pool:  # noqa: ANN401 - an Executor, or a dask.distributed client
