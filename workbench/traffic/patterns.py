@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.errors import InvalidInput
 from workbench.traffic.map import bursty_rates, check_map, stationary_distribution
 from workbench.traffic.trace import Floats, Trace, format_value
-from workbench.validation import Seed, generator_from, not_negative, positive, share, whole_numbers
+from workbench.validation import Seed, generator_from, not_negative, positive, whole_numbers
 
 Rows = int | tuple[int, int]
 
@@ -135,9 +135,10 @@ def diurnal(
     name = _call(
         "diurnal", rate=rate, swing=swing, period=period, duration=duration, seed=seed, rows=rows
     )
+    if not not_negative("swing", swing) <= 1:
+        raise InvalidInput(f"swing must be from 0 to 1, got {swing!r}.")
     times, samples = streams(seed)
-    peak = positive("rate", rate) * (1 + share("swing", swing))
-    duration = positive("duration", duration)
+    duration, peak = positive("duration", duration), positive("rate", rate) * (1 + swing)
     at = times.random(times.poisson(check_expected(peak * duration))) * duration
     wave = 1 - swing * np.cos(2 * np.pi * at / positive("period", period))
     kept = times.random(len(at)) * (1 + swing) < wave
