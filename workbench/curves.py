@@ -42,6 +42,9 @@ _COLUMNS: dict[str, type[int] | type[float]] = {
 class SettingCurve:
     """Runs by the value of one setting of their deployment; in a notebook, their chart.
 
+    `cheapest` and `fastest` raise an `InvalidInput` where at no value enough requests were answered
+    for a time and a cost.
+
     Attributes:
         setting: Its name, such as "memory_mb".
         label: Its name for people, with the unit.
@@ -68,20 +71,12 @@ class SettingCurve:
 
     @property
     def cheapest(self) -> int:
-        """The value at which a million requests cost least; of several, the fastest.
-
-        Raises:
-            InvalidInput: At none were enough requests answered for a time and a cost.
-        """
+        """The value at which a million requests cost least; of several, the fastest."""
         return int(best_row(self.frame, "cheapest")["value"])
 
     @property
     def fastest(self) -> int:
-        """The value with the lowest p99, or time of a call where that is unknown.
-
-        Raises:
-            InvalidInput: At none were enough requests answered for a time and a cost.
-        """
+        """The value with the lowest p99, or time of a call where that is unknown."""
         return int(best_row(self.frame, "fastest")["value"])
 
     @cached_property

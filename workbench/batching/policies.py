@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from workbench.batching.timer import Batches, BatchPolicy
+from workbench.batching.timer import Batches, BatchPolicy, ClockBatcher
 from workbench.errors import InvalidInput
 from workbench.formatting import duration
 from workbench.quantiles import SLO, find_rank, longest_within, samples_needed
@@ -41,9 +41,6 @@ class WorkConserving:
 
     Batches form while all servers are busy, so they grow with the load. Where a server is always
     free (serverless below its limit) this is no batching.
-
-    Raises:
-        InvalidInput: `max_size` is below 1.
 
     >>> batcher = WorkConserving(max_size=8).batcher()
     >>> batcher.server_free(1, now=0.0)
@@ -194,10 +191,8 @@ class DeadlineAware:
         return DeadlineBatcher(self)
 
 
-class DeadlineBatcher:
+class DeadlineBatcher(ClockBatcher):
     """The buffer of `DeadlineAware`."""
-
-    watches = False
 
     def __init__(self, policy: DeadlineAware) -> None:
         slack = policy.latency - policy.margin
@@ -224,13 +219,6 @@ class DeadlineBatcher:
     def wake(self, now: float) -> Batches:
         """Send what waits, once it is due."""
         return self._close() if now >= self.due else []
-
-    def server_free(self, count: int, now: float) -> Batches:  # noqa: ARG002 - the protocol's words
-        """Send nothing: this policy watches the clock only."""
-        return []
-
-    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
-        """Take no notice of latencies."""
 
     def _close(self) -> list[list[int]]:
         batch, self._waiting = self._waiting, []
@@ -383,10 +371,8 @@ class Replanned:
         return ReplannedBatcher(self)
 
 
-class ReplannedBatcher:
+class ReplannedBatcher(ClockBatcher):
     """The buffer of `Replanned`: settings change between batches."""
-
-    watches = False
 
     def __init__(self, policy: Replanned) -> None:
         (_, first), *others = policy.settings
@@ -407,10 +393,3 @@ class ReplannedBatcher:
     def wake(self, now: float) -> Batches:
         """Send what has waited long enough."""
         return self._present.wake(now)
-
-    def server_free(self, count: int, now: float) -> Batches:
-        """Send nothing: this policy only counts and times."""
-        return self._present.server_free(count, now)
-
-    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
-        """Take no notice of latencies."""

@@ -107,7 +107,20 @@ class BatchPolicy:
         return TimedBatcher(max_size=self.max_size, max_wait=self.max_wait)
 
 
-class TimedBatcher:
+class ClockBatcher:
+    """Base of the buffers that only count and time: they watch no servers and no latencies."""
+
+    watches = False
+
+    def server_free(self, count: int, now: float) -> Batches:  # noqa: ARG002 - the protocol's words
+        """Send nothing."""
+        return ()
+
+    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
+        """Take no notice of latencies."""
+
+
+class TimedBatcher(ClockBatcher):
     """The buffer of `BatchPolicy`: the first request into it, when empty, starts the timer.
 
     >>> batcher = TimedBatcher(max_size=3, max_wait=0.5)
@@ -116,8 +129,6 @@ class TimedBatcher:
     >>> batcher.wake(now=1.5)
     ([0, 1],)
     """
-
-    watches = False
 
     def __init__(self, *, max_size: int, max_wait: float) -> None:
         self._max_size = max_size
@@ -135,13 +146,6 @@ class TimedBatcher:
     def wake(self, now: float) -> Batches:
         """Send what waits, once its first request has waited `max_wait`."""
         return self._close() if now >= self.due else ()
-
-    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
-        """Take no notice of latencies."""
-
-    def server_free(self, count: int, now: float) -> Batches:  # noqa: ARG002 - the protocol's words
-        """Send nothing: this policy only counts and times."""
-        return ()
 
     def _close(self) -> Batches:
         batch, self._waiting = self._waiting, []

@@ -84,6 +84,9 @@ class Deployment(ABC):
         scaled_by: The setting that autoscaling changes; "" where there is no autoscaling.
         bills_data: Whether bytes in and out are billed.
         takes_overflow: Whether it can be the base of a `Hybrid`, which functions relieve.
+
+    Raises:
+        InvalidInput: A setting is out of its limits.
     """
 
     kind: ClassVar[str]

@@ -14,9 +14,6 @@ from workbench.settings import setting
 class RoutedDeployment(Composite):
     """The deployments of an ensemble's members, in their order.
 
-    Raises:
-        InvalidInput: There are no parts, or one is no deployment.
-
     >>> from workbench.deployment import Local
     >>> RoutedDeployment(parts=(Local(), Local(workers=2))).platform.servers
     3

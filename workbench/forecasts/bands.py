@@ -20,10 +20,7 @@ class Conformal:
     changed for good, quantiles hold again once `window` more are known.
 
     Attributes:
-        window: How many of the last errors count.
-
-    Raises:
-        InvalidInput: It is not a whole number of at least 1.
+        window: How many of the last errors count, at least 1.
 
     >>> errors = Conformal(window=9)
     >>> for error in range(20):

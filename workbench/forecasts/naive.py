@@ -85,10 +85,7 @@ class Oracle:
     """What will come, known beforehand: how good a forecast can be.
 
     Attributes:
-        counts: Of all periods, those that are fitted first included; after the last comes nothing.
-
-    Raises:
-        InvalidInput: A count is negative or not finite.
+        counts: Of all periods, 0 or more; those fitted first included. After the last comes none.
 
     >>> oracle = Oracle([3, 1, 4])
     >>> oracle.fit([3], 60.0).forecast(3, [0.1, 0.9]).tolist()

@@ -77,9 +77,6 @@ class OnlineForecaster(ABC):
 
     Attributes:
         window: How many of the last errors count.
-
-    Raises:
-        InvalidInput: A setting is out of its limits.
     """
 
     kind: ClassVar[str]

@@ -30,9 +30,6 @@ class MAP:
         d0: rates of the phase changes without an arrival, per second, shape (phases, phases).
         d1: rates of those (the diagonal: of staying) with an arrival; rows of d0 + d1 sum to 0.
 
-    Raises:
-        InvalidInput: as for `check_map`.
-
     Formulas: W. Fischer and K. Meier-Hellstern, "The Markov-modulated Poisson process (MMPP)
     cookbook", Performance Evaluation 18 (1993); M. Neuts, "Structured stochastic matrices of
     M/G/1 type and their applications" (1989), chapter 5.
@@ -235,9 +232,6 @@ def mmpp(*, rate: float, burst: float, dwell: tuple[float, float] = (4.0, 1.0)) 
         rate: requests per second, averaged over time.
         burst: high rate over low rate, at least 1.
         dwell: mean stay in seconds in the low state, then in the high one.
-
-    Raises:
-        InvalidInput: an argument is out of range.
 
     >>> mmpp(rate=300, burst=6, dwell=(4, 1)).d1.diagonal().tolist()
     [150.0, 900.0]
