@@ -5,7 +5,7 @@ import os
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -77,9 +77,9 @@ def open_trace(
     file = _fetch(entry) if path is None else _check_file(entry, as_path(path))
     if entry.unpacked:
         file = _unpack(entry, file)
-    within = {"start": _to_seconds(entry, start), "stop": _to_seconds(entry, stop)}
+    begin, end = _to_seconds(entry, start), _to_seconds(entry, stop)
     read = _read_minutes if entry.per_minute else _read_requests
-    trace = read(entry, file, **within, share=positive_share("share", share), seed=seed)
+    trace = read(entry, file, _Part(begin or 0.0, end, positive_share("share", share), seed))
     said = {"start": start, "stop": stop, "share": None if share == 1 else share}
     said["seed"] = seed if isinstance(seed, int) else None
     words = "".join(f", {key}={value!r}" for key, value in said.items() if value is not None)
@@ -104,15 +104,16 @@ def _to_seconds(entry: PublicTrace, at: float | str | datetime | None) -> float 
     return at
 
 
-def _read_requests(
-    entry: PublicTrace,
-    file: Path,
-    *,
-    start: float | None,
-    stop: float | None,
-    share: float,
-    seed: Seed,
-) -> Trace:
+class _Part(NamedTuple):
+    """What of a trace is opened: seconds from its beginning, to its end without a stop."""
+
+    start: float
+    stop: float | None
+    share: float
+    seed: Seed
+
+
+def _read_requests(entry: PublicTrace, file: Path, part: _Part) -> Trace:
     if entry.lasting:  # the ends of requests were noted; what began before the trace arrives at 0
         frame = open_table(file, header=True).read([entry.column, entry.lasting])
         ends, lasted = (parse_numbers(name, frame[name]) for name in frame.columns)
@@ -123,30 +124,22 @@ def _read_requests(
     else:
         origin = None if entry.unit else entry.begins
         trace = from_csv(file, entry.column, origin=origin, unit=entry.unit, sort=True)
-    trace = trace.clip(start or 0.0, stop)
-    return trace if share == 1 else trace.thin(share, seed=seed)
+    trace = trace.clip(part.start, part.stop)
+    return trace if part.share == 1 else trace.thin(part.share, seed=part.seed)
 
 
-def _read_minutes(
-    entry: PublicTrace,
-    file: Path,
-    *,
-    start: float | None,
-    stop: float | None,
-    share: float,
-    seed: Seed,
-) -> Trace:
+def _read_minutes(entry: PublicTrace, file: Path, part: _Part) -> Trace:
     counts = read_counts(file, period=_MINUTE)
     duration = len(counts) * _MINUTE
-    start, stop = start or 0.0, duration if stop is None else stop
+    start, stop = part.start, duration if part.stop is None else part.stop
     if not 0 <= start < stop <= duration:
         raise InvalidInput(
             f"{entry.name} needs 0 <= start < stop <= {duration:,.0f} s, "
             f"got start={start!r} and stop={stop!r}."
         )
     first, last = int(start // _MINUTE), math.ceil(stop / _MINUTE)
-    thinning, spreading = streams(seed)
-    counts = thinning.binomial(counts[first:last], share)
+    thinning, spreading = streams(part.seed)
+    counts = thinning.binomial(counts[first:last], part.share)
     if counts.sum() > MAX_REQUESTS:
         raise InvalidInput(
             f"{entry.name} has {counts.sum():,} requests here, and at most {MAX_REQUESTS:,} fit "
