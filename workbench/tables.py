@@ -71,9 +71,7 @@ class TextTable:
                 skip_lines=self.skip,
             )
         schema: dict[str, Any] = dict.fromkeys(self.names, pl.String())
-        for name, depth in self.vectors:
-            for _ in range(depth):
-                schema[name] = pl.List(schema[name])
+        schema |= {name: _lists_of(pl.String(), depth) for name, depth in self.vectors}
         if self.header:
             return pl.scan_ndjson(self.path, schema=schema)
         line = pl.col("line")
@@ -165,9 +163,9 @@ def column_types(table: TextTable, schema: Mapping[str, Any] | None = None) -> d
 def _find_types(table: TextTable) -> dict[str, Any]:
     import polars as pl
 
-    vectors = dict(table.vectors)
-    types = _find_plain_numbers(table)
-    names = [name for name in table.names if name not in vectors and name not in types]
+    types = {name: _lists_of(pl.Float64, depth) for name, depth in table.vectors}
+    types |= _find_plain_numbers(table)
+    names = [name for name in table.names if name not in types]
     found = (
         table.scan()
         .select(
@@ -175,28 +173,26 @@ def _find_types(table: TextTable) -> dict[str, Any]:
                 _holds(clean_cells(name), pl.Int64, _LEADING_ZERO).alias("whole"),
                 _holds(clean_cells(name), pl.Float64, _LEADING_ZERO).alias("float"),
                 clean_cells(name).is_in(["true", "false"]).all().alias("truth"),
-                clean_cells(name).is_not_null().any().alias("any"),
+                clean_cells(name).is_null().all().alias("none"),
             ).alias(name)
             for name in names
         )
         .collect(engine="streaming")
     )
-    for name in [name for name in table.names if name not in types]:
-        facts = found[name][0] if name in names else {}
-        if not facts:
-            kind: Any = pl.Float64
-            for _ in range(vectors[name]):
-                kind = pl.List(kind)
-            types[name] = kind
-        elif not facts["any"]:
-            types[name] = pl.String
-        elif facts["whole"]:
-            types[name] = pl.Int64
-        elif facts["float"]:
-            types[name] = pl.Float64
-        else:
-            types[name] = pl.Boolean if facts["truth"] else pl.String
+    kinds = {"none": pl.String, "whole": pl.Int64, "float": pl.Float64, "truth": pl.Boolean}
+    for name in names:
+        facts = found[name][0]
+        types[name] = next((kinds[each] for each in kinds if facts[each]), pl.String)
     return {name: types[name] for name in table.names}
+
+
+def _lists_of(kind: Any, depth: int) -> Any:  # noqa: ANN401 - of Polars
+    """Return the type of lists of lists, so deep, of a type."""
+    import polars as pl
+
+    for _ in range(depth):
+        kind = pl.List(kind)
+    return kind
 
 
 def _find_plain_numbers(table: TextTable) -> dict[str, Any]:
