@@ -280,11 +280,8 @@ class Experiment:
 
         The load is generated in a process of its own, which without a cloud also runs the model. Of
         several like servers this machine is one, and gets its share of the requests: see `here`.
-        `on_rows` receives the completed requests four times a second, and
-        up to fifty times when they are many.
-        Setting `stopped`, or Ctrl-C, ends the run early: it then holds the requests that were
-        answered until then, and is marked incomplete. Requests without an answer `drain` seconds
-        after the trace's end have failed, unless they are in a batch transform job.
+        A run that is ended early holds the requests that were answered until then, and is marked
+        incomplete.
 
         Args:
             on: The cloud to deploy on, for this run; or a deployment that is there already and
@@ -297,10 +294,11 @@ class Experiment:
             budget: The most that it may cost, in US dollars: a run that reaches it is ended early.
             yes: Whether it may cost money without asking.
             progress: Notified of how many requests are completed.
-            on_rows: Given the rows of those requests.
+            on_rows: Given their rows, four times a second, up to fifty times when they are many.
             on_deployed: Given what was deployed for this run, before its first request.
-            stopped: Ends the run when it is set.
-            drain: Seconds.
+            stopped: Ends the run when it is set, as Ctrl-C does.
+            drain: Seconds after the trace's end from which on requests without an answer have
+                failed, unless they are in a batch transform job.
             keep: A folder for the run that is there when this process is not any more: the rows
                 that have come, about once a second, and in the end the whole; `load_run` reads it.
 

@@ -219,20 +219,16 @@ class RunActivity:
         )
 
     def _notes(self, *, unknown: int, provisioned: int) -> tuple[str, ...]:
-        notes = []
-        if has_column(self.run.frame, "model_latency"):
-            notes.append(
-                "Billed time is what the model took for each call, as the endpoint tells it."
-            )
-        elif self.run.origin.startswith("measured"):
-            notes.append("Billed time is what the client saw of each call, network included.")
-        if unknown:
-            notes.append(f"{unknown} failed calls have no finish: their time is not billed.")
-        if provisioned and (self._calls["server"] < 0).all():
-            notes.append(
-                "Which calls provisioned instances took is unknown: none is billed as such."
-            )
-        return tuple(notes)
+        told = has_column(self.run.frame, "model_latency")
+        seen = not told and self.run.origin.startswith("measured")
+        lost = bool(provisioned) and bool((self._calls["server"] < 0).all())
+        notes = {
+            "Billed time is what the model took for each call, as the endpoint tells it.": told,
+            "Billed time is what the client saw of each call, network included.": seen,
+            f"{unknown} failed calls have no finish: their time is not billed.": unknown > 0,
+            "Which calls provisioned instances took is unknown: none is billed as such.": lost,
+        }
+        return tuple(note for note, holds in notes.items() if holds)
 
     @cached_property
     def _calls(self) -> "pl.DataFrame":

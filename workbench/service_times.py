@@ -183,15 +183,10 @@ class ServiceTimes:
         """
         if not hasattr(run, "batches"):
             raise InvalidInput(f"run must be a Run, got {run!r}.")
-        batches = run.batches()
-        starts, seconds, sizes = _read_batches(batches)
+        starts, seconds, sizes = _read_batches(run.batches())
+        known = {int(n): np.quantile(seconds[sizes == n], _FINE_LEVELS) for n in np.unique(sizes)}
         return cls(
-            _interpolate_sizes(
-                {
-                    int(size): np.quantile(seconds[sizes == size], _FINE_LEVELS)
-                    for size in np.unique(sizes)
-                }
-            ),
+            _interpolate_sizes(known),
             label=f"{run.label}, its own batches",
             speed=record_speed(starts, seconds, sizes),
         )
@@ -309,12 +304,10 @@ def _table(name: str, seconds: Mapping[int, ArrayLike]) -> Floats:
     of_kind(name, seconds, Mapping, "seconds by batch size, e.g. {1: 0.01}")
     if not seconds:
         raise InvalidInput(f"{name} is empty: give seconds by batch size, e.g. {{1: 0.01}}.")
-    rows = {
-        whole_number("A batch size", size, low=1, high=MAX_BATCH_ROWS): _parse_quantiles(
-            name, size, times
-        )
-        for size, times in seconds.items()
-    }
+    rows = {}
+    for size, times in seconds.items():
+        number = whole_number("A batch size", size, low=1, high=MAX_BATCH_ROWS)
+        rows[number] = _parse_quantiles(name, size, times)
     levels = {len(row) for row in rows.values()}
     if len(levels) > 1:
         raise InvalidInput(f"{name} must have as many quantiles for each size, got {levels}.")
@@ -361,9 +354,8 @@ def _quantiles_by_size(rows: "pl.DataFrame", *, sampled: bool) -> dict[int, Floa
         return {size: np.array([mean]) for size, mean in rows["batch_size", "mean"].iter_rows()}
     is_fine = rows["samples"].null_count() < rows.height
     distributions = {}
-    for size, mean, quantiles, samples, tail in rows.select(
-        "batch_size", "mean", "quantiles", "samples", "tail"
-    ).iter_rows():
+    columns = rows.select("batch_size", "mean", "quantiles", "samples", "tail")
+    for size, mean, quantiles, samples, tail in columns.iter_rows():
         distribution = np.array(quantiles)
         if samples is not None:
             distribution = np.quantile(np.array(samples), _FINE_LEVELS)
@@ -378,9 +370,8 @@ def _quantiles_by_size(rows: "pl.DataFrame", *, sampled: bool) -> dict[int, Floa
 
 def _match_mean(distribution: Floats, mean: float) -> Floats:
     """Return quantiles of which the last gives them a mean, where it can."""
-    rest = mean * (len(distribution) - 1) - _means(distribution[None, :-1])[0] * (
-        len(distribution) - 2
-    )
+    steps = len(distribution) - 1
+    rest = mean * steps - _means(distribution[None, :-1])[0] * (steps - 1)
     last = max(2 * rest - distribution[-2], distribution[-2])
     return np.append(distribution[:-1], last)
 

@@ -157,11 +157,10 @@ def _tasks(
     for each in experiments:
         if not isinstance(each, Experiment):
             raise InvalidInput(f"A sweep is over experiments, got {each!r}.")
+    pairs = zip(experiments, _profiles(experiments, how, profile), strict=True)
     return [
         _SweepTask(number=number, experiment=each, how=how, profile=known, settings=settings)
-        for number, (each, known) in enumerate(
-            zip(experiments, _profiles(experiments, how, profile), strict=True)
-        )
+        for number, (each, known) in enumerate(pairs)
     ]
 
 

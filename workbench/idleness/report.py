@@ -276,7 +276,7 @@ class IdleReport:
         """Return the choices, the cold calls by keep-alive, and the gaps, as tables."""
         choices = [
             [
-                f"{row['choice']}{'  <' if row['advised'] else ''}",
+                f"{row['choice']}{'  <' * row['advised']}",
                 dollars(row["dollars_per_month"]),
                 _percent(row),
                 row["waiting_per_month"] if self.kept.cold_start else None,
