@@ -153,6 +153,7 @@ def test_a_report_shows_itself():
     [
         ({"keep_alive": -1}, "keep_alive"),
         ({"call_seconds": -1}, "call_seconds"),
+        ({"call_seconds": 0}, "call_seconds"),
         ({"accept": 2}, "accept"),
         ({"row_bytes": -1}, "row_bytes"),
         ({"hours": (3, 3)}, "hours must be two hours"),

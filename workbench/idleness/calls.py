@@ -95,7 +95,7 @@ def read_endpoint(
         from_counts(found.counts, period=MINUTE, seed=0) if known else None,
         len(found.counts) * MINUTE,
         deployment,
-        call_seconds or measured,
+        measured if call_seconds is None else call_seconds,
         found.begins.hour + found.begins.minute / 60,
         ("CloudWatch counts calls by the minute: gaps are known to a minute.",),
     )

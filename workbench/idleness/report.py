@@ -100,9 +100,9 @@ def idle_report(
             of,
             of.duration,
             deployment or KINDS["serverless"].example(),
-            call_seconds or CALL_SECONDS,
+            CALL_SECONDS if call_seconds is None else call_seconds,
             begins,
-            () if call_seconds else (taken,),
+            (taken,) if call_seconds is None else (),
         )
     of_kind("deployment", calls.deployment, Deployment)
     if not (calls.deployment.on_demand or calls.deployment.scaled_by == "count"):
