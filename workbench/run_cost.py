@@ -219,11 +219,11 @@ class RunActivity:
         )
 
     def _notes(self, *, unknown: int, provisioned: int) -> tuple[str, ...]:
-        told = has_column(self.run.frame, "model_latency")
-        seen = not told and self.run.origin.startswith("measured")
+        reported = has_column(self.run.frame, "model_latency")
+        seen = not reported and self.run.origin.startswith("measured")
         lost = bool(provisioned) and bool((self._calls["server"] < 0).all())
         notes = {
-            "Billed time is what the model took for each call, as the endpoint tells it.": told,
+            "Billed time is what the model took for each call, as the endpoint tells it.": reported,
             "Billed time is what the client saw of each call, network included.": seen,
             f"{unknown} failed calls have no finish: their time is not billed.": unknown > 0,
             "Which calls provisioned instances took is unknown: none is billed as such.": lost,

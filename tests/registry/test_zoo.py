@@ -204,7 +204,7 @@ def test_int8_brings_the_model_it_is_made_of(tmp_path, monkeypatch):
 
 def test_a_network_learns_with_its_last_layer_alone(tmp_path, monkeypatch):
     narrow = zoo._mlp(256, 256, epochs=1, solver="sgd")
-    recipe = zoo._trained("digits", narrow, zoo._fit_last_layer)
+    recipe = zoo._train("digits", narrow, zoo._fit_last_layer)
     monkeypatch.setitem(zoo._RECIPES, "digits-mlp-wide", recipe)
     registry = Registry(tmp_path)
     zoo.build(registry, names=["digits-mlp-wide"])

@@ -1,14 +1,17 @@
 """Weights that an ONNX file keeps in other files beside it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidModel
-from workbench.registry.graph_inputs import Proto
+
+if TYPE_CHECKING:
+    from workbench.registry.graph_inputs import Proto
 
 _LARGEST = 2**31 - 1  # bytes of a message of protobuf, and so of an ONNX file
 
 
-def take_weights_in(proto: Proto, folder: Path | None, name: str) -> None:
+def take_weights_in(proto: "Proto", folder: Path | None, name: str) -> None:
     """Read weights that are kept in other files into a model.
 
     Args:

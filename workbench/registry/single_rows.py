@@ -8,7 +8,6 @@ import numpy as np
 
 from workbench.errors import InvalidModel
 from workbench.registry.graph_inputs import Proto, find_inputs, list_axes
-from workbench.registry.onnx import open_runtime
 
 _OLDEST_OPSET = 9  # of Scan as it is today
 
@@ -34,6 +33,8 @@ def free_batch(proto: Proto, axes: Mapping[str, int]) -> Proto:
 def find_shapes(proto: Proto) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor that a model of one row answers; blank rows tell it."""
     import onnx
+
+    from workbench.registry.onnx import open_runtime
 
     fed = {}
     for name, value in find_inputs(proto).items():

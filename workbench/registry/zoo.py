@@ -69,7 +69,7 @@ class _Recipe:
     base: str = ""
 
 
-def _trained(
+def _train(
     data: str,
     estimator: Callable[[int], Estimator],
     fit: Callable[[Any, _Data], Any] = _fit,
@@ -84,7 +84,7 @@ def _trained(
     return _Recipe(data, make)
 
 
-def _patches(count: int, *, keep: int | None = None, width: int = 0) -> _Recipe:
+def _find_patches(count: int, *, keep: int | None = None, width: int = 0) -> _Recipe:
     """Return the recipe of a network that looks for patches of the images."""
 
     def make(given: _Data, seed: int, _base: Model | None) -> _Made:
@@ -95,7 +95,7 @@ def _patches(count: int, *, keep: int | None = None, width: int = 0) -> _Recipe:
     return _Recipe(framed_digits.TASK, make)
 
 
-def _pruned(name: str, share: float) -> _Recipe:
+def _prune(name: str, share: float) -> _Recipe:
     """Return the recipe of another ready-made network without some of its hidden units."""
 
     def make(given: _Data, seed: int, base: Model | None) -> _Made:
@@ -108,7 +108,7 @@ def _pruned(name: str, share: float) -> _Recipe:
     return _Recipe(framed_digits.TASK, make, name)
 
 
-def _quantised(data: str, name: str, *, static: bool = False) -> _Recipe:
+def _quantise(data: str, name: str, *, static: bool = False) -> _Recipe:
     """Return the recipe of another ready-made model with weights of 8 bits."""
 
     def make(given: _Data, _seed: int, base: Model | None) -> _Made:
@@ -346,23 +346,23 @@ def _mlp(
 
 
 _RECIPES = {
-    "digits-logistic": _trained("digits", _logistic),
-    "digits-forest": _trained("digits", _forest()),
-    "digits-mlp-small": _trained("digits", _mlp(32, epochs=60)),
-    "digits-mlp-large": _trained("digits", _mlp(1024, 1024, epochs=20)),
-    "digits-mlp-int8": _quantised("digits", "digits-mlp-large"),
-    "digits-mlp-int8-static": _quantised("digits", "digits-mlp-large", static=True),
-    "digits-mlp-wide": _trained(
+    "digits-logistic": _train("digits", _logistic),
+    "digits-forest": _train("digits", _forest()),
+    "digits-mlp-small": _train("digits", _mlp(32, epochs=60)),
+    "digits-mlp-large": _train("digits", _mlp(1024, 1024, epochs=20)),
+    "digits-mlp-int8": _quantise("digits", "digits-mlp-large"),
+    "digits-mlp-int8-static": _quantise("digits", "digits-mlp-large", static=True),
+    "digits-mlp-wide": _train(
         "digits",
         _mlp(5120, 5120, epochs=1, solver="sgd"),
         _fit_last_layer,
         last_layer="RidgeClassifier(), the hidden layers are random",
     ),
-    "breast-cancer-logistic": _trained("breast-cancer", _logistic),
-    "breast-cancer-forest": _trained("breast-cancer", _forest()),
-    "diabetes-ridge": _trained("diabetes", _ridge),
-    "diabetes-boosting": _trained("diabetes", _gradient_boosting),
-    "penguins-logistic": _trained("penguins", _logistic_of_columns),
+    "breast-cancer-logistic": _train("breast-cancer", _logistic),
+    "breast-cancer-forest": _train("breast-cancer", _forest()),
+    "diabetes-ridge": _train("diabetes", _ridge),
+    "diabetes-boosting": _train("diabetes", _gradient_boosting),
+    "penguins-logistic": _train("penguins", _logistic_of_columns),
 }
 
 #: The groups that `build` makes by default, and what they are for.
@@ -371,20 +371,20 @@ TASKS = frozenset(recipe.data for recipe in _RECIPES.values())
 
 _FRAMED = framed_digits.TASK
 _RECIPES |= {
-    f"{_FRAMED}-logistic": _trained(_FRAMED, _logistic),
-    f"{_FRAMED}-forest": _trained(_FRAMED, _forest(60, depth=13)),
-    f"{_FRAMED}-mlp-small": _trained(_FRAMED, _mlp(16, epochs=25, scale=False)),
-    f"{_FRAMED}-mlp-medium": _trained(_FRAMED, _mlp(128, epochs=15, scale=False)),
-    f"{_FRAMED}-mlp-large": _trained(_FRAMED, _mlp(512, 256, epochs=12, scale=False)),
-    f"{_FRAMED}-mlp-large-int8": _quantised(_FRAMED, f"{_FRAMED}-mlp-large", static=True),
-    f"{_FRAMED}-mlp-large-pruned": _pruned(f"{_FRAMED}-mlp-large", share=0.5),
-    f"{_FRAMED}-patches-small": _patches(32),
-    f"{_FRAMED}-patches-medium": _patches(128),
-    f"{_FRAMED}-patches-medium-int8": _quantised(_FRAMED, f"{_FRAMED}-patches-medium", static=True),
-    f"{_FRAMED}-patches-medium-pruned": _patches(128, keep=64),
-    f"{_FRAMED}-patches-large": _patches(512),
-    f"{_FRAMED}-patches-wide": _patches(1024, width=4096),
-    f"{_FRAMED}-gate": _trained(f"{_FRAMED}-kind", _forest(10, depth=6)),
+    f"{_FRAMED}-logistic": _train(_FRAMED, _logistic),
+    f"{_FRAMED}-forest": _train(_FRAMED, _forest(60, depth=13)),
+    f"{_FRAMED}-mlp-small": _train(_FRAMED, _mlp(16, epochs=25, scale=False)),
+    f"{_FRAMED}-mlp-medium": _train(_FRAMED, _mlp(128, epochs=15, scale=False)),
+    f"{_FRAMED}-mlp-large": _train(_FRAMED, _mlp(512, 256, epochs=12, scale=False)),
+    f"{_FRAMED}-mlp-large-int8": _quantise(_FRAMED, f"{_FRAMED}-mlp-large", static=True),
+    f"{_FRAMED}-mlp-large-pruned": _prune(f"{_FRAMED}-mlp-large", share=0.5),
+    f"{_FRAMED}-patches-small": _find_patches(32),
+    f"{_FRAMED}-patches-medium": _find_patches(128),
+    f"{_FRAMED}-patches-medium-int8": _quantise(_FRAMED, f"{_FRAMED}-patches-medium", static=True),
+    f"{_FRAMED}-patches-medium-pruned": _find_patches(128, keep=64),
+    f"{_FRAMED}-patches-large": _find_patches(512),
+    f"{_FRAMED}-patches-wide": _find_patches(1024, width=4096),
+    f"{_FRAMED}-gate": _train(f"{_FRAMED}-kind", _forest(10, depth=6)),
 }
 
 #: The groups that it makes only where they are asked for, by name or by task.
