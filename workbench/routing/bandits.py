@@ -16,14 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from workbench.formatting import duration
 from workbench.routing.base import (
     Place,
     PlaceAnswer,
     PlaceState,
     RoutedRequest,
-    RoutingRule,
     SingleAnswerRouter,
+    TargetRule,
+    as_pairs,
     find_place,
 )
 from workbench.settings import positive_amount, setting, whole
@@ -35,21 +35,6 @@ if TYPE_CHECKING:
 
 Expert = tuple[tuple[str, str], ...]
 """Pairs of a kind of request and the place to ask; "" is any other kind."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Bandit(RoutingRule):
-    """Base of the bandits."""
-
-    target: float = field(
-        default=0.1,
-        metadata=setting("Within (s)", "target of latency", positive_amount("seconds")),
-    )
-
-    @property
-    def label(self) -> str:
-        """The policy in a few words, for charts and tables."""
-        return f"{self.kind}, {duration(self.target, 6)}"
 
 
 class _BanditRouter(SingleAnswerRouter, ABC):
@@ -71,7 +56,7 @@ class _BanditRouter(SingleAnswerRouter, ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThompsonSampling(_Bandit):
+class ThompsonSampling(TargetRule):
     """The place with the largest reward drawn from what its rewards so far leave possible.
 
     Beta distributions that begin even (Thompson, 1933; Agrawal and Goyal, COLT 2012). A reward
@@ -108,7 +93,7 @@ class ThompsonRouter(_BanditRouter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exp3(_Bandit):
+class Exp3(TargetRule):
     """Places by lot, the more rarely the more they have failed; good whatever the rewards do.
 
     The form in losses, 1 - reward: Bubeck and Cesa-Bianchi, Foundations and Trends in Machine
@@ -138,14 +123,12 @@ class Exp3(_Bandit):
 
 def _experts(name: str, value: object) -> tuple[Expert, ...]:
     """Return experts as pairs; a place's name alone is one that always says this place."""
-    return tuple(_expert(name, each) for each in as_tuple(name, value))
-
-
-def _expert(name: str, value: object) -> Expert:
-    if isinstance(value, str):
-        return (("", value),)
-    pairs = value.items() if isinstance(value, Mapping) else as_tuple(name, value)
-    return tuple((str(context), str(place)) for context, place in pairs)
+    return tuple(
+        (("", each),)
+        if isinstance(each, str)
+        else tuple((kind, str(place)) for kind, place in as_pairs(name, each))
+        for each in as_tuple(name, value)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +228,7 @@ class ExpertsRouter(_BanditRouter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinUCB(_Bandit):
+class LinUCB(TargetRule):
     """The place whose reward is largest at the upper end of what a linear model leaves possible.
 
     A model for each place on its own (Li, Chu, Langford and Schapire, WWW 2010, algorithm 1), of a

@@ -17,8 +17,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from workbench.errors import InvalidInput
-from workbench.settings import build_from_dict, check_settings, settings_to_dict
-from workbench.validation import choose, of_kind, whole_number
+from workbench.formatting import duration
+from workbench.settings import (
+    build_from_dict,
+    check_settings,
+    positive_amount,
+    setting,
+    settings_to_dict,
+)
+from workbench.validation import as_tuple, choose, of_kind, whole_number
 
 
 class RoutedRequest(NamedTuple):
@@ -299,6 +306,21 @@ class RoutingRule(ABC):
         return settings_to_dict(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TargetRule(RoutingRule):
+    """Base of the routing policies that have a target of latency."""
+
+    target: float = field(
+        default=0.1,
+        metadata=setting("Within (s)", "target of latency", positive_amount("seconds")),
+    )
+
+    @property
+    def label(self) -> str:
+        """The policy in a few words, for charts and tables."""
+        return f"{self.kind}, {duration(self.target, 6)}"
+
+
 ROUTING_POLICIES: dict[str, type[RoutingRule]] = {}
 """The routing policies by kind, filled by the package's table of contents."""
 
@@ -320,6 +342,16 @@ def routing_policy(name: str, value: object) -> RoutingRule:
     if isinstance(value, Mapping):
         return policy_from_dict(value)
     return of_kind(name, value, RoutingRule, "a routing policy")  # type: ignore[return-value]
+
+
+def as_pairs(name: str, value: object) -> tuple[tuple[str, Any], ...]:
+    """Return names and values as pairs, from a mapping or pairs: the check of such a setting.
+
+    >>> as_pairs("needs", {"task": "digits"})
+    (('task', 'digits'),)
+    """
+    pairs = value.items() if isinstance(value, Mapping) else as_tuple(name, value)
+    return tuple((str(key), each) for key, each in pairs)
 
 
 def find_place(places: Sequence[Place], name: str) -> int:

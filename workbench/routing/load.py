@@ -13,41 +13,32 @@ they are right.
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from workbench.formatting import duration
-from workbench.routing.base import Place, RoutingRule
+from workbench.routing.base import Place, TargetRule
 from workbench.routing.load_router import LoadAwareRouter, Prospect, Rank
 from workbench.routing.weights import WeightedRule
-from workbench.settings import amount, positive_amount, setting
+from workbench.settings import amount, setting
 from workbench.validation import inner_share, share
 
 _NO_CHANCE = 0.01  # in time, below which it is all the same
 
 
 @dataclass(frozen=True, kw_only=True)
-class _LoadAware(RoutingRule):
-    """Base of the policies that see load."""
+class LoadAware(TargetRule):
+    """Base of the policies that see load: how places are ranked, and how far to explore."""
 
-    target: float = field(
-        default=0.1,
-        metadata=setting("Within (s)", "target of latency", positive_amount("seconds")),
-    )
     explore: float = field(
         default=0.01,
         metadata=setting("Explore", "share of requests to places long not asked", share),
     )
 
-    @property
-    def label(self) -> str:
-        """The policy in a few words, for charts and tables."""
-        return f"{self.kind}, {duration(self.target, 6)}"
-
+    @abstractmethod
     def rank(self, prospects: Sequence[Prospect]) -> Sequence[Rank]:
         """Return a rank for each, the largest of which is taken."""
-        raise NotImplementedError
 
     @property
     def margin(self) -> float:
@@ -55,7 +46,10 @@ class _LoadAware(RoutingRule):
         return 0.0
 
     def is_hopeless(self, rank: Rank) -> bool:
-        """Return whether the first rank says that no place will answer in time."""
+        """Return whether the first rank says that no place will answer in time.
+
+        Such a request goes where it makes the least work, so that those behind it have a chance.
+        """
         return max(rank[:2]) < _NO_CHANCE
 
     def router(self, places: Sequence[Place], seed: int = 0) -> "LoadAwareRouter":
@@ -64,7 +58,7 @@ class _LoadAware(RoutingRule):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _InTimeFirst(_LoadAware):
+class _InTimeFirst(LoadAware):
     """Base of the policies that first ask who answers in time."""
 
     quantile: float = field(
@@ -75,16 +69,15 @@ class _InTimeFirst(_LoadAware):
     def rank(self, prospects: Sequence[Prospect]) -> Sequence[Rank]:
         """Return those in time first, by preference, then the others by how likely they are."""
         return [
-            (1.0, *self._prefer(each)) if each.in_time >= self.quantile else _likely(each)
+            (1.0, *self._prefer(each))
+            if each.in_time >= self.quantile
+            else (0.0, each.in_time, -each.latency)
             for each in prospects
         ]
 
+    @abstractmethod
     def _prefer(self, prospect: Prospect) -> Rank:
-        raise NotImplementedError
-
-
-def _likely(prospect: Prospect) -> Rank:
-    return 0.0, prospect.in_time, -prospect.latency
+        """Return the rank among those in time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +108,7 @@ class CostFirst(_InTimeFirst):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contextual(_LoadAware):
+class Contextual(LoadAware):
     """The place most accurate for requests of this kind; of equals, the likeliest in time."""
 
     kind: ClassVar[str] = "contextual"
@@ -135,7 +128,7 @@ class Contextual(_LoadAware):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EffectiveAccuracy(_LoadAware, WeightedRule):
+class EffectiveAccuracy(LoadAware, WeightedRule):
     """The largest expected share of answers that are right and in time, by load and kind.
 
     Model-Switching (HotCloud 2020) chooses one model for all requests by their rate; here each
@@ -148,16 +141,9 @@ class EffectiveAccuracy(_LoadAware, WeightedRule):
     something: `late` in twice the target, `late` squared in three times it.
 
     Attributes:
-        target: Seconds within which an answer is in time.
-        explore: Share of requests sent to the place that was not asked for longest.
         late: What an answer that takes twice the target is worth, as share of one in time.
         hysteresis: The least that counts as a difference, as share of the best score there can be.
-        latency: Weight of latency, which buys being in time, 0 or more.
-        accuracy: Weight of accuracy, 0 or more.
-        cost: Weight of cost, 0 or more.
-
-    Raises:
-        InvalidInput: A weight is negative, or all are 0.
+        latency: Weight of latency, which buys being in time; others: `WeightedRule`.
     """
 
     kind: ClassVar[str] = "effective-accuracy"

@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.routing.base import (
     Place,
@@ -14,6 +14,9 @@ from workbench.routing.base import (
     SingleAnswerRouter,
 )
 from workbench.routing.estimates import AccuracyModel, LatencyModel, SharedDelay
+
+if TYPE_CHECKING:
+    from workbench.routing.load import LoadAware
 
 _LONG = 100  # requests that went elsewhere
 _STEPS = 20  # of the target, to which delays before a place's own latency are rounded
@@ -40,35 +43,10 @@ class Prospect(NamedTuple):
     cost: float
 
 
-class Preference(Protocol):
-    """What a routing policy says: how places are ranked, and how far to explore."""
-
-    @property
-    def target(self) -> float:
-        """Seconds within which an answer is in time."""
-
-    @property
-    def explore(self) -> float:
-        """Share of requests that may go to a place that was not asked for long."""
-
-    @property
-    def margin(self) -> float:
-        """The least by which the first numbers of two ranks have to differ to count."""
-
-    def rank(self, prospects: Sequence[Prospect]) -> Sequence[Rank]:
-        """Return a rank for each."""
-
-    def is_hopeless(self, rank: Rank) -> bool:
-        """Return whether the first rank says that no place will answer in time.
-
-        Such a request goes where it makes the least work, so that those behind it have a chance.
-        """
-
-
 class LoadAwareRouter(SingleAnswerRouter):
     """Learns latency and accuracy of each place, and takes the one its policy ranks first."""
 
-    def __init__(self, policy: Preference, places: Sequence[Place], seed: int) -> None:
+    def __init__(self, policy: "LoadAware", places: Sequence[Place], seed: int) -> None:
         self._policy = policy
         self._costs = [math.inf if math.isnan(place.cost) else place.cost for place in places]
         self._seen = SeenStates(places)
@@ -162,7 +140,10 @@ class LoadAwareRouter(SingleAnswerRouter):
         best = max(range(len(ranks)), key=ranks.__getitem__)
         margin = self._policy.margin
         if self._policy.is_hopeless(ranks[best]):
-            return min(range(len(ranks)), key=lambda each: self._find_work(states[each].index))
+            # the least work for an answer, as far as it is known
+            answered = [max(self._latency[state.index].answered, 1e-9) for state in states]
+            work = [self._work[state.index] or math.inf for state in states]
+            return min(range(len(ranks)), key=lambda each: work[each] / answered[each])
         self._under_way = sum(state.in_flight for state in states)
         if not margin:
             return best
@@ -179,10 +160,6 @@ class LoadAwareRouter(SingleAnswerRouter):
                 best = number
         self._before[request.context] = states[best].index
         return best
-
-    def _find_work(self, index: int) -> float:
-        """Return the seconds of work that an answer takes, infinite where nothing is known."""
-        return (self._work[index] or math.inf) / max(self._latency[index].answered, 1e-9)
 
     def _burden(self, state: PlaceState, client: int) -> float:
         """Return the seconds that one more call adds to all calls there: its own, and their delay.

@@ -9,7 +9,7 @@ divided by the best; and the largest weighted sum wins, the first of equals.
 import math
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -22,10 +22,11 @@ from workbench.routing.base import (
     RoutingRule,
     SeenStates,
     SingleAnswerRouter,
+    as_pairs,
 )
 from workbench.routing.weights import WeightedRule
 from workbench.settings import amount, setting
-from workbench.validation import as_tuple, finite
+from workbench.validation import finite
 
 LATENCY_BUCKETS = (0.01, 0.03, 0.06, 0.09, 0.15, 0.24, 0.39, 0.63, 1.02)
 """Upper bounds in seconds, as in the prototype's settings."""
@@ -34,13 +35,7 @@ _NORMALIZED = [round(1 - below / len(LATENCY_BUCKETS), 2) for below in range(10)
 _ANSWERS = 10  # whose mean is the accuracy
 
 
-def _pairs(name: str, value: object) -> tuple[tuple[str, Any], ...]:
-    """Return names and values as pairs, from a mapping or pairs."""
-    pairs = value.items() if isinstance(value, Mapping) else as_tuple(name, value)
-    return tuple((str(trait), wanted) for trait, wanted in pairs)
-
-
-_NEEDS = setting("Needs", "traits and what each must equal", _pairs)
+_NEEDS = setting("Needs", "traits and what each must equal", as_pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +108,12 @@ class MuLambdaRouter(SingleAnswerRouter):
             needs = ", ".join(f"{name} = {value!r}" for name, value in self._policy.needs)
             raise InvalidInput(f"No place has {needs}: change the needs, or take Weighted.")
         best = max(self._accuracies[state.index] for state in fit) or 1.0
-        scores = [
-            self._score(self._latency(request, each), self._accuracies[each.index] / best)
-            for each in fit
-        ]
+        scores = []
+        for each in fit:
+            fast = _NORMALIZED[bisect_left(LATENCY_BUCKETS, self._latency(request, each))]
+            accuracy = self._accuracies[each.index] / best
+            scores.append(-self._policy.latency * fast + self._policy.accuracy * accuracy)
         return (fit[scores.index(max(scores))].index,)
-
-    def _score(self, latency: float, accuracy: float) -> float:
-        """Return the weighted sum of a latency in seconds and an accuracy as share of the best."""
-        normal = _NORMALIZED[bisect_left(LATENCY_BUCKETS, latency)]
-        return -self._policy.latency * normal + self._policy.accuracy * accuracy
 
     def _misses(self, state: PlaceState) -> int:
         """Return how many needs a place does not fulfil."""
@@ -161,13 +152,7 @@ class Weighted(WeightedRule):
     not known counts as 0. Where no place fulfils all needs, those that miss the fewest are taken.
 
     Attributes:
-        latency: Weight of latency, 0 or more.
-        accuracy: Weight of accuracy, 0 or more.
-        cost: Weight of cost, 0 or more.
-        needs: Traits that a place should have, and the value of each.
-
-    Raises:
-        InvalidInput: A weight is negative, or all are 0.
+        needs: Traits that a place should have, and the value of each; others: `WeightedRule`.
     """
 
     kind: ClassVar[str] = "weighted"

@@ -148,7 +148,7 @@ class Canary(RoutingRule):
         Raises:
             InvalidInput: No place has the name, there is no other, or `others` has it as a shadow.
         """
-        return CanaryRouter(*_set_apart(self.place, places), self.share, self.others, seed)
+        return CanaryRouter(self, places, seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +156,6 @@ class Shadow(Canary):
     """Of a share of the requests, a copy goes to one place, whose answer nobody gets.
 
     It may be late or fail without effect; another policy chooses who answers.
-
-    Raises:
-        InvalidInput: `share` is not above 0 and at most 1.
     """
 
     kind: ClassVar[str] = "shadow"
@@ -178,30 +175,22 @@ class Shadow(Canary):
         Raises:
             InvalidInput: No place has the name, or there is no other.
         """
-        return ShadowRouter(*_set_apart(self.place, places), self.share, self.others, seed)
-
-
-def _set_apart(name: str, places: Sequence[Place]) -> tuple[int, Sequence[Place]]:
-    """Return the number of the place with a name, and all places."""
-    apart = find_place(places, name)
-    if len(places) < 2:
-        raise InvalidInput(f"There is no place beside {name}: name another model.")
-    return apart, places
+        return ShadowRouter(self, places, seed)
 
 
 class CanaryRouter:
     """Draws whether the place that is tried out is asked; another router has all else."""
 
-    def __init__(
-        self, apart: int, places: Sequence[Place], share: float, others: RoutingRule, seed: int
-    ) -> None:
-        self._apart = apart
-        self._share = share
-        self._others = others.router(places, seed)
+    def __init__(self, policy: Canary, places: Sequence[Place], seed: int) -> None:
+        self._apart = find_place(places, policy.place)
+        if len(places) < 2:
+            raise InvalidInput(f"There is no place beside {policy.place}: name another model.")
+        self._share = policy.share
+        self._others = policy.others.router(places, seed)
         self.silent = silent_places(self._others)
-        if apart in self.silent:
+        if self._apart in self.silent:
             raise InvalidInput(
-                f"{places[apart].name} is tried out twice: as a shadow its answers are not given. "
+                f"{policy.place} is tried out twice: as a shadow its answers are not given. "
                 "Name another place."
             )
         self._random = random.Random(seed)  # noqa: S311 - no secret
@@ -243,11 +232,9 @@ class CanaryRouter:
 class ShadowRouter(CanaryRouter):
     """Draws whether a copy goes to the place apart; another router has the request."""
 
-    def __init__(
-        self, apart: int, places: Sequence[Place], share: float, others: RoutingRule, seed: int
-    ) -> None:
-        super().__init__(apart, places, share, others, seed)
-        self.silent |= {apart}
+    def __init__(self, policy: Canary, places: Sequence[Place], seed: int) -> None:
+        super().__init__(policy, places, seed)
+        self.silent |= {self._apart}
 
     def choose(
         self, request: RoutedRequest, states: Sequence[PlaceState], now: float

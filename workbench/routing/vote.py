@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from workbench.routing.base import (
     Place,
@@ -97,7 +97,12 @@ class VoteRouter:
                 return Settlement()
             if free := self._list_free(states)[: self._majority - most]:
                 return Settlement(ask=free)
-        return Settlement(given=self._find_winner(answers, votes, most))
+        last = len(self._order)
+        ranks = [  # the last named whose label nobody outvotes
+            ((votes[each.label] or 1) == most, self._order.get(each.place, last))
+            for each in answers
+        ]
+        return Settlement(given=max(range(len(answers)), key=ranks.__getitem__))
 
     def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
         """Learn nothing."""
@@ -105,12 +110,3 @@ class VoteRouter:
     def _list_free(self, states: Sequence[PlaceState]) -> Sequence[int]:
         free = {state.index for state in states}
         return [place for place in self._order if place in free]
-
-    def _find_winner(self, answers: Sequence[PlaceAnswer], votes: Counter[Any], most: int) -> int:
-        """Return the number of the last named answer whose label nobody outvotes."""
-        last = len(self._order)
-        ranks = [
-            ((votes[each.label] or 1) == most, self._order.get(each.place, last))
-            for each in answers
-        ]
-        return max(range(len(answers)), key=ranks.__getitem__)
