@@ -141,8 +141,7 @@ def clairvoyant(
     ((0.0, 1),)
     """
     capacities = as_capacities(capacity)
-    check_call_price(call_price)
-    call_price = None if call_price == math.inf else call_price
+    call_price = check_call_price(call_price)
     positive("period", period, "seconds")
     not_negative("boot", boot, "seconds")
     within = period if within is None else positive("within", within, "seconds")
@@ -216,8 +215,14 @@ def _schedule_one(demand: Floats, most: float, costs: _Costs) -> Whole:
     be too late for: to keep it from the first one, when it is free, is cheaper.
     """
     counts = np.arange(math.ceil(demand.max() / most - 1e-9) + 1)
-    boots = float(costs.prices[0]) * costs.boot * counts
-    table = _price_periods(demand, most * counts, float(costs.prices[0]) * counts, costs)
+    price = float(costs.prices[0])
+    boots = price * costs.boot * counts
+    table = np.maximum(demand[:, None] - most * counts, 0.0)  # what is spilled, and then its price
+    if costs.call_price is None:
+        table[table > 1e-9 * most * counts[-1]] = np.inf
+    else:
+        table *= costs.call_price
+    table += costs.period * price * counts
     for period in range(1, len(demand)):
         before = table[period - 1]
         least = np.minimum.accumulate(before[::-1])[::-1]
@@ -228,16 +233,6 @@ def _schedule_one(demand: Floats, most: float, costs: _Costs) -> Whole:
         dearer = np.maximum(boots[schedule[period]] - boots, 0.0)
         schedule[period - 1] = (table[period - 1] + dearer).argmin()
     return schedule
-
-
-def _price_periods(demand: Floats, most: Floats, prices: Floats, costs: _Costs) -> Floats:
-    """Return US dollars of each period (row) with each count: its instances, and its calls."""
-    spilled = np.maximum(demand[:, None] - most, 0.0)
-    if costs.call_price is None:
-        spilled[spilled > 1e-9 * most[-1]] = np.inf
-    else:
-        spilled *= costs.call_price
-    return spilled + costs.period * prices
 
 
 def _solve(

@@ -10,7 +10,7 @@ takes the highest load there ever was.
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -23,7 +23,7 @@ from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.miss_tracker import MissRule
 from workbench.scaling.predictive import describe_forecaster
 from workbench.scaling.provision import Floats, as_capacities, fill_greedily
-from workbench.scaling.rounds import PlannedFleet, check_rounds
+from workbench.scaling.rounds import PlannedFleet, check_rounds, rounds_to_dict
 from workbench.validation import keep, positive, whole_number
 
 
@@ -93,10 +93,7 @@ class MArkReleased:
 
     def to_dict(self) -> dict[str, Any]:
         """Return kind and settings as JSON values."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        values["capacity"] = [each.to_dict() for each in self.capacities]
-        values["misses"] = None if self.misses is None else self.misses.to_dict()
-        return {"kind": self.kind, **values}
+        return rounds_to_dict(self)
 
     def scaler(self) -> "MArkScaler":
         """Return a fresh scaler."""

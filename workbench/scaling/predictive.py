@@ -16,14 +16,8 @@ from workbench.scaling.base import Counts, Reading
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.miss_tracker import MissRule
 from workbench.scaling.provision import Floats, Whole, as_capacities, fill_greedily, find_cheapest
-from workbench.scaling.rounds import PlannedFleet, check_rounds
-from workbench.validation import (
-    as_tuple,
-    inner_share,
-    keep,
-    not_negative,
-    positive,
-)
+from workbench.scaling.rounds import PlannedFleet, check_rounds, rounds_to_dict
+from workbench.validation import as_tuple, inner_share, keep, not_negative, positive
 
 _HIGHEST = 0.999  # of forecast demand, where nothing else can take it
 _CASES = 40, 20, 10, 5, 3  # equally likely demands that stand for a distribution: as many as go
@@ -116,7 +110,7 @@ class Predictive:
         if self.quantile is not None:
             return (self.quantile,) * len(self.capacities)
         price = self.call_price
-        if price is None or not math.isfinite(price):
+        if price is None:
             return (_HIGHEST,) * len(self.capacities)
         return tuple(min(each.critical_quantile(price), _HIGHEST) for each in self.capacities)
 
@@ -131,29 +125,14 @@ class Predictive:
         if not any(self.quantiles):
             types = ", ".join(each.instance_type for each in self.capacities)
             return f"Functions are cheaper than {types} at every load: no instance pays."
-        if self.call_price is None or not math.isfinite(self.call_price):
+        if self.call_price is None:
             return f"Without functions, instances are for the {_HIGHEST:.1%} quantile of demand."
         return ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return kind and settings as JSON values; an endless price is none."""
-        endless = self.call_price is None or not math.isfinite(self.call_price)
-        return {
-            "kind": self.kind,
-            "forecaster": describe_forecaster(self.forecaster),
-            "capacity": [each.to_dict() for each in self.capacities],
-            "call_price": None if endless else self.call_price,
-            "quantile": self.quantile,
-            "plan": self.plan,
-            "boot": self.boot,
-            "interval": self.interval,
-            "history": list(self.history),
-            "in_rounds": self.in_rounds,
-            "launch_overhead": self.launch_overhead,
-            "misses": None if self.misses is None else self.misses.to_dict(),
-            "least": self.least,
-            "most": self.most,
-        }
+        """Return kind and settings as JSON values."""
+        forecaster = describe_forecaster(self.forecaster)
+        return rounds_to_dict(self) | {"forecaster": forecaster, "history": list(self.history)}
 
     def scaler(self) -> "PredictiveScaler":
         """Return a fresh scaler, with a forecaster of its own."""
@@ -207,13 +186,12 @@ class PredictiveScaler:
         if len(types) == 1:
             needed = np.ceil(curve / (types[0].rate * policy.interval) - 1e-9).astype(np.int64)
             return needed[-1:], needed.max(keepdims=True)
-        overhead = policy.launch_overhead
         plan = fill_greedily(
             types,
             curve,
             interval=policy.interval,
             running=running,
-            overhead=overhead,
+            overhead=policy.launch_overhead,
             steps=len(curve),
         )
         return plan, 0
@@ -226,6 +204,10 @@ class PredictiveScaler:
             cases, price = self._forecast([high]), None
         else:
             cases = self._forecast(*(((np.arange(n) + 0.5) / n).tolist() for n in numbers))
+        steps = [len(cases) - 1]
+        if one:  # one after another, but for those that are as the next
+            differs = (cases[1:] != cases[:-1]).any(axis=1)
+            steps = [*np.flatnonzero(differs).tolist(), *steps]
         needed = [
             find_cheapest(
                 types,
@@ -235,7 +217,7 @@ class PredictiveScaler:
                 running=running,
                 overhead=0.0 if one else policy.launch_overhead,
             )
-            for step in (_distinct_rows(cases) if one else [len(cases) - 1])
+            for step in steps
         ]
         return needed[-1], np.max(needed, axis=0)
 
@@ -253,20 +235,14 @@ class PredictiveScaler:
         return np.full((policy.steps, 1), self._counts[-1])
 
 
-def _distinct_rows(cases: Floats) -> list[int]:
-    """Return the rows that differ from the next one, in order; the last one always does."""
-    differs = (cases[1:] != cases[:-1]).any(axis=1)
-    return [*np.flatnonzero(differs).tolist(), len(cases) - 1]
-
-
 def check_call_price(value: float | None) -> float | None:
-    """Return what a request costs on functions: None and endless are no price.
+    """Return what a request costs on functions, None where it has no price or an endless one.
 
     Raises:
         InvalidInput: It is not above 0.
     """
     if value is None or value == math.inf:
-        return value
+        return None
     return positive("call_price", value, "US dollars")
 
 

@@ -120,18 +120,14 @@ def find_cheapest(
     >>> find_cheapest([one], [[125.0]], interval=60, call_price=0.01).tolist()
     [2]
     """
-    cases = _as_demand(demand)
+    cases = np.asarray(demand, np.float64)
+    cases = cases.reshape(len(cases), -1)
     if not cases.max(initial=0.0):
         return np.zeros(len(capacities), np.int64)
     call_price = call_price if call_price is not None and math.isfinite(call_price) else None
     running = np.broadcast_to(np.asarray(running, np.float64), len(capacities))
     find_counts = _find_one if len(capacities) == 1 else _find_several
     return find_counts(capacities, cases, (interval, call_price, running, overhead))
-
-
-def _as_demand(demand: ArrayLike) -> Floats:
-    cases = np.asarray(demand, np.float64)
-    return cases.reshape(len(cases), -1)
 
 
 def _find_one(capacities: Sequence[InstanceCapacity], cases: Floats, terms: _Terms) -> Whole:

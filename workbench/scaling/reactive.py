@@ -245,7 +245,11 @@ class TargetTrackingScaler(_PeriodScaler):
             needed = self._count_for_target(value, measured)
             if needed > self._grown or now - self._out >= policy.out_cooldown:
                 wanted = max(current, needed)
-        elif self._may_scale_in(now):
+        elif (
+            policy.scale_in
+            and self._below >= policy.in_periods
+            and now - self._in >= policy.in_cooldown
+        ):
             wanted = min(current, self._count_for_target(value, measured))
         wanted = min(max(wanted, policy.least), policy.most)
         if wanted > current:
@@ -253,11 +257,6 @@ class TargetTrackingScaler(_PeriodScaler):
         elif wanted < current:
             self._in = now
         return wanted
-
-    def _may_scale_in(self, now: float) -> bool:
-        policy = self._policy
-        low = policy.scale_in and self._below >= policy.in_periods
-        return low and now - self._in >= policy.in_cooldown
 
     def _count_for_target(self, value: float, measured: int) -> int:
         return math.ceil(max(1, measured) * value / self._policy.target)

@@ -1,6 +1,7 @@
 """What policies share that plan in rounds: who runs, when less is enough, within what limits."""
 
 from collections import deque
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,14 @@ def check_rounds(policy: Any) -> None:  # noqa: ANN401 - of any class with these
         least=least,
         most=whole_number("most", policy.most, low=max(1, least)),
     )
+
+
+def rounds_to_dict(policy: Any) -> dict[str, Any]:  # noqa: ANN401 - as in check_rounds
+    """Return kind and settings of such a policy as JSON values."""
+    values = {each.name: getattr(policy, each.name) for each in fields(policy)}
+    values["capacity"] = [each.to_dict() for each in policy.capacities]
+    values["misses"] = None if policy.misses is None else policy.misses.to_dict()
+    return {"kind": policy.kind, **values}
 
 
 class PlannedFleet:

@@ -22,7 +22,10 @@ def _check_changes(name: str, value: object) -> tuple[tuple[float, Counts], ...]
         for each in count.values() if isinstance(count, Mapping) else (count,):
             whole_number("A scheduled count", each, low=0)
         before = instant
-    return tuple((float(at), _copy(count)) for at, count in changes)
+    return tuple(
+        (float(at), dict(count) if isinstance(count, Mapping) else int(count))
+        for at, count in changes
+    )
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,6 @@ class Schedule(ScalingRule):
     def scaler(self) -> "_ScheduleScaler":
         """Return a fresh scaler."""
         return _ScheduleScaler(self.changes)
-
-
-def _copy(count: Counts) -> Counts:
-    return dict(count) if isinstance(count, Mapping) else int(count)
 
 
 class _ScheduleScaler:

@@ -84,7 +84,13 @@ class SpotPool:
 
     def __post_init__(self) -> None:
         of_kind("instance_type", self.instance_type, str)
-        _check_day(self.priced_on)
+        try:
+            date.fromisoformat(self.priced_on)
+        except (TypeError, ValueError):
+            raise InvalidInput(
+                "priced_on must be the day the price was seen, as 2026-11-29, got "
+                f"{self.priced_on!r}."
+            ) from None
         keep(
             self,
             hourly_price=not_negative("hourly_price", self.hourly_price, "US dollars"),
@@ -238,15 +244,6 @@ class _SpotHedgeScaler:
         if hedge.on_demand is not None:
             counts[hedge.on_demand] = min(wanted, max(0, missing))
         return counts
-
-
-def _check_day(value: str) -> None:
-    try:
-        date.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise InvalidInput(
-            f"priced_on must be the day the price was seen, as 2026-11-29, got {value!r}."
-        ) from None
 
 
 def _check_recorded(value: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
