@@ -13,7 +13,11 @@ from workbench.queueing.predictions import find_quantiles
 @pytest.mark.parametrize(("load", "servers"), [(0.3, 1), (2.0, 3), (40.0, 30), (500.0, 520)])
 def test_with_room_for_the_servers_alone_the_last_state_is_erlangs_b(load, servers):
     states = find_states(load=load, servers=servers, room=servers)
-    assert states[-1] == pytest.approx(erlang_b(load=load, servers=servers))
+    lost = 1.0
+    for busy in range(1, servers + 1):  # the recursion: B(c) = a B(c-1) / (c + a B(c-1))
+        lost = load * lost / (busy + load * lost)
+    assert states[-1] == pytest.approx(lost)
+    assert erlang_b(load=load, servers=servers) == pytest.approx(lost)
     assert states.sum() == pytest.approx(1)
 
 

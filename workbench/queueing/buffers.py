@@ -138,15 +138,12 @@ class BufferLatency:
             zip(self.service, self.waits.sizes, strict=True), 1
         ):
             if share > 0:
-                left = x[:, None] * (1 + ROUNDING) - distribution.values
-                within += self._within(size, share, left) @ distribution.weights
+                wait = x[:, None] * (1 + ROUNDING) - distribution.values
+                requests = np.where(wait >= self.waits.longest, size * share, 0.0)
+                some = (wait >= 0) & (wait < self.waits.longest)
+                requests[some] = self.waits.within(size, wait[some])
+                within += requests @ distribution.weights
         return np.asarray(within / self.mean_batch_size).clip(0, 1)
-
-    def _within(self, size: int, share: float, wait: Floats) -> Floats:
-        within = np.where(wait >= self.waits.longest, size * share, 0.0)
-        some = (wait >= 0) & (wait < self.waits.longest)
-        within[some] = self.waits.within(size, wait[some])
-        return within
 
 
 def _waits(arrivals: MAP, policy: BatchPolicy) -> Waits:
@@ -257,7 +254,8 @@ class Buffers:
         turns = _count_transitions(arrivals, float(self.longest.max()))
         nodes = 26 + math.ceil(5.5 * math.sqrt(turns))  # enough for 1e-10: found by trial
         self.cells = fineness * (64 + 8 * math.ceil(math.sqrt(turns)))
-        times = np.outer(self.longest, (1 - _chebyshev_nodes(nodes)) / 2)
+        places = (1 - np.cos(np.pi * np.arange(nodes) / (nodes - 1))) / 2  # Chebyshev's
+        times = np.outer(self.longest, places)
         shape = (largest - 1, arrivals.phases, arrivals.phases, *times.shape)
         chances = arrival_chances(arrivals, times.ravel(), largest - 1)
         integrals = _integrals(arrivals, chances).reshape(shape)
@@ -346,10 +344,6 @@ def _count_transitions(arrivals: MAP, longest: float) -> float:
     return turns
 
 
-def _chebyshev_nodes(nodes: int) -> Floats:
-    return np.cos(np.pi * np.arange(nodes) / (nodes - 1))
-
-
 def _interpolate(values: Floats, read: Floats) -> Floats:
     return (values @ read).reshape(*values.shape[:-1], -1, 2)
 
@@ -403,14 +397,10 @@ def arrival_chances(arrivals: MAP, times: Floats, count: int) -> Floats:
     chances = np.empty((len(columns), len(times)))
     for part in np.array_split(np.arange(len(times)), math.ceil(len(times) / 256)):
         # Only numbers of turns near the mean have a chance: sorted times share them.
-        some = slice(*_transition_range(means[part]))
+        least, most = float(means[part[0]]), float(means[part[-1]])
+        some = slice(max(0, 2 * math.floor(least) - _poisson_bound(least)), _poisson_bound(most))
         chances[:, order[part]] = columns[:, some] @ poisson_chance(turns[some], means[part])
     return chances.reshape(count, phases, phases, len(times))
-
-
-def _transition_range(means: Floats) -> tuple[int, int]:
-    least = float(means[0])
-    return max(0, 2 * math.floor(least) - _poisson_bound(least)), _poisson_bound(float(means[-1]))
 
 
 def _poisson_bound(mean: float) -> int:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from workbench.errors import NotPredictable
 from workbench.queueing.buffers import poisson_chance
+from workbench.queueing.erlang import find_states
 from workbench.queueing.predictions import ROUNDING, Distribution, Floats, Prediction
 from workbench.validation import not_negative, positive, whole_number
 
@@ -104,14 +105,7 @@ def erlang_b(*, load: float, servers: int) -> float:
     >>> round(erlang_b(load=2, servers=3), 4)
     0.2105
     """
-    positive("load", load)
-    whole_number("servers", servers, low=1)
-    inverse = 1.0
-    for busy in range(1, servers + 1):
-        inverse = 1 + inverse * busy / load
-        if math.isinf(inverse):
-            return 0.0
-    return 1 / inverse
+    return float(find_states(load=load, servers=servers, room=servers)[-1])
 
 
 def erlang_c(*, load: float, servers: int) -> float:
@@ -124,10 +118,8 @@ def erlang_c(*, load: float, servers: int) -> float:
     >>> round(erlang_c(load=2, servers=3), 4)
     0.4444
     """
-    positive("load", load)
-    whole_number("servers", servers, low=1)
-    _check_load(load, servers)
     lost = erlang_b(load=load, servers=servers)
+    _check_load(load, servers)
     return lost / (1 - load / servers * (1 - lost))
 
 
