@@ -23,7 +23,15 @@ from workbench.routing.base import Place
 from workbench.routing.simple import RandomChoice, RoundRobin
 from workbench.scaling import TargetTracking
 from workbench.service_times import ServiceTimes
-from workbench.simulator import _streams, kernels, platforms, prepare, serve, simulate, stepwise
+from workbench.simulator import (
+    kernels,
+    platforms,
+    prepare,
+    serve,
+    simulate,
+    spawn_streams,
+    stepwise,
+)
 from workbench.simulator.places import RoutedSimulation
 from workbench.simulator.sources import quantiles_of
 from workbench.traffic.patterns import poisson
@@ -197,7 +205,7 @@ def policies():
 
 
 def by_steps(trace, policy, deployment, scaling):
-    chance = platforms.RandomInputs((TIMES,), np.array([COLD_START]), *_streams(0))
+    chance = platforms.RandomInputs((TIMES,), np.array([COLD_START]), *spawn_streams(0))
     stepwise.serve(trace, policy, deployment, chance, scaling)
 
 
@@ -244,7 +252,9 @@ def plain_python():
     for name in ("batches of 8", "no batching, 50 busy"):
         policy, service = LAWS[name]
         start = time.process_time()
-        twin.simulate(trace, policy, PLATFORM, service, cold_start=COLD_START, dice=_streams(0))
+        twin.simulate(
+            trace, policy, PLATFORM, service, cold_start=COLD_START, dice=spawn_streams(0)
+        )
         rate = len(trace) / (time.process_time() - start) / 1e6
         print(f"  plain Python twin, {name:24} {rate:7.3f} M/s")
 

@@ -44,7 +44,7 @@ from workbench.scaling import InstanceCapacity, Schedule
 from workbench.scaling.predictive import Predictive
 from workbench.scaling.spot import SpotPool
 from workbench.service_times import ServiceTimes
-from workbench.simulator import EXPIRED_ERROR, THROTTLED_ERROR, _streams, serve, simulate
+from workbench.simulator import EXPIRED_ERROR, THROTTLED_ERROR, serve, simulate, spawn_streams
 from workbench.simulator.place_outcomes import PlaceOutcome
 from workbench.traffic.patterns import constant, poisson
 from workbench.traffic.trace import Trace
@@ -493,7 +493,7 @@ def test_hybrids_and_mixed_fleets_do_as_the_twin_does(data, trace, policy, routi
         times,
         overflow=overflow if spill else None,
         spill=spill,
-        dice=_streams(0),
+        dice=spawn_streams(0),
         **terms,
     )
 

@@ -22,6 +22,7 @@ from tests.simulator.test_simulator import (
 from tests.simulator.test_stepwise import DEPLOYMENTS, POLICIES, TIMES, TRACE
 from workbench.deployment import BatchTransform, Local, RealTime, Serverless
 from workbench.errors import InvalidInput
+from workbench.measuring.outcomes import RequestOutcomes
 from workbench.routing.base import Place, Settlement, SingleAnswerRouter
 from workbench.run.record import RunRecord
 from workbench.scaling import Schedule
@@ -129,8 +130,7 @@ class Known:
         self.correct = np.full(len(confidence), math.nan) if correct is None else np.array(correct)
 
     def of_requests(self, trace):
-        self.label = np.arange(len(trace))
-        return self
+        return RequestOutcomes(np.arange(len(trace)), self.confidence, self.correct)
 
 
 def member(trace, deployment, service, *, policy=UNBATCHED, answers=None, **settings):
@@ -176,10 +176,9 @@ def test_requests_fare_as_the_twin_says(data, trace):
     assert found.finished.tolist() == [each.done for each in expected]
     assert found.tried.tolist() == [len(each.asked) for each in expected]
     for place, (requests, outcome) in enumerate(found.places):
-        seen = outcome.spread()
         for name in ("started", "finished"):
             times = [getattr(expected[each], name)[place] for each in requests]
-            assert getattr(seen, name).tolist() == times
+            assert outcome.spread(getattr(outcome.batches, name)).tolist() == times
 
 
 # ---------------------------------------------------------------------- rule by rule

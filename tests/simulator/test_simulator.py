@@ -38,7 +38,7 @@ from workbench.run import SLO
 from workbench.run_cost import cost
 from workbench.scaling import ScaleToZero, Schedule, StepScaling, TargetTracking
 from workbench.service_times import ServiceTimes
-from workbench.simulator import _streams, kernels, serve, simulate
+from workbench.simulator import kernels, serve, simulate, spawn_streams
 from workbench.speed import SpeedRecord
 from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
@@ -56,7 +56,6 @@ LOOPS = (
     "find_last",
     "take_batches",
     "merge_answers",
-    "spread",
 )
 
 
@@ -224,7 +223,7 @@ def assert_twins(trace, policy, deployment, service, *, scaling=None, cold_start
         service,
         scaling=scaling,
         cold_start=cold_start,
-        dice=_streams(seed),
+        dice=spawn_streams(seed),
     )
 
     assert outcome.batches.first.tolist() == [*(b.requests[0] for b in batches), len(trace)]
@@ -940,6 +939,7 @@ def test_a_run_says_that_a_job_takes_no_policy():
         ({"cold_start": []}, "cold_start must be seconds"),
         ({"cold_start": "long"}, "cold_start must be seconds"),
         ({"cold_start": "5"}, "cold_start must be seconds"),
+        ({"boot": -1.0}, "boot must be seconds, 0 or more, .* got -1.0"),
         ({"slo": 0.1}, "slo must be an SLO, got 0.1"),
         ({"scaling": "fast"}, "scaling must be a policy such as ScaleToZero, got 'fast'"),
         ({"cold_start": [math.nan]}, "cold_start must be seconds"),

@@ -20,7 +20,7 @@ from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime,
 from workbench.errors import InvalidInput
 from workbench.scaling import ScaleToZero, Schedule, TargetTracking
 from workbench.service_times import ServiceTimes
-from workbench.simulator import _streams, platforms, simulate, stepwise
+from workbench.simulator import platforms, simulate, spawn_streams, stepwise
 from workbench.simulator.kernels import Batches
 from workbench.traffic.patterns import bursty
 from workbench.traffic.trace import Trace
@@ -85,7 +85,9 @@ def assert_same(  # noqa: PLR0917 - what is simulated, in its usual order
     """Compiled loops and step-by-step loop give the same to the bit."""
 
     def chance():
-        return platforms.RandomInputs((service,), np.array(cold_start), *_streams(1), phase=0.3)
+        return platforms.RandomInputs(
+            (service,), np.array(cold_start), *spawn_streams(1), phase=0.3
+        )
 
     compiled = platforms.serve(trace, policy, deployment, chance(), scaling)
     steps = stepwise.serve(trace, policy, deployment, chance(), scaling)
@@ -137,7 +139,7 @@ def test_a_window_of_answers_moves_size_and_wait():
         TRACE,
         POLICIES["steered"],
         Local(workers=2),
-        platforms.RandomInputs((TIMES,), np.array([0.0]), *_streams(1)),
+        platforms.RandomInputs((TIMES,), np.array([0.0]), *spawn_streams(1)),
         None,
     )
     waits = steered.batches.closed - TRACE.arrivals[steered.batches.first[:-1]]

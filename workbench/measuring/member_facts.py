@@ -39,18 +39,7 @@ class MemberFacts:
 
     def list_answers(self, trace: Trace) -> list[list[tuple[Any, float, float]]]:
         """Return label, confidence and the share of right rows: by member, then by request."""
-        found = [each.of_requests(trace) for each in self.outcomes.values()]
-        return [
-            list(
-                zip(
-                    each.label.tolist(),
-                    each.confidence.tolist(),
-                    each.correct.tolist(),
-                    strict=True,
-                )
-            )
-            for each in found
-        ]
+        return [each.of_requests(trace).to_list() for each in self.outcomes.values()]
 
     def places(self, setup: RoutedSetup, prices: PriceSheet | None = None) -> tuple[Place, ...]:
         """Return what a router knows of the members: accuracy by kind, times, cost."""

@@ -72,9 +72,14 @@ class RequestOutcomes:
     confidence: Floats
     correct: Floats
 
+    def to_list(self) -> list[tuple[Any, float, float]]:
+        """Return label, confidence and the share of right rows, by request."""
+        columns = self.label.tolist(), self.confidence.tolist(), self.correct.tolist()
+        return list(zip(*columns, strict=True))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Outcomes:
+class Outcomes(RequestOutcomes):
     """What a model answers to each row of a pool.
 
     Attributes:
@@ -84,9 +89,6 @@ class Outcomes:
         context: The kind of each row; None where it is not known.
     """
 
-    label: NDArray[Any]
-    confidence: Floats
-    correct: Floats
     context: Context | None = None
 
     @classmethod

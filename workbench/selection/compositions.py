@@ -41,10 +41,7 @@ def compose_outcomes(ensemble: Ensemble, outcomes: Mapping[str, Outcomes]) -> Ou
     """
     places = ensemble.places()
     calls = RoutedCalls(ensemble.router.router(places), places)
-    answers = [
-        list(zip(each.label.tolist(), each.confidence.tolist(), each.correct.tolist(), strict=True))
-        for each in (outcomes[name] for name in ensemble.names)
-    ]
+    answers = [outcomes[name].to_list() for name in ensemble.names]
     given = []
     for row in range(len(answers[0])):
         reaction = calls.arrive(RoutedRequest(row), 0.0)

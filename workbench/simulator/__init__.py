@@ -40,7 +40,7 @@ from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment.base import Deployment
 from workbench.deployment.hybrid import Hybrid
 from workbench.deployment.mixed_fleet import MixedFleet
-from workbench.deployment.platforms import BOOT, FleetPlatform, JobPlatform, OnDemandPlatform
+from workbench.deployment.platforms import BOOT, FleetPlatform, JobPlatform
 from workbench.errors import InvalidInput
 from workbench.quantiles import SLO
 from workbench.run import Run
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from workbench.scaling.spot import SpotPool
     from workbench.simulator.hybrid import HybridSimulation
-    from workbench.simulator.kernels import Batches, Requests
+    from workbench.simulator.kernels import Batches
     from workbench.simulator.place_outcomes import RoutedOutcome
     from workbench.simulator.platforms import RandomInputs
 
@@ -111,39 +111,20 @@ class Outcome:
         cold = (batches.init > 0) & (batches.server >= 0)  # a job is on no server of its own
         return float(np.diff(batches.first)[cold].sum() / len(self.arrivals))
 
-    def spread(self) -> "Requests":
-        """Return what became of each request."""
-        from workbench.simulator import kernels
-
-        count = len(self.arrivals)
-        requests = kernels.Requests(
-            started=np.empty(count),
-            finished=np.empty(count),
-            latency=np.empty(count),
-            batch=np.empty(count, np.int64),
-            batch_size=np.empty(count, np.int32),
-            server=np.empty(count, np.int32),
-            cold=np.empty(count, np.bool_),
-            init=np.empty(count),
-        )
-        kernels.spread(self.arrivals, self.batches, requests)
-        return requests
+    def spread(self, column: NDArray[Any]) -> NDArray[Any]:
+        """Return what holds of a batch, an entry for each, for each of its requests."""
+        return np.repeat(column, np.diff(self.batches.first))
 
 
 class AnswersByRequest(Protocol):
     """What a model answers to each request of a trace."""
 
     @property
-    def label(self) -> NDArray[Any]:
-        """What it answers."""
-
-    @property
-    def confidence(self) -> Floats:
-        """That of the least certain row; NaN where it is not known."""
-
-    @property
     def correct(self) -> Floats:
         """Share of its rows that are right; NaN where that is not known."""
+
+    def to_list(self) -> list[tuple[Any, float, float]]:
+        """Return label, confidence and the share of right rows, by request."""
 
 
 class KnownAnswers(Protocol):
@@ -224,7 +205,7 @@ def serve(
     policy: Policy,
     deployment: Hybrid | MixedFleet,
     service: Sequence[Service],
-    **terms: Any,  # noqa: ANN401 - as below
+    **terms: Any,  # noqa: ANN401 - those of `Terms`
 ) -> "RoutedOutcome": ...
 
 
@@ -234,7 +215,7 @@ def serve(
     policy: Policy,
     deployment: Deployment,
     service: Service,
-    **terms: Any,  # noqa: ANN401 - as below
+    **terms: Any,  # noqa: ANN401 - those of `Terms`
 ) -> Outcome: ...
 
 
@@ -247,7 +228,7 @@ def serve(
 ) -> "Outcome | RoutedOutcome":
     """Return what would become of each batch: `simulate` without rows and record.
 
-    `terms` are those of `prepare`.
+    `terms` are those of `Terms`.
 
     Raises:
         InvalidInput: An argument is not what it must be, or service times miss a batch size.
@@ -261,18 +242,30 @@ def serve(
     return prepare(trace, policy, deployment, cast("Any", service), **terms).serve()
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Terms:
+    """What else decides what becomes of requests: the arguments of `simulate` of these names."""
+
+    cold_start: ArrayLike | None = None
+    boot: ArrayLike | None = None
+    scaling: ScalingPolicy | None = None
+    spot: "SpotPool | None" = None
+    seed: Seed = 0
+
+    def find_start(self, deployment: Deployment) -> tuple[str, ArrayLike | None]:
+        """Return the seconds that an instance of a deployment takes to start, and their name."""
+        if deployment.on_demand or self.boot is None:
+            return "cold_start", self.cold_start
+        return "boot", self.boot
+
+
 @overload
 def prepare(
     trace: Trace,
     policy: Policy,
     deployment: Hybrid | MixedFleet,
     service: Sequence[Service],
-    *,
-    cold_start: ArrayLike | None = None,
-    boot: ArrayLike | None = None,
-    scaling: ScalingPolicy | None = None,
-    spot: "SpotPool | None" = None,
-    seed: Seed = 0,
+    **terms: Any,  # noqa: ANN401 - those of `Terms`
 ) -> "HybridSimulation": ...
 
 
@@ -282,12 +275,7 @@ def prepare(
     policy: Policy,
     deployment: Deployment,
     service: Service,
-    *,
-    cold_start: ArrayLike | None = None,
-    boot: ArrayLike | None = None,
-    scaling: ScalingPolicy | None = None,
-    spot: "SpotPool | None" = None,
-    seed: Seed = 0,
+    **terms: Any,  # noqa: ANN401 - those of `Terms`
 ) -> "Simulation": ...
 
 
@@ -296,18 +284,11 @@ def prepare(
     policy: Policy,
     deployment: Deployment,
     service: Service | Sequence[Service],
-    *,
-    cold_start: ArrayLike | None = None,
-    boot: ArrayLike | None = None,
-    scaling: ScalingPolicy | None = None,
-    spot: "SpotPool | None" = None,
-    seed: Seed = 0,
+    **terms: Any,
 ) -> "Simulation | HybridSimulation":
-    """Return a simulation whose arguments, those of `simulate`, were checked.
-
-    Raises:
-        InvalidInput: One is not what it must be.
-    """
+    """Return a simulation whose arguments are those of `simulate`, with its errors."""
+    given = Terms(**terms)
+    scaling = given.scaling
     of_kind("trace", trace, Trace)
     of_kind("deployment", deployment, Deployment)
     if not hasattr(policy, "batcher"):
@@ -319,44 +300,28 @@ def prepare(
                 f"scaling is for real-time and async fleets, not for {deployment.label}: leave it "
                 "out."
             )
-    if isinstance(deployment, Hybrid | MixedFleet) or spot is not None:
+    if isinstance(deployment, Hybrid | MixedFleet) or given.spot is not None:
         from workbench.simulator.hybrid import prepare_hybrid
 
-        return prepare_hybrid(
-            trace,
-            policy,
-            deployment,
-            service,
-            cold_start=cold_start,
-            boot=boot,
-            scaling=scaling,
-            spot=spot,
-            seed=seed,
-        )
+        return prepare_hybrid(trace, policy, deployment, service, given)
     platform = deployment.platform
-    if not isinstance(platform, OnDemandPlatform):
-        cold_start = cold_start if boot is None else boot
     if isinstance(platform, FleetPlatform):
         scaling = platform.scaling or scaling  # its own, where it has one: then it takes none
+    name, start = given.find_start(deployment)
     service = cast("Service", service)
-    warnings = _warn_of_settings(
-        policy,
-        deployment,
-        service,
-        cold_start=cold_start,
-        scaling=scaling,
-        duration=trace.duration,
+    warnings = warn_of_settings(
+        policy, deployment, service, start=start, scaling=scaling, duration=trace.duration
     )
-    if isinstance(platform, JobPlatform) and cold_start is None:
-        cold_start = BOOT
+    if isinstance(platform, JobPlatform) and start is None:
+        start = BOOT
     return Simulation(
         trace=trace,
         policy=policy,
         deployment=deployment,
-        times=_service_times(service, deployment),
-        cold_start=None if cold_start is None else _cold_start_quantiles(cold_start),
+        times=find_times(service, deployment),
+        cold_start=sort_starts(name, start),
         scaling=scaling,
-        seed=seed,
+        seed=given.seed,
         warnings=warnings,
     )
 
@@ -383,15 +348,11 @@ class Simulation:
     answers: KnownAnswers | None = None
 
     def serve(self) -> Outcome:
-        """Return what becomes of each batch.
-
-        Raises:
-            InvalidInput: Service times miss a batch size.
-        """
+        """Return what becomes of each batch; all must have service times."""
         from workbench.simulator import platforms, stepwise
 
         trace, policy, deployment = self.trace, self.policy, self.deployment
-        chance = self.random_inputs(_streams(self.seed))
+        chance = self.random_inputs(spawn_streams(self.seed))
         # Jobs take no policy.
         is_fast = is_compiled(policy) or deployment.by_job
         loops = platforms if is_fast else stepwise
@@ -489,7 +450,8 @@ def _can_scale(deployment: Deployment) -> bool:
     )
 
 
-def _service_times(service: ServiceTimes | ProfileLike, deployment: Deployment) -> ServiceTimes:
+def find_times(service: Service, deployment: Deployment) -> ServiceTimes:
+    """Return service times on a deployment, given as such or as a profile; refuse others."""
     if isinstance(service, ServiceTimes):
         return service
     if not hasattr(service, "times"):
@@ -497,24 +459,22 @@ def _service_times(service: ServiceTimes | ProfileLike, deployment: Deployment) 
     return ServiceTimes.from_profile(service, threads=deployment.session_threads)
 
 
-def _cold_start_quantiles(cold_start: ArrayLike, name: str = "cold_start") -> Floats:
-    """Return quantiles of the cold start: those of the measured ones, or the one number."""
-    given = np.atleast_1d(as_array(name, cold_start))
-    quantiles = (
-        np.sort(given.astype(np.float64)) if given.dtype.kind in "iuf" else np.array([np.nan])
-    )
-    if (
-        quantiles.ndim != 1
-        or len(quantiles) == 0
-        or not (np.isfinite(quantiles) & (quantiles >= 0)).all()
-    ):
-        raise InvalidInput(
-            f"{name} must be seconds, 0 or more, or a list of such, got {cold_start!r}."
-        )
-    return quantiles
+def sort_starts(name: str, start: ArrayLike | None) -> Floats | None:
+    """Return quantiles of the seconds that a start takes, from one number or measured ones.
+
+    Raises:
+        InvalidInput: They are not such; `name` is what they are called.
+    """
+    if start is None:
+        return None
+    given = np.atleast_1d(as_array(name, start))
+    fits = given.dtype.kind in "iuf" and given.ndim == 1 and len(given) > 0
+    if not (fits and (np.isfinite(given) & (given >= 0)).all()):
+        raise InvalidInput(f"{name} must be seconds, 0 or more, or a list of such, got {start!r}.")
+    return np.sort(given.astype(np.float64))
 
 
-def _streams(seed: Seed, count: int = 3) -> list[np.random.Generator]:
+def spawn_streams(seed: Seed, count: int = 3) -> list[np.random.Generator]:
     """Return independent generators, independent of those of a trace of the same seed too."""
     generator = generator_from(seed)
     if not isinstance(seed, np.random.Generator):
@@ -532,21 +492,28 @@ def build_frame(
     """Return the rows of a run, and `init`: of those requests of a trace that a place was asked."""
     import polars as pl
 
-    seen = outcome.spread()
-    count = len(outcome.arrivals)
+    batches, count = outcome.batches, len(outcome.arrivals)
+    finished = outcome.spread(batches.finished)
     correct = np.full(count, np.nan)
     if answers is not None:
-        correct = np.where(
-            np.isnan(seen.finished), np.nan, answers.of_requests(trace).correct[requests]
-        )
+        right = answers.of_requests(trace).correct[requests]
+        correct = np.where(np.isnan(finished), np.nan, right)
+    sizes = np.diff(batches.first)
     columns: dict[str, NDArray[Any]] = {
         "request": np.arange(len(trace), dtype=np.uint32)[requests],
         "scheduled": trace.arrivals[requests],
         "sent": outcome.arrivals,
         "rows": trace.rows[requests],
-        "place": np.full(count, place, np.uint8) if place else np.zeros(count, np.uint8),
+        "place": np.full(count, place, np.uint8),
         "correct": correct,
-        **seen._asdict(),
+        "finished": finished,
+        "latency": finished - outcome.arrivals,
+        "batch": np.repeat(np.arange(len(sizes)), sizes),
+        "batch_size": np.repeat(sizes.astype(np.int32), sizes),
+        **{
+            name: outcome.spread(getattr(batches, name))
+            for name in ("started", "server", "cold", "init")
+        },
     }
     failure = (
         pl.when(pl.col("started").is_nan())
@@ -557,12 +524,12 @@ def build_frame(
     return pl.DataFrame(columns).with_columns(error=error).select(*COLUMNS, "init")
 
 
-def _warn_of_settings(
+def warn_of_settings(
     policy: Policy,
     deployment: Deployment,
-    service: ServiceTimes | ProfileLike,
+    service: Service,
     *,
-    cold_start: ArrayLike | None,
+    start: ArrayLike | None,
     scaling: ScalingPolicy | None,
     duration: float,
 ) -> list[str]:
@@ -571,11 +538,11 @@ def _warn_of_settings(
 
     warnings = [why] if (why := explain_unlearned(scaling, duration)) else []
     starts = deployment.on_demand or scaling is not None
-    if deployment.by_job and cold_start is None:
+    if deployment.by_job and start is None:
         warnings.append(
             f"Each job waits {BOOT:g} s for its instances (assumed): give boot=, in seconds."
         )
-    elif starts and cold_start is None:
+    elif starts and start is None:
         name = "boot" if scaling is not None else "cold_start"
         warnings.append(f"New instances start without delay: give {name}=, in seconds.")
     if deployment.by_job and policy != BatchPolicy():

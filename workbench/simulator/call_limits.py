@@ -31,10 +31,15 @@ def find_broken_calls(
         deployment: Where.
         content: Bytes of each request, 0 where unknown.
     """
-    late, heavy = _late(batches, deployment), np.zeros(len(batches.closed), bool)
+    late, heavy = np.zeros((2, len(batches.closed)), bool)
+    if deployment.call_limit is not None:
+        began = batches.closed if deployment.time_limit_from_sending else batches.started
+        late = batches.finished - began - batches.init > longest_within(deployment.call_limit)
     most = _largest_content(deployment)
     if most is not None and content.max(initial=0) > 0:  # twice as fast as any()
-        heavy = _contents(batches, deployment, content) > most
+        # of a job, whose calls the simulator does not know, that of one request
+        join = np.maximum if deployment.by_job else np.add
+        heavy = join.reduceat(content, batches.first[:-1]) > most
     warnings = []
     if late.any():
         warnings.append(
@@ -47,23 +52,6 @@ def find_broken_calls(
             f"call to {deployment.kind} takes: AWS refuses them."
         )
     return BrokenCalls(late, heavy, tuple(warnings))
-
-
-def _late(batches: Batches, deployment: Deployment) -> Mask:
-    limit = deployment.call_limit
-    if limit is None:
-        return np.zeros(len(batches.closed), bool)
-    began = batches.closed if deployment.time_limit_from_sending else batches.started
-    late: Mask = batches.finished - began - batches.init > longest_within(limit)
-    return late
-
-
-def _contents(
-    batches: Batches, deployment: Deployment, content: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return bytes by batch; of a job, whose calls the simulator does not know, of one request."""
-    join = np.maximum if deployment.by_job else np.add
-    return join.reduceat(content, batches.first[:-1])
 
 
 def _largest_content(deployment: Deployment) -> int | None:

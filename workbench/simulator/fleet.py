@@ -271,7 +271,12 @@ class Instances(Roster):
         fleet, count = self.arrays, int(self.arrays.state[kernels.NEXT])
         server, finished = batches.server[:count], batches.finished[:count]
         lost = np.flatnonzero((server == instance) & (finished > now)).tolist()
-        self._forget(instance)
+        size, first = len(fleet.when), int(fleet.state[kernels.FIRST])
+        at = (first + np.arange(int(fleet.state[kernels.BUSY]))) % size  # its completions
+        stays = at[fleet.who[at] // fleet.workers != instance]
+        fleet.when[at[: len(stays)]] = fleet.when[stays]
+        fleet.who[at[: len(stays)]] = fleet.who[stays]
+        fleet.state[kernels.BUSY] = len(stays)
         queue = 0 if self._shared else instance
         if not self._shared:
             batch = int(fleet.head[queue])
@@ -282,16 +287,6 @@ class Instances(Roster):
         fleet.outstanding[queue] -= len(lost)
         batches.server[lost] = kernels.TO_COME
         return np.array(sorted(lost), np.int64)
-
-    def _forget(self, instance: int) -> None:
-        """Take the completions of an instance off the ring."""
-        fleet, size = self.arrays, len(self.arrays.when)
-        first, busy = (int(fleet.state[each]) for each in (kernels.FIRST, kernels.BUSY))
-        at = (first + np.arange(busy)) % size
-        stays = at[fleet.who[at] // fleet.workers != instance]
-        fleet.when[at[: len(stays)]] = fleet.when[stays]
-        fleet.who[at[: len(stays)]] = fleet.who[stays]
-        fleet.state[kernels.BUSY] = len(stays)
 
     def leave(self, batch: int, batches: Batches, now: float) -> None:
         """Leave a batch to the overflow, if there is one, from now on."""
@@ -393,11 +388,7 @@ class Rescaling:
 
     @property
     def due(self) -> float:
-        """When an instance is ready or the scaler is asked next.
-
-        Raises:
-            InvalidInput: The scaler's next instant does not lie ahead.
-        """
+        """When an instance is ready or the scaler is asked next, which must lie ahead."""
         ready = self._instances.ready
         taken = math.inf if self._interruptions is None else self._interruptions.due
         boots = (ready[i] for i in self._instances.booting)
@@ -422,11 +413,7 @@ class Rescaling:
         return self._scaler.due <= now
 
     def decide(self, now: float) -> None:
-        """Let the scaler decide, and launch and retire.
-
-        Raises:
-            InvalidInput: It asks for what is no count of instances.
-        """
+        """Let the scaler decide, and launch and retire."""
         wanted = self._count_wanted(self._scaler.decide(self._read(now), now))
         for part, count in enumerate(wanted):
             self._resize(part, count, now)
@@ -464,11 +451,7 @@ class Rescaling:
         )
 
     def _count_wanted(self, wanted: object) -> list[int]:
-        """Return how many instances there should be of each part.
-
-        Raises:
-            InvalidInput: It is no count, or no counts by instance type.
-        """
+        """Return how many instances there should be of each part, known to be such counts."""
         last, found = self._checked
         if type(wanted) is int and wanted == last:  # as a scaler says most of the time
             return found

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from workbench.batching.policies import Steered, WorkConserving
 from workbench.batching.timer import Policy
@@ -28,17 +28,18 @@ from workbench.run import Run
 from workbench.run.record import RunRecord
 from workbench.scaling.base import ScalingPolicy
 from workbench.scaling.spot import SpotPool
-from workbench.service_times import Floats, ProfileLike, ServiceTimes
+from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import (
     EXPIRED_ERROR,
     THROTTLED_ERROR,
     KnownAnswers,
     Outcome,
-    _cold_start_quantiles,
-    _service_times,
-    _streams,
-    _warn_of_settings,
+    Terms,
+    find_times,
     is_compiled,
+    sort_starts,
+    spawn_streams,
+    warn_of_settings,
 )
 from workbench.simulator.place_outcomes import (
     PlaceOutcome,
@@ -47,7 +48,7 @@ from workbench.simulator.place_outcomes import (
     SimulatedPlace,
 )
 from workbench.traffic.trace import Trace
-from workbench.validation import Seed, as_tuple
+from workbench.validation import as_tuple
 
 if TYPE_CHECKING:
     from workbench.simulator.fleet import FleetPart, Instances
@@ -57,23 +58,11 @@ Numbers = NDArray[np.int64]
 
 
 def prepare_hybrid(
-    trace: Trace,
-    policy: Policy,
-    deployment: Deployment,
-    service: object,
-    *,
-    cold_start: ArrayLike | None = None,
-    boot: ArrayLike | None = None,
-    scaling: ScalingPolicy | None = None,
-    spot: SpotPool | None = None,
-    seed: Seed = 0,
+    trace: Trace, policy: Policy, deployment: Deployment, service: object, terms: Terms
 ) -> "HybridSimulation":
-    """Return a simulation whose arguments were checked: see `workbench.simulator.prepare`.
-
-    Raises:
-        InvalidInput: One is not what it must be.
-    """
-    _check_policy(policy, deployment, spot)
+    """Return a simulation whose arguments were checked: see `workbench.simulator.prepare`."""
+    scaling = terms.scaling
+    _check_policy(policy, deployment, terms.spot)
     parts = deployment.simple_parts
     given = as_tuple("service", service) if isinstance(service, Sequence) else (service,)
     if len(given) != len(parts):
@@ -81,19 +70,19 @@ def prepare_hybrid(
             f"{deployment.label} takes service times for each of {len(parts)} parts, "
             f"got {len(given)}: give a sequence of ServiceTimes."
         )
-    of_instances = cold_start if boot is None else boot
     warnings = [
-        _warn_of_settings(
+        warn_of_settings(
             policy,
             part,
-            cast("ProfileLike", times),
-            cold_start=cold_start if part.on_demand else of_instances,
+            times,
+            start=terms.find_start(part)[1],
             scaling=None if part.on_demand else scaling,
             duration=trace.duration,
         )
         for part, times in zip(parts, given, strict=True)
     ]
-    if isinstance(deployment, Hybrid) and _plans_without_functions(scaling):
+    could_know = getattr(scaling, "quantile", None) is None  # what a request costs on functions
+    if isinstance(deployment, Hybrid) and could_know and getattr(scaling, "call_price", 0) is None:
         warnings[0].append(
             "The scaling policy plans as if nothing took what spills over: give it call_price=, "
             "in US dollars a request."
@@ -102,32 +91,18 @@ def prepare_hybrid(
         trace=trace,
         policy=policy,
         deployment=deployment,
-        times=tuple(
-            _service_times(cast("ProfileLike", times), part)
-            for part, times in zip(parts, given, strict=True)
-        ),
-        cold_start=None if cold_start is None else _cold_start_quantiles(cold_start),
-        boot=(None if of_instances is None else _cold_start_quantiles(of_instances, "boot")),
+        times=tuple(find_times(times, part) for times, part in zip(given, parts, strict=True)),
+        cold_start=sort_starts("cold_start", terms.cold_start),
+        boot=sort_starts(*terms.find_start(parts[0])),
         scaling=scaling,
-        spot=spot,
-        seed=seed,
+        spot=terms.spot,
+        seed=terms.seed,
         warnings=tuple(warnings),
     )
 
 
-def _plans_without_functions(scaling: ScalingPolicy | None) -> bool:
-    """Return whether a policy could know what a request costs on functions, and does not."""
-    if getattr(scaling, "quantile", None) is not None:
-        return False
-    return getattr(scaling, "call_price", 0.0) is None
-
-
 def _check_policy(policy: Policy, deployment: Deployment, spot: SpotPool | None) -> None:
-    """Require a policy that closes batches whatever servers do, and spot instances in the fleet.
-
-    Raises:
-        InvalidInput: It watches them, or is not known; or there are none of that type.
-    """
+    """Require a policy that closes batches whatever servers do, and spot instances in the fleet."""
     watches = isinstance(policy, WorkConserving | Steered)
     if watches and (isinstance(deployment, Hybrid) or spot is not None):
         raise InvalidInput(
@@ -223,11 +198,7 @@ class HybridSimulation(PlacesSimulation):
         return super().run(outcome, known, warnings, replications=replications)
 
     def serve(self) -> RoutedOutcome:
-        """Return what becomes of each request.
-
-        Raises:
-            InvalidInput: Service times miss a batch size, or a scaler's count is none.
-        """
+        """Return what becomes of each request; batches must have service times, scalers a count."""
         return _HybridSteps(self).run()
 
 
@@ -241,7 +212,7 @@ class _HybridSteps:
         deployment = simulation.deployment
         self._hybrid = deployment if isinstance(deployment, Hybrid) else None
         self._types = simulation.base.simple_parts
-        streams = _streams(simulation.seed, 6)
+        streams = spawn_streams(simulation.seed, 6)
         levels, boots, routes, self._levels, starts, self._spot_rng = streams
         times, none = simulation.times, np.zeros(1)
         phase = 0.0 if all(each.speed is None for each in times) else levels.random()
@@ -253,7 +224,7 @@ class _HybridSteps:
 
     def run(self) -> RoutedOutcome:
         """Serve the base, then what it left."""
-        from workbench.simulator.kernels import TO_COME
+        from workbench.simulator.kernels import TO_COME, TO_OVERFLOW
         from workbench.simulator.platforms import finish_fleet, serve_fleet
         from workbench.simulator.sources import source_of
 
@@ -271,7 +242,6 @@ class _HybridSteps:
             parts=_list_types(self._types, self._base.services),
             mixes=isinstance(simulation.base, MixedFleet),
             spill=None if self._hybrid is None else self._hybrid.spill,
-            arrivals=trace.arrivals,
             spot=simulation.spot,
             spot_rng=self._spot_rng,
         )
@@ -282,8 +252,10 @@ class _HybridSteps:
         offered = self._list_offers(batches, instances)
         if self._hybrid is not None:
             overflow = [self._serve_overflow(self._hybrid, batches, offered)]
-        elif simulation.spot is not None:
-            _fail(batches, offered)
+        elif simulation.spot is not None:  # what found no instance has failed
+            failed = batches.server == TO_OVERFLOW
+            batches.started[failed], batches.finished[failed] = offered[failed], np.nan
+            batches.server[failed] = -1
         last = [float(np.nanmax(each.outcome.batches.finished, initial=0.0)) for each in overflow]
         served = finish_fleet(
             batches, instances, platform, max([trace.duration, *last]), simulation.scaling
@@ -358,15 +330,6 @@ class _HybridSteps:
             arrivals = self._trace.arrivals[requests]
             places.append(PlaceOutcome(requests, Outcome(arrivals, mine, own, servers)))
         return places
-
-
-def _fail(batches: "Batches", offered: Floats) -> None:
-    """Fail what found no instance."""
-    from workbench.simulator.kernels import TO_OVERFLOW
-
-    failed = batches.server == TO_OVERFLOW
-    batches.started[failed], batches.finished[failed] = offered[failed], np.nan
-    batches.server[failed] = -1
 
 
 def _list_types(parts: Sequence[Deployment], services: Sequence[ServiceTimes]) -> "list[FleetPart]":
@@ -444,8 +407,7 @@ def _list_errors(places: list[PlaceOutcome], given: Any, finished: Floats) -> di
     if not np.isnan(finished).any():
         return errors
     for number, (requests, outcome) in enumerate(places):
-        batches = outcome.batches
-        began = np.repeat(batches.started, np.diff(batches.first))
+        began = outcome.spread(outcome.batches.started)
         failed = np.isnan(finished[requests]) & (given[requests] == number)
         for request, start in zip(requests[failed].tolist(), began[failed].tolist(), strict=True):
             errors[request] = EXPIRED_ERROR if math.isnan(start) else THROTTLED_ERROR

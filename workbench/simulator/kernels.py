@@ -1119,33 +1119,3 @@ def merge_answers(
             tried[request] += 1
             if np.isnan(finished[request]) or at < finished[request]:  # of failures, the last
                 finished[request], given[request] = at, place
-
-
-class Requests(NamedTuple):
-    """What holds of a batch, for each of its requests."""
-
-    started: Floats
-    finished: Floats
-    latency: Floats
-    batch: Counts
-    batch_size: Servers
-    server: Servers
-    cold: Flags
-    init: Floats
-
-
-@compile_loop
-def spread(arrivals: Floats, batches: Batches, requests: Requests) -> None:
-    """Fill in `requests` from their batches."""
-    first, _, _, started, finished, init, cold, server = batches
-    for batch in range(len(finished)):
-        size = first[batch + 1] - first[batch]
-        for request in range(first[batch], first[batch + 1]):
-            requests.started[request] = started[batch]
-            requests.finished[request] = finished[batch]
-            requests.latency[request] = finished[batch] - arrivals[request]
-            requests.batch[request] = batch
-            requests.batch_size[request] = size
-            requests.server[request] = server[batch]
-            requests.cold[request] = cold[batch]
-            requests.init[request] = init[batch]

@@ -64,7 +64,8 @@ class RoutedOutcome:
         """Share of requests whose answer waited for a cold start."""
         cold = 0
         for place, (requests, outcome) in enumerate(self.places):
-            cold += int((outcome.spread().init[self.given[requests] == place] > 0).sum())
+            init = outcome.spread(outcome.batches.init)
+            cold += int((init[self.given[requests] == place] > 0).sum())
         return cold / len(self.arrivals)
 
 

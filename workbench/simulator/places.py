@@ -19,12 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.routing.base import Place, PlaceAnswer, RoutedRequest, RoutingPolicy
-from workbench.routing.calls import (
-    GivenAnswer,
-    Reaction,
-    RoutedCalls,
-)
-from workbench.simulator import Outcome, Simulation, _streams
+from workbench.routing.calls import GivenAnswer, Reaction, RoutedCalls
+from workbench.simulator import Outcome, Simulation, spawn_streams
 from workbench.simulator.fleet import Rescaling
 from workbench.simulator.place_outcomes import (
     PlaceOutcome,
@@ -33,7 +29,6 @@ from workbench.simulator.place_outcomes import (
     SimulatedPlace,
 )
 from workbench.simulator.stepwise import begin_steps
-from workbench.traffic.trace import Trace
 
 if TYPE_CHECKING:
     from workbench.scaling.base import ScalingPolicy
@@ -89,7 +84,7 @@ class _RoutedSteps:
 
     def __init__(self, simulation: RoutedSimulation) -> None:
         trace, members = simulation.trace, simulation.members
-        *streams, seeds = _streams(simulation.seed, 3 * len(members) + 1)
+        *streams, seeds = spawn_streams(simulation.seed, 3 * len(members) + 1)
         self._simulation = simulation
         self._steps = [
             begin_steps(each.policy, each.deployment, each.random_inputs(list(own)))
@@ -99,7 +94,12 @@ class _RoutedSteps:
             steps.make_rescaling(each.scaling) if each.scaling else None
             for steps, each in zip(self._steps, members, strict=True)
         ]
-        self._known = [_list_answers(each, trace) for each in members]
+        self._known: list[list[tuple[Any, float, float]]] = [
+            [(None, math.nan, math.nan)] * len(trace)
+            if each.answers is None
+            else each.answers.of_requests(trace).to_list()
+            for each in members
+        ]
         self._delays = [place.network_of(0) for place in simulation.places]
         router = simulation.router.router(simulation.places, seed=int(seeds.integers(2**31)))
         self._calls = RoutedCalls(router, simulation.places, patience=simulation.patience)
@@ -191,14 +191,12 @@ class _RoutedSteps:
         if not batches:
             return
         steps, asked, delay = self._steps[place], self._asked[place], self._delays[place]
-        labels, confidence, correct = self._known[place]
-        at = now + delay
+        known, at = self._known[place], now + delay
         for batch in batches:
             error = steps.find_error(batch)
             for local in steps.requests_of(batch):
                 number = asked[local]
-                known = labels[number], confidence[number], correct[number]
-                answer = PlaceAnswer(place, math.inf, *known, error=error)
+                answer = PlaceAnswer(place, math.inf, *known[number], error=error)
                 heapq.heappush(self._delayed, (at, next(self._sequence), number, answer))
 
     def _react(self, reaction: Reaction, now: float) -> None:
@@ -234,12 +232,3 @@ class _RoutedSteps:
             errors=errors,
             events=tuple(self._calls.events),
         )
-
-
-def _list_answers(member: Simulation, trace: Trace) -> tuple[Sequence[Any], ...]:
-    """Return label, confidence and the share of right rows, by request."""
-    if member.answers is None:
-        unknown = [math.nan] * len(trace)
-        return [None] * len(trace), unknown, unknown
-    found = member.answers.of_requests(trace)
-    return found.label.tolist(), found.confidence.tolist(), found.correct.tolist()

@@ -161,7 +161,6 @@ def serve_fleet(
     parts: Sequence[FleetPart] = (),
     mixes: bool = False,
     spill: SpillRule | None = None,
-    arrivals: Floats = _NONE,
     spot: SpotPool | None = None,
     spot_rng: np.random.Generator | None = None,
 ) -> Instances:
@@ -176,7 +175,6 @@ def serve_fleet(
         parts: Its instances by type; by default there is one.
         mixes: Whether its scaler says how many there should be of each.
         spill: Which batches it leaves to an overflow; None: none.
-        arrivals: When requests arrived, which a rule may ask.
         spot: What takes instances of its type away; None: nothing does.
         spot_rng: What it draws from.
     """
@@ -186,7 +184,7 @@ def serve_fleet(
         routing=routing,
         ttl=longest_within(fleet.ttl),
         batches=len(source.room.closed),
-        spill=_limits_of(spill, arrivals, is_on=spill is not None or spot is not None),
+        spill=_limits_of(spill, source.arrivals, is_on=spill is not None or spot is not None),
     )
     _draw_times(source, randomness)
     if routing == RANDOM:
@@ -227,15 +225,13 @@ def serve_fleet(
 
 def _limits_of(spill: SpillRule | None, arrivals: Floats, *, is_on: bool) -> kernels.SpillLimits:
     """Return a rule as the loops take it; that of `WhileBooting` is on while instances boot."""
-    limits = kernels.SpillLimits(is_on, kernels.NEVER, np.inf, np.zeros(1), arrivals)
-    match spill:
-        case WhileBooting():
-            return limits
-        case InFlight():
-            return limits._replace(most=spill.most)
-        case ByDeadline():
-            latest = spill.latency - spill.margin
-            return limits._replace(latest=latest, service=np.array(spill.service, np.float64))
+    known = arrivals if is_on else _NONE  # those of jobs would have the loops compiled again
+    limits = kernels.SpillLimits(is_on, kernels.NEVER, np.inf, np.zeros(1), known)
+    if isinstance(spill, InFlight):
+        return limits._replace(most=spill.most)
+    if isinstance(spill, ByDeadline):
+        latest = spill.latency - spill.margin
+        return limits._replace(latest=latest, service=np.array(spill.service, np.float64))
     return limits
 
 
@@ -250,10 +246,13 @@ def _serve_jobs(trace: Trace, platform: JobPlatform, randomness: RandomInputs) -
     first, due = job_bounds(trace, platform.period)
     jobs = make_batches(trace, first, due)
     jobs.cold[:], jobs.server[:], jobs.started[:] = True, -1, due
-    for job, rows in enumerate(jobs.rows):
+    for job, rows in enumerate(jobs.rows.tolist()):
         jobs.init[job] = randomness.draw_cold_start()
-        chunks = _chunks(rows, due[job] + jobs.init[job], randomness.service.largest)
-        source = ClosedBatches(chunks.closed, chunks, randomness.services, distributions)
+        full, rest = divmod(rows, randomness.service.largest)
+        sizes = np.array([randomness.service.largest] * full + [rest] * (rest > 0))
+        begin = np.full(len(sizes), due[job] + jobs.init[job])
+        chunks = allocate(np.arange(len(sizes) + 1), begin, sizes)
+        source = ClosedBatches(begin, chunks, randomness.services, distributions)
         serve_fleet(source, fleet, randomness, None, until=np.inf)
         jobs.finished[job] = chunks.finished.max()
     spans = zip((due + jobs.init).tolist(), jobs.finished.tolist(), strict=True)
@@ -269,9 +268,3 @@ def job_bounds(trace: Trace, period: float | None) -> tuple[Counts, Floats]:
     turn += (turn + 1) * period <= trace.arrivals  # or down
     turns, first = np.unique(turn, return_index=True)
     return np.append(first, len(trace)), (turns + 1) * period
-
-
-def _chunks(rows: int, start: float, largest: int) -> Batches:
-    full, rest = divmod(int(rows), largest)
-    sizes = np.array([largest] * full + [rest] * (rest > 0))
-    return allocate(np.arange(len(sizes) + 1), np.full(len(sizes), start), sizes)

@@ -88,7 +88,11 @@ def replicate(simulation: Replicable, count: int | None = None) -> Replications:
     if count is None:
         count = min(COUNT, max(_FEWEST, affordable))
     whole_number("replications", count, low=2)
-    generator = _generator(simulation)
+    seed = simulation.seed
+    if isinstance(seed, np.random.Generator):
+        generator = seed.spawn(1)[0]
+    else:
+        generator = np.random.default_rng([int(seed), _STREAM])
     again = can_redraw(simulation.trace)
     drawn = ["arrivals"] * again + simulation.random_parts
     if not drawn:
@@ -127,13 +131,6 @@ def _count_affordable(simulation: Replicable) -> int:
     return int(1.5 * simulation.most_requests / (len(trace) + _DECISION * decisions))
 
 
-def _generator(simulation: Replicable) -> np.random.Generator:
-    seed = simulation.seed
-    if isinstance(seed, np.random.Generator):
-        return seed.spawn(1)[0]
-    return np.random.default_rng([int(seed), _STREAM])
-
-
 def _long_run(
     simulation: Replicable, count: int, generator: np.random.Generator, drawn: list[str]
 ) -> Replications | None:
@@ -141,10 +138,11 @@ def _long_run(
     from workbench.simulator import Simulation
 
     trace = simulation.trace
-    platform = simulation.fixed_fleet if isinstance(simulation, Simulation) else None
-    if platform is None or not is_stationary(trace):
+    if not isinstance(simulation, Simulation) or not is_stationary(trace):
         return None
-    assert isinstance(simulation, Simulation)  # noqa: S101 - it has a fleet
+    platform = simulation.fixed_fleet
+    if platform is None:
+        return None
     most = simulation.most_requests
     seconds = _relaxation_time(simulation, generator, min(_PILOT, most))
     skipped = _WARM_UP * seconds

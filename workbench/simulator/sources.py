@@ -5,8 +5,8 @@ them have come. `source_of` makes the right one for a policy.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -32,49 +32,63 @@ from workbench.traffic.trace import Trace
 _GOLDEN_SECTION = (math.sqrt(5) - 1) / 2
 
 
-class BatchSource(Protocol):
-    """Batches, and the loops that serve them."""
+class BatchSource(ABC):
+    """Batches, and the loops that serve them.
 
-    room: Batches
-    """Where results go; draws come in the same arrays, see `kernels`."""
+    Attributes:
+        arrivals: When requests arrive, seconds.
+        room: Where results go; draws come in the same arrays, see `kernels`.
+    """
+
+    def __init__(
+        self,
+        arrivals: Floats,
+        room: Batches,
+        services: Sequence[ServiceTimes],
+        distributions: ServiceQuantiles,
+    ) -> None:
+        self.arrivals, self.room = arrivals, room
+        self._services, self._distributions = services, distributions
+        self._seen = 0  # batches that readings have counted the late requests of
+        self._open = np.zeros(0, np.int64)  # those of them that were not answered then
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many batches there are so far."""
 
     @property
     def batches(self) -> Batches:
-        """The batches that there are in the end."""
+        """The batches so far."""
+        if self.count == len(self.room.closed):
+            return self.room
+        first, *others = self.room
+        parts = [first[: self.count + 1].copy(), *(each[: self.count].copy() for each in others)]
+        return Batches._make(parts)
 
+    @abstractmethod
     def serve_on_demand(self, rules: OnDemandRules) -> None:
         """Serve all on instances that start on demand."""
 
+    @abstractmethod
     def serve_fleet(self, fleet: FleetState, now: float, until: float) -> None:
         """Serve what comes from `now` to `until` on a fleet."""
 
     def count_sent(self, now: float) -> int:
         """Return how many batches were sent before now."""
+        return int(self.room.closed[: self.count].searchsorted(now))
 
     def count_requests(self, now: float) -> int:
         """Return how many requests arrived before now."""
+        return int(self.arrivals.searchsorted(now))
 
     def count_late(self, now: float, target: float) -> int:
-        """Return how many requests were answered late since the last time it was asked."""
-
-    def is_over(self, done: int) -> bool:
-        """Whether these were all, if so many are done."""
-
-
-class Answered:
-    """The batches of a fleet that are answered, from one reading to the next."""
-
-    def __init__(self) -> None:
-        self._seen = 0
-        self._open = np.zeros(0, np.int64)  # of those seen
-
-    def count_late(
-        self, arrivals: Floats, batches: Batches, sent: int, now: float, target: float
-    ) -> int:
-        """Return how many requests, of `sent` batches by now, took longer than a target.
+        """Return how many requests were answered late since the last time it was asked.
 
         Each batch is looked at while it is open, and once more.
         """
+        batches = self.room
+        sent = int(batches.closed[: self.count].searchsorted(now, side="right"))
         mine = np.append(self._open, np.arange(self._seen, sent))
         self._seen = sent
         taken = batches.server[mine] >= 0
@@ -84,8 +98,12 @@ class Answered:
         begin, end = batches.first[over], batches.first[over + 1]
         sizes = end - begin
         numbers = np.arange(sizes.sum()) + np.repeat(begin - np.cumsum(sizes) + sizes, sizes)
-        latency = np.repeat(batches.finished[over], sizes) - arrivals[numbers]
+        latency = np.repeat(batches.finished[over], sizes) - self.arrivals[numbers]
         return int((latency > target).sum())
+
+    @abstractmethod
+    def is_over(self, done: int) -> bool:
+        """Whether these were all, if so many are done."""
 
 
 def stack_quantiles(services: Sequence[ServiceTimes], phase: float) -> ServiceQuantiles:
@@ -195,7 +213,7 @@ def allocate(first: Counts, closed: Floats, rows: Counts) -> Batches:
     )
 
 
-class ClosedBatches:
+class ClosedBatches(BatchSource):
     """Batches that were closed whatever the servers do.
 
     Raises:
@@ -205,46 +223,36 @@ class ClosedBatches:
     def __init__(
         self,
         arrivals: Floats,
-        batches: Batches,
+        room: Batches,
         services: Sequence[ServiceTimes],
         distributions: ServiceQuantiles,
     ) -> None:
         for service in services:
-            service.check(batches.rows)
-        self.room = self.batches = batches
-        self._arrivals, self._distributions = arrivals, distributions
-        self._answered = Answered()
+            service.check(room.rows)
+        super().__init__(arrivals, room, services, distributions)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.room.closed)
 
     def serve_on_demand(self, rules: OnDemandRules) -> None:
         """Serve all on instances that start on demand."""
-        kernels.serve_on_demand(self.batches, self._distributions, rules)
+        kernels.serve_on_demand(self.room, self._distributions, rules)
 
     def serve_fleet(self, fleet: FleetState, now: float, until: float) -> None:
         """Serve what comes from `now` to `until` on a fleet."""
         arriving, _, _, done, spilled = fleet.state.tolist()
-        closed = self.batches.closed
+        closed = self.room.closed
         if arriving > done + spilled or (arriving < len(closed) and closed[arriving] <= until):
-            kernels.serve_fleet(self.batches, self._distributions, fleet, now, until)
-
-    def count_sent(self, now: float) -> int:
-        """Return how many batches were sent before now."""
-        return int(self.batches.closed.searchsorted(now))
-
-    def count_requests(self, now: float) -> int:
-        """Return how many requests arrived before now."""
-        return int(self._arrivals.searchsorted(now))
-
-    def count_late(self, now: float, target: float) -> int:
-        """Return how many requests were answered late since the last time it was asked."""
-        sent = int(np.searchsorted(self.batches.closed, now, side="right"))
-        return self._answered.count_late(self._arrivals, self.batches, sent, now, target)
+            kernels.serve_fleet(self.room, self._distributions, fleet, now, until)
 
     def is_over(self, done: int) -> bool:
         """Whether these were all."""
-        return done == len(self.batches.closed)
+        return done == self.count
 
 
-class BufferedRequests:
+class BufferedRequests(BatchSource):
     """Requests in the buffer of a policy that sends to free servers only.
 
     A batch whose rows have no service time stops its loop: `InvalidInput`.
@@ -260,28 +268,27 @@ class BufferedRequests:
         total = len(trace)
         # sizes beyond the trace never fill, and need not have room
         max_size = min(policy.max_size, total + 1)
-        self._services, self._distributions = services, distributions
-        self._answered = Answered()
+        steering = _make_steering(policy, max_size)
         self._buffer = SharedBuffer(
             arrivals=trace.arrivals,
             rows=trace.rows,
             state=np.array([0, 0, 0, max_size, 0]),
             max_wait=np.zeros(1),
-            steering=_make_steering(policy, max_size),
-            seen=_make_seen(policy, max_size, total),
+            steering=steering,
+            seen=Seen(
+                latencies=np.empty(min(steering.window, total) + max_size),  # a batch beyond it
+                counts=np.zeros(2, np.int64),
+                tried=np.zeros(max_size + 1, np.int64),
+                least=np.empty(max_size + 1),
+            ),
         )
-        self.room = allocate(
-            np.zeros(total + 1, np.int64), np.empty(total), np.empty(total, np.int64)
-        )
+        room = allocate(np.zeros(total + 1, np.int64), np.empty(total), np.empty(total, np.int64))
+        super().__init__(trace.arrivals, room, services, distributions)
 
     @property
-    def batches(self) -> Batches:
-        """The batches sent so far."""
-        count = int(self._buffer.state[kernels.CLOSED])
-        first, *others = self.room
-        if count == len(self.room.closed):
-            return self.room
-        return Batches._make([first[: count + 1].copy(), *(each[:count].copy() for each in others)])
+    def count(self) -> int:
+        """How many were sent so far."""
+        return int(self._buffer.state[kernels.CLOSED])
 
     def serve_on_demand(self, rules: OnDemandRules) -> None:
         """Serve all on instances that start on demand."""
@@ -295,25 +302,9 @@ class BufferedRequests:
         )
         self._check()
 
-    def count_sent(self, now: float) -> int:
-        """Return how many batches were sent before now."""
-        count = self._buffer.state[kernels.CLOSED]
-        return int(np.searchsorted(self.room.closed[:count], now))
-
-    def count_requests(self, now: float) -> int:
-        """Return how many requests arrived before now."""
-        return int(np.searchsorted(self._buffer.arrivals, now))
-
-    def count_late(self, now: float, target: float) -> int:
-        """Return how many requests were answered late since the last time it was asked."""
-        sent = int(self._buffer.state[kernels.CLOSED])
-        return self._answered.count_late(self._buffer.arrivals, self.room, sent, now, target)
-
     def is_over(self, done: int) -> bool:
         """Whether all requests were sent, and their batches are done."""
-        state = self._buffer.state
-        is_sent = state[kernels.SENT] == len(self._buffer.arrivals)
-        return bool(is_sent and done == state[kernels.CLOSED])
+        return bool(self._buffer.state[kernels.SENT] == len(self.arrivals)) and done == self.count
 
     def _check(self) -> None:
         if rows := int(self._buffer.state[kernels.UNCOVERED]):
@@ -332,14 +323,4 @@ def _make_steering(policy: WorkConserving | Steered, max_size: int) -> Steering:
         aim=policy.aim,
         gain=policy.gain,
         max_size=max_size,
-    )
-
-
-def _make_seen(policy: WorkConserving | Steered, max_size: int, total: int) -> Seen:
-    window = policy.window if isinstance(policy, Steered) else 0
-    return Seen(
-        latencies=np.empty(min(window, total) + max_size),  # the last batch may go beyond
-        counts=np.zeros(2, np.int64),
-        tried=np.zeros(max_size + 1, np.int64),
-        least=np.empty(max_size + 1),
     )

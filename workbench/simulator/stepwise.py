@@ -11,7 +11,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -75,15 +75,12 @@ def begin_steps(
     return StepSimulation(trace, policy, platform, rules, chance)
 
 
-class _Assignment:
+class _Assignment(NamedTuple):
     """Who serves a batch: a server, idle since then (-inf: for ever), or one that starts."""
 
-    __slots__ = ("cold", "server", "since")
-
-    def __init__(self, server: int, since: float, *, cold: bool = False) -> None:
-        self.server = server
-        self.since = since
-        self.cold = cold
+    server: int
+    since: float
+    cold: bool = False
 
 
 class _Platform(Protocol):
@@ -336,11 +333,7 @@ class StepSimulation:
         self.check_sent()
 
     def check_sent(self) -> None:
-        """Require that the policy has sent all requests.
-
-        Raises:
-            InvalidInput: It has not, and waits for nothing.
-        """
+        """Require that the policy has sent all requests, if it waits for nothing."""
         if self._sent < len(self._arrivals) - 1:
             raise InvalidInput(
                 f"The policy '{self._label}' sent {self._sent} of {len(self._arrivals) - 1} "
@@ -471,11 +464,7 @@ class StepSimulation:
         return EXPIRED_ERROR if math.isnan(started) else THROTTLED_ERROR
 
     def wake(self, now: float) -> None:
-        """Let the batcher act on its timer, where that is due.
-
-        Raises:
-            InvalidInput: It is due again at once.
-        """
+        """Let the batcher act on its timer, where that is due; it must not be due again at once."""
         if self._batcher.due > now:
             return
         sent = self._batcher.wake(now)
