@@ -1,13 +1,22 @@
 import math
 import threading
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
 
-from workbench.backends.base import FunctionBackend, Reply
+from workbench.backends.base import EndedCall, FunctionBackend, Origin, Reply
 from workbench.batching.timer import BatchPolicy
 from workbench.errors import InvalidInput, InvocationError
-from workbench.measuring.load import CompletedBatch, Inbox, Load, RowMaker, lag_facts, replay
+from workbench.measuring.load import (
+    CompletedBatch,
+    Inbox,
+    Load,
+    PlacedRowMaker,
+    RowMaker,
+    lag_facts,
+    replay,
+)
 from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
 
@@ -397,3 +406,25 @@ def test_what_many_threads_put_is_taken_once():
     assert sorted(taken) == sorted([*range(500)] * 3)
     for thread in threads:
         thread.join()
+
+
+class EndsWhenAsked(Future):
+    """A call that ends just after somebody looked whether it had."""
+
+    def done(self):
+        ended = super().done()
+        if not ended:
+            self.set_result(EndedCall(0.5, Reply()))
+        return ended
+
+
+def test_a_call_that_ends_while_rows_are_made_is_in_the_next_ones():
+    rows = PlacedRowMaker(load_of(Trace([0.0], 1.0), np.sum, places=2))
+    reply = Reply(origin=Origin(place=0, others=(EndsWhenAsked(),)))
+
+    first = rows.of([CompletedBatch(0, [0], 0, 0.0, 1.0, reply)])
+    (late,) = rows.await_calls(threading.Event(), 60.0)
+
+    assert first["tried"].tolist() == [2]
+    assert late.requests == [0]
+    assert late.finished == 0.5

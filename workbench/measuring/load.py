@@ -552,7 +552,19 @@ class PlacedRowMaker(RowMaker):
         self._others += [
             (batch, call) for batch in served for call in origin_of(batch.reply).others
         ]
-        return self._make([*served, *self._take_ended()])
+        every = [*served, *self._take_ended()]
+        sizes = [len(batch.requests) for batch in every]
+        origins = [origin_of(batch.reply) for batch in every]
+        tried = [
+            1 + len(origin.others) if batch.number < len(self.sent) else 0
+            for batch, origin in zip(every, origins, strict=True)
+        ]
+        places = np.array([origin.place for origin in origins], np.uint8)
+        return {
+            **super().of(every),
+            "place": places.repeat(sizes),
+            "tried": np.array(tried, np.uint8).repeat(sizes),
+        }
 
     def await_calls(self, stopped: threading.Event, seconds: float) -> list[CompletedBatch]:
         """Return the calls that do not count, once all have ended or so many seconds are over."""
@@ -562,24 +574,12 @@ class PlacedRowMaker(RowMaker):
                 break
         return self._take_ended()
 
-    def _make(self, served: list[CompletedBatch]) -> Rows:
-        sizes = [len(batch.requests) for batch in served]
-        tried = [
-            1 + len(origin_of(batch.reply).others) if batch.number < len(self.sent) else 0
-            for batch in served
-        ]
-        return {
-            **super().of(served),
-            "place": np.array([origin_of(batch.reply).place for batch in served], np.uint8).repeat(
-                sizes
-            ),
-            "tried": np.array(tried, np.uint8).repeat(sizes),
-        }
-
     def _take_ended(self) -> list[CompletedBatch]:
         """Return the calls that have ended since the last time, each as a batch of its own."""
-        ended = [each for each in self._others if each[1].done()]
-        self._others = [each for each in self._others if not each[1].done()]
+        ended: list[tuple[CompletedBatch, Future[EndedCall]]] = []
+        others, self._others = self._others, []
+        for each in others:  # asked once: one that ends meanwhile is taken the next time
+            (ended if each[1].done() else self._others).append(each)
         return [self._complete(batch, call.result()) for batch, call in ended]
 
     def _complete(self, batch: CompletedBatch, call: EndedCall) -> CompletedBatch:
@@ -600,29 +600,19 @@ def flush_regularly(flush: Callable[[], None], count_waiting: Callable[[], int])
 
     Where it takes no more than some of them, it is called again once requests had their turn.
     """
-    looks = count(1)
-
-    def look() -> None:
-        if next(looks) % _POLLS_PER_FLUSH == 0:
-            flush()
-        while count_waiting() >= _FLUSH_BATCHES:
-            flush()
-            time.sleep(_FLUSH_PAUSE)
-
-    with _repeat_every(_POLL_INTERVAL, look):
-        yield
-
-
-@contextlib.contextmanager
-def _repeat_every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
-    """Repeat the action in a thread of its own for as long as the block lasts."""
     over = threading.Event()
 
-    def repeat() -> None:
-        while not over.wait(seconds):
-            action()
+    def work() -> None:
+        for look in count(1):
+            if over.wait(_POLL_INTERVAL):
+                return
+            if look % _POLLS_PER_FLUSH == 0:
+                flush()
+            while count_waiting() >= _FLUSH_BATCHES:
+                flush()
+                time.sleep(_FLUSH_PAUSE)
 
-    thread = threading.Thread(target=repeat, daemon=True)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
         yield
