@@ -3,7 +3,7 @@
 import numpy as np
 
 from workbench.errors import InvalidInput
-from workbench.measuring.outcomes import Outcomes, find_outcomes
+from workbench.measuring.outcomes import find_outcomes
 from workbench.registry.model import Model
 from workbench.routing.promise import CascadePromise, choose_threshold
 from workbench.validation import Seed
@@ -47,7 +47,11 @@ def promise_cascade(
     mine, its = find_outcomes(small), find_outcomes(large)
     _check_pools(small, large)
     for model, outcomes in ((small, mine), (large, its)):
-        _check_known(model, outcomes)
+        if not outcomes.has_targets:
+            raise InvalidInput(
+                f"Which answers of {model.name} are right is not known: register it with samples "
+                "that have targets."
+            )
     if np.isnan(mine.confidence).all():
         raise InvalidInput(
             f"{small.name} does not say how sure it is: register it with answer='probabilities'."
@@ -86,12 +90,4 @@ def _check_pools(small: Model, large: Model) -> None:
     ):
         raise InvalidInput(
             f"{small.name} and {large.name} have other samples: register both with the same."
-        )
-
-
-def _check_known(model: Model, outcomes: Outcomes) -> None:
-    if np.isnan(outcomes.correct).any():
-        raise InvalidInput(
-            f"Which answers of {model.name} are right is not known: register it with samples that "
-            "have targets."
         )

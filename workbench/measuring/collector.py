@@ -4,15 +4,16 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workbench.errors import StorageError
 from workbench.measuring.load import Rows, lag_facts
+from workbench.provenance import environment
 from workbench.run import Run
 from workbench.run.columns import REPLY_COLUMNS, ROUTED_COLUMNS, build_frame
 from workbench.run.record import RunRecord
@@ -150,7 +151,12 @@ def join_rows(parts: list[Rows], trace: Trace) -> "tuple[pl.DataFrame, int]":
 
     if not parts:
         return build_frame([], [], {}), 0
-    columns: dict[str, Any] = {name: _join(parts, name) for name in parts[0]}
+    columns: dict[str, Any] = {
+        name: np.concatenate(
+            [np.asarray(part[name], object if name == "error" else None) for part in parts]
+        )
+        for name in parts[0]
+    }
     order = np.lexsort((columns["sent"], columns["request"]))
     columns = {name: values[order] for name, values in columns.items()}
     retries = int(columns.pop("retries").sum())
@@ -159,10 +165,23 @@ def join_rows(parts: list[Rows], trace: Trace) -> "tuple[pl.DataFrame, int]":
     scheduled, finished = trace.arrivals[columns["request"]], columns.pop("finished")
     frame = build_frame(scheduled, finished, columns)
     kinds = {name: getattr(pl, ROUTED_COLUMNS[name]) for name in routed}
-    frame = frame.with_columns(**_informative(optional))
+    told = {name: each for name, each in optional.items() if np.nan_to_num(each).any()}
+    frame = frame.with_columns(**{name: pl.Series(each) for name, each in told.items()})
     return frame.with_columns(
         pl.Series(name, routed[name], kinds[name]) for name in routed
     ), retries
+
+
+def begin_record(known: RunRecord, origin: str) -> Callable[[], RunRecord]:
+    """Return what describes, at any time, a run that begins now, of which so much is known."""
+    began = time.perf_counter()
+    known = dataclasses.replace(
+        known,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=environment(),
+        origin=origin,
+    )
+    return lambda: dataclasses.replace(known, seconds=time.perf_counter() - began)
 
 
 def save_completed(run: Run, folder: Path) -> Run:
@@ -175,15 +194,3 @@ def save_completed(run: Run, folder: Path) -> Run:
     except StorageError as error:
         return run.amend(warnings=[*run.warnings, f"Not kept: {error}"])
     return saved
-
-
-def _informative(columns: Mapping[str, NDArray[np.float64]]) -> "dict[str, pl.Series]":
-    """Return the columns that hold anything but 0 and NaN."""
-    import polars as pl
-
-    return {name: pl.Series(each) for name, each in columns.items() if np.nan_to_num(each).any()}
-
-
-def _join(parts: list[Rows], name: str) -> NDArray[Any]:
-    kind = object if name == "error" else None
-    return np.concatenate([np.asarray(part[name], dtype=kind) for part in parts])

@@ -75,11 +75,7 @@ class InputSpec:
         return as_rows(self.tensor, values)
 
     def _split(self, names: Sequence[str]) -> "list[InputSpec]":
-        """Return what each input takes of a frame with columns of these names.
-
-        Raises:
-            InvalidInput: They lack one.
-        """
+        """Return what each input takes of a frame with columns of these names."""
         fields = self.tensor.fields
         if self.columns is not None and len(self.columns) == len(fields):
             return [
@@ -165,11 +161,7 @@ class InputSpec:
         return values if isinstance(values, np.ndarray) else read_series(name, values)
 
     def _flatten(self, column: "pl.Series", first: int) -> "tuple[pl.Series, tuple[int, ...]]":
-        """Return the cells of a column one below the other, and the shape of a row.
-
-        Raises:
-            InvalidInput: Its lists differ in length, or one is missing.
-        """
+        """Return the cells of a column one below the other, and the shape that all rows have."""
         import polars as pl
 
         row: tuple[int, ...] = ()

@@ -40,31 +40,22 @@ def find_times(
     Raises:
         InvalidInput: An argument is of another kind.
     """
-    here = _times_here(setup, profile, progress)
+    if isinstance(profile, ServiceTimes):
+        here = DeployedTimes(profile, profile.to_dict(), [])
+    else:
+        from workbench.measuring.profile import Profile
+        from workbench.measuring.profile_cache import ensure_profile, read_service_times
+
+        if profile is None:
+            profile = ensure_profile(
+                setup.model, largest=setup.largest, threads=setup.threads, progress=progress
+            )
+        if not isinstance(profile, Profile):
+            raise InvalidInput(f"profile must be a Profile or ServiceTimes, got {profile!r}.")
+        times, facts = read_service_times(profile, threads=setup.threads)
+        here = DeployedTimes(times, facts, _warnings(setup, profile))
     times = service_on(here.times, setup.deployment, measured=measured, threads=setup.threads)
     return here._replace(times=times)
-
-
-def _times_here(
-    setup: Setup,
-    profile: "Profile | ServiceTimes | Mapping[str, Any] | None",
-    progress: Callable[[int, int], None] | None,
-) -> DeployedTimes:
-    """Return service times on this machine."""
-    if isinstance(profile, ServiceTimes):
-        return DeployedTimes(profile, profile.to_dict(), [])
-    from workbench.measuring.profile import Profile
-    from workbench.measuring.profile_cache import ensure_profile, read_service_times
-
-    if profile is None:
-        profile = ensure_profile(
-            setup.model, largest=setup.largest, threads=setup.threads, progress=progress
-        )
-    if not isinstance(profile, Profile):
-        raise InvalidInput(f"profile must be a Profile or ServiceTimes, got {profile!r}.")
-    return DeployedTimes(
-        *read_service_times(profile, threads=setup.threads), _warnings(setup, profile)
-    )
 
 
 def _warnings(setup: Setup, profile: "Profile") -> list[str]:

@@ -133,11 +133,7 @@ class Source:
         return self._pieces(rows)
 
     def check(self) -> None:
-        """Require that there are rows, and that the model takes the first of them.
-
-        Raises:
-            InvalidInput: There are none, or it does not.
-        """
+        """Require that there are rows, and that the model takes the first of them."""
         first = next(self._pieces(1), None)
         if first is None:
             raise InvalidInput("The data hold no rows; at least 1 is needed.")
@@ -201,11 +197,7 @@ def _memory_source(data: Any, spec: InputSpec) -> Source:  # noqa: ANN401 - an a
 
 
 def _as_frame(data: Any) -> "pl.DataFrame":  # noqa: ANN401
-    """Return a frame of pandas, columns by name or a list of dicts as a Polars frame.
-
-    Raises:
-        InvalidInput: It is none of these, or its columns differ in length.
-    """
+    """Return a frame of pandas, columns by name or a list of dicts as a Polars frame."""
     import polars as pl
 
     columns = read_columns(data)

@@ -59,10 +59,6 @@ def bytes_of_trace(setup: Setup) -> float:
 
 
 def check_batches(setup: Setup) -> None:
-    """Require that the largest batch fits a request to the deployment.
-
-    Raises:
-        InvalidInput: It does not.
-    """
+    """Require that the largest batch fits a request to the deployment."""
     size = setup.largest * int(setup.model.row_bytes) + _HEADER_BYTES
     check_payload(setup.deployment, size)

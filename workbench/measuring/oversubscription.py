@@ -62,14 +62,12 @@ def oversubscription_warnings(frame: "pl.DataFrame", cores: int) -> list[str]:
     if not has_column(frame, "model_latency"):
         return []
     found = oversubscription(frame, cores)
-    if found.share <= _SHARE:
-        return []
     warning = (
         f"Up to {found.instances} instances computed at once on this machine's {cores} processors, "
         f"{100 * found.share:.0f} % of the work in such times. On AWS each has its own: latencies, "
         "cold starts and cost here are not AWS's."
     )
-    return [warning]
+    return [warning] if found.share > _SHARE else []
 
 
 def warn_of_shared_cores(calls: "pl.DataFrame", threads: Sequence[int], cores: int) -> list[str]:
@@ -86,12 +84,10 @@ def warn_of_shared_cores(calls: "pl.DataFrame", threads: Sequence[int], cores: i
         np.array(threads)[answered["place"].to_numpy()],
         cores,
     )
-    if found.share <= _SHARE:
-        return []
     warning = (
         f"Members kept up to {found.instances} threads busy at once on this machine's {cores} "
         f"processors, {100 * found.share:.0f} % of the work in such times: they and the load "
         "generator slowed each other down, which a simulation does not know. Give them fewer "
         "workers, and leave a core to the generator."
     )
-    return [warning]
+    return [warning] if found.share > _SHARE else []

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench.backends.local import LocalBackend
 from workbench.batching.timer import BatchPolicy
@@ -32,7 +32,7 @@ from workbench.process import Emit, run_in_process
 from workbench.provenance import environment
 from workbench.registry.model import Model
 from workbench.registry.value_times import time_values
-from workbench.service_times import MAX_BATCH_ROWS
+from workbench.service_times import MAX_BATCH_ROWS, Floats
 from workbench.speed import SpeedRecord, record_speed
 from workbench.traffic.patterns import constant
 from workbench.validation import (
@@ -55,17 +55,13 @@ AFTER_IDLE = "after idle"
 QUANTILE_LEVELS = tuple(round(0.05 * step, 2) for step in range(21))
 """The quantile levels a profile keeps of each service time."""
 
-_COLUMNS = (
-    "batch_size",
-    "threads",
-    "state",
-    "repeats",
-    "median",
-    "low",
-    "high",
-    "mean",
-    "quantiles",
-)
+_KINDS = {
+    **dict.fromkeys(("batch_size", "threads"), "Int32"),
+    "state": "String",
+    "repeats": "Int32",
+    **dict.fromkeys(("median", "low", "high", "mean"), "Float64"),
+}
+_COLUMNS = (*_KINDS, "quantiles")
 Call = tuple[float, float]
 """When a call began, by the measuring process's clock, and how many seconds it took."""
 
@@ -259,11 +255,11 @@ class ServiceTimeFit:
     """
 
     kind: str
-    sizes: NDArray[np.float64]
-    seconds: NDArray[np.float64]
+    sizes: Floats
+    seconds: Floats
     error: float
 
-    def __call__(self, batch_size: ArrayLike) -> NDArray[np.float64]:
+    def __call__(self, batch_size: ArrayLike) -> Floats:
         """Return seconds for these batch sizes.
 
         Raises:
@@ -302,37 +298,25 @@ def fit_service_times(
     return ServiceTimeFit(best, sizes, seconds, errors[best])
 
 
-Curve = Callable[
-    [NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]
-]
+Curve = Callable[[Floats, Floats, Floats], Floats]
 
 
 def _polynomial(degree: int) -> Curve:
-    def curve(
-        sizes: NDArray[np.float64], seconds: NDArray[np.float64], asked: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def curve(sizes: Floats, seconds: Floats, asked: Floats) -> Floats:
         terms = np.polynomial.polynomial.polyfit(sizes, seconds, degree, w=1 / seconds)
         return np.asarray(np.polynomial.polynomial.polyval(asked, terms))
 
     return curve
 
 
-def _piecewise(
-    sizes: NDArray[np.float64], seconds: NDArray[np.float64], asked: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    return np.asarray(np.interp(asked, sizes, seconds))
-
-
 _CURVES: dict[str, Curve] = {
     "affine": _polynomial(1),
     "quadratic": _polynomial(2),
-    "piecewise": _piecewise,
+    "piecewise": lambda sizes, seconds, asked: np.asarray(np.interp(asked, sizes, seconds)),
 }
 
 
-def _leave_one_out_error(
-    curve: Curve, sizes: NDArray[np.float64], seconds: NDArray[np.float64]
-) -> float:
+def _leave_one_out_error(curve: Curve, sizes: Floats, seconds: Floats) -> float:
     errors = []
     for left_out in range(1, len(sizes) - 1):
         rest = np.arange(len(sizes)) != left_out
@@ -408,14 +392,7 @@ def _profile_frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
     import polars as pl
 
     kinds = {
-        "batch_size": pl.Int32(),
-        "threads": pl.Int32(),
-        "state": pl.String(),
-        "repeats": pl.Int32(),
-        "median": pl.Float64(),
-        "low": pl.Float64(),
-        "high": pl.Float64(),
-        "mean": pl.Float64(),
+        **{name: getattr(pl, kind) for name, kind in _KINDS.items()},
         "quantiles": pl.List(pl.Float64()),
         **dict.fromkeys(kept_calls.COLUMNS, pl.List(pl.Float32())),
     }
@@ -571,7 +548,7 @@ class _Row:
         low, high = _median_interval(np.sort(times))
         return bool(high - low <= 2 * self._plan.precision * np.median(times))
 
-    def _seconds(self) -> NDArray[np.float64]:
+    def _seconds(self) -> Floats:
         return np.array([seconds for _, seconds in self.calls])
 
     def figures(self, begun: float) -> dict[str, Any]:
@@ -580,7 +557,7 @@ class _Row:
         return {**self.key, **_figures(starts, self._seconds())}
 
 
-def _median_interval(times: NDArray[np.float64]) -> tuple[float, float]:
+def _median_interval(times: Floats) -> tuple[float, float]:
     """Return a 95 % confidence interval of the median of sorted times, from order statistics."""
     reach = 0.98 * math.sqrt(len(times))
     low = max(0, math.floor(len(times) / 2 - reach))
@@ -588,7 +565,7 @@ def _median_interval(times: NDArray[np.float64]) -> tuple[float, float]:
     return float(times[low]), float(times[high])
 
 
-def _figures(starts: NDArray[np.float64], times: NDArray[np.float64]) -> dict[str, Any]:
+def _figures(starts: Floats, times: Floats) -> dict[str, Any]:
     low, high = _median_interval(np.sort(times))
     return {
         "repeats": len(times),

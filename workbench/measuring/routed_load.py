@@ -178,12 +178,16 @@ class _RoutedReplay:
                 return
             self._wake(instant)
             while schedule[following] <= instant:
-                self._arrive(following, instant)
+                self._sent[following] = instant
+                self._open[following] = []
+                self._react(self._calls.arrive(self._requests[following], instant), instant)
                 following += 1
                 self._take_completions()
                 instant = now()
             self._wake(instant)
-            self._wait(min(schedule[following], self._due) - now())
+            due = min(self._calls.due, *(place.buffer.due for place in self._places))
+            if (seconds := min(schedule[following], due) - now()) > 0:
+                self._completions.wait(min(seconds, _MAX_SLEEP))
 
     def take_rows(self) -> RoutedRows | None:
         """Return what happened since the last call, if anything did.
@@ -215,38 +219,18 @@ class _RoutedReplay:
         given = [each for each in (rest.given, _list_given(failed, self._sent)) if each is not None]
         return RoutedRows(_concatenate(calls), _concatenate(given), events)
 
-    @property
-    def _due(self) -> float:
-        """When the next timer runs out, of the router's patience or of a batcher."""
-        return min(self._calls.due, *(place.buffer.due for place in self._places))
-
-    def _arrive(self, number: int, instant: float) -> None:
-        self._sent[number] = instant
-        self._open[number] = []
-        self._react(self._calls.arrive(self._requests[number], instant), instant)
-
     def _take_completions(self) -> None:
-        for completion in self._completions.take():
-            self._take(completion)
-
-    def _wait(self, seconds: float) -> None:
-        """Sleep, not for long, and until a completed batch at most."""
-        if seconds > 0:
-            self._completions.wait(min(seconds, _MAX_SLEEP))
-
-    def _take(self, completion: "_Completion") -> None:
-        """Hand the answers in a batch to the router."""
-        number, served, known = completion
-        if isinstance(known, Exception):
-            raise known
-        place = self._places[number]
-        instant = self._now()
-        at = instant if served.error else served.finished
-        for request, (label, confidence, correct) in zip(served.requests, known, strict=True):
-            answer = PlaceAnswer(number, math.inf, label, confidence, correct, error=served.error)
-            self._react(self._calls.answer(request, answer, at), instant, finished=at)
-        if place.watches:
-            place.buffer.learn([served], self._schedule, self._now)
+        """Hand the answers in completed batches to the router."""
+        for number, served, known in self._completions.take():
+            if isinstance(known, Exception):
+                raise known
+            place, instant = self._places[number], self._now()
+            at = instant if served.error else served.finished
+            for request, answered in zip(served.requests, known, strict=True):
+                answer = PlaceAnswer(number, math.inf, *answered, error=served.error)
+                self._react(self._calls.answer(request, answer, at), instant, finished=at)
+            if place.watches:
+                place.buffer.learn([served], self._schedule, self._now)
 
     def _wake(self, instant: float) -> None:
         """Act on timers that ran out."""

@@ -1,14 +1,11 @@
 """The engine of `Experiment.run` for an ensemble: a router chooses who answers each request."""
 
 import dataclasses
-import time
-from datetime import UTC, datetime
 
 from workbench.cloud.aws import Cloud
 from workbench.cloud.ensemble_deploy import DeployedEnsemble
-from workbench.ensemble import Ensemble
 from workbench.errors import InvalidInput
-from workbench.measuring.collector import RunOptions, save_completed
+from workbench.measuring.collector import RunOptions, begin_record, save_completed
 from workbench.measuring.deployed_times import find_times
 from workbench.measuring.load import Load
 from workbench.measuring.member_facts import MemberFacts
@@ -19,11 +16,9 @@ from workbench.measuring.routed_rows import RoutedCollector
 from workbench.measuring.routed_targets import EnsembleTarget, open_ensemble_target
 from workbench.measuring.setup import RoutedSetup
 from workbench.measuring.targets import one_of_several
-from workbench.provenance import environment
 from workbench.routing.base import Place
 from workbench.routing.calls import describe_events
 from workbench.run import Run
-from workbench.run.record import RunRecord
 from workbench.scaling.base import ScalingPolicy
 from workbench.validation import flag
 
@@ -79,31 +74,25 @@ def _send(
     setup: RoutedSetup, places: list[Place], target: EnsembleTarget, options: RunOptions
 ) -> Run:
     """Send the trace to an open target, and return the run."""
-    started = time.perf_counter()
-    here = environment()
-    known = dataclasses.replace(
-        setup.record(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        environment=here,
-        origin=target.origin,
-    )
-
-    def describe() -> RunRecord:
-        return dataclasses.replace(known, seconds=time.perf_counter() - started)
-
+    describe = begin_record(setup.record(), target.origin)
     collector = RoutedCollector(setup.trace, options, describe, contexts=setup.context)
     target.send(_load(setup, places, target, options.drain), collector.take, options.stopped)
     frame, sent = collector.collect()
-    report = target.report(frame, collector.calls, here["cores"])
+    record = describe()
+    report = target.report(frame, collector.calls, (record.environment or {})["cores"])
     members = tuple(
         dataclasses.replace(member, **facts)
-        for member, facts in zip(known.members or (), report.members, strict=True)
+        for member, facts in zip(record.members or (), report.members, strict=True)
     )
     every = (
         *sent.pop("warnings"),
         *describe_events(collector.events, setup.model.names),
         *report.warnings,
-        *_batch_caveats(setup.model),
+        *(  # whose answers depend on the batch
+            f"{name}: {member.model.traits.batch_caveat}"
+            for name, member in setup.model.members.items()
+            if member.policy.max_size > 1 and member.model.traits.batch_caveat
+        ),
     )
     record = dataclasses.replace(
         describe(), **sent, **report.facts, members=members, warnings=every
@@ -114,10 +103,7 @@ def _send(
 def _load(
     setup: RoutedSetup, places: list[Place], target: EnsembleTarget, drain: float
 ) -> RoutedLoad:
-    ensemble = setup.model
-    models = [member.model for member in ensemble.members.values()]
-    pools = [model.samples() for model in models]
-    members = zip(ensemble.members.values(), pools, target.backends, strict=True)
+    ensemble, members = setup.model, setup.model.members.values()
     return RoutedLoad(
         loads=tuple(
             Load(
@@ -129,20 +115,12 @@ def _load(
                 correct=member.model.correct,
                 drain=drain,
             )
-            for member, pool, backend in members
+            for member, backend in zip(members, target.backends, strict=True)
+            for pool in [member.model.samples()]
         ),
-        readers=tuple(models),
+        readers=tuple(member.model for member in members),
         places=tuple(places),
         policy=ensemble.router,
         patience=ensemble.patience,
         contexts=None if setup.context is None else setup.context.tolist(),
     )
-
-
-def _batch_caveats(ensemble: Ensemble) -> list[str]:
-    """Return what a reader must know of members whose answers depend on the batch."""
-    return [
-        f"{name}: {member.model.traits.batch_caveat}"
-        for name, member in ensemble.members.items()
-        if member.policy.max_size > 1 and member.model.traits.batch_caveat
-    ]
