@@ -9,7 +9,6 @@ Neither bound knows queues, cold starts or limits, so that what it rules out no 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -76,8 +75,14 @@ def find_floors(times: Sequence[ServiceTimes], trace: Trace, slo: SLO, options: 
     [[0.011]]
     """
     traffic = _describe_traffic(trace, slo, options)
-    table = _stack_times(times, traffic.rows)
-    shortest = np.array([_find_shortest(each, traffic.rows) for each in times])
+    rows = traffic.rows
+    table = _stack_times(times, rows)
+    shortest = np.array(
+        [
+            np.nanmin(np.fmin(each.table[rows:, 0], each.idle_table[rows:, 0]), initial=np.inf)
+            for each in times
+        ]
+    )
     columns = [
         [_find_floor(one, table, shortest, traffic, options) for one in options.places(kind)]
         for kind in options.kinds
@@ -112,11 +117,6 @@ def _stack_times(times: Sequence[ServiceTimes], rows: int) -> Floats:
         means = np.fmin(each.means, each.idle_means)[rows::rows]
         table[number, : len(means)] = np.where(np.isnan(means), np.inf, means)
     return table
-
-
-def _find_shortest(times: ServiceTimes, rows: int) -> float:
-    least = np.fmin(times.table[rows:, 0], times.idle_table[rows:, 0])
-    return float(np.nanmin(least)) if len(least) else math.inf
 
 
 def _find_floor(

@@ -79,9 +79,11 @@ class Knowledge:
         """
         title = title_of(candidate)
         if title not in self.outcomes:
-            found = None
+            found: Outcomes | None = None
             if isinstance(candidate, Ensemble):
-                found = self._compose(candidate, progress)
+                fixed = is_fixed(candidate)
+                members = self.find_member_outcomes(candidate, progress) if fixed else None
+                found = None if members is None else compose_outcomes(candidate, members)
             elif candidate.traits.kind == "classification" and self.measure:
                 found = find_outcomes(candidate, progress=progress)
             elif candidate.traits.kind == "classification":
@@ -99,10 +101,6 @@ class Knowledge:
         found = {name: self.find_outcomes(model, progress) for name, model in members.items()}
         known = {name: each for name, each in found.items() if each is not None}
         return known if len(known) == len(found) else None
-
-    def _compose(self, ensemble: Ensemble, progress: Progress | None) -> Outcomes | None:
-        members = self.find_member_outcomes(ensemble, progress) if is_fixed(ensemble) else None
-        return None if members is None else compose_outcomes(ensemble, members)
 
     def gather(self, candidate: Model | Ensemble, mix: Mapping[str, float]) -> Evidence:
         """Return what is known of the accuracy of a candidate in a mix of requests."""

@@ -9,7 +9,7 @@ from workbench.errors import InvalidInput
 from workbench.formatting import format_cell
 from workbench.registry.model import Traits
 from workbench.registry.user_traits import FIGURES
-from workbench.validation import finite, of_kind, suggest
+from workbench.validation import finite, keep, of_kind, suggest
 
 if TYPE_CHECKING:
     from workbench.registry.model import Model
@@ -33,9 +33,8 @@ class Bounds:
     high: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("low", "high"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, finite(name, getattr(self, name)))
+        given = {name: each for name, each in vars(self).items() if each is not None}
+        keep(self, **{name: finite(name, each) for name, each in given.items()})
         if self.low is None and self.high is None:
             raise InvalidInput("Bounds need a low or a high: got neither.")
         if self.low is not None and self.high is not None and self.low > self.high:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from workbench.deployment.base import KINDS, Deployment
@@ -11,7 +11,7 @@ from workbench.formatting import duration
 from workbench.planner.candidates import HYBRID, SCALED
 from workbench.planner.options import Options
 from workbench.quantiles import SLO, longest_within
-from workbench.selection.needs import Bounds, Miss
+from workbench.selection.needs import Bounds, Miss, describe_need
 from workbench.selection.weights import QUALITIES, Weights
 from workbench.traffic.trace import Trace
 from workbench.validation import as_tuple, inner_share, of_kind, positive
@@ -57,11 +57,7 @@ class Question:
         confidence: float,
         budget: float | None,
     ) -> Self:
-        """Return the question of arguments, but for the needs, which hang on the candidates.
-
-        Raises:
-            InvalidInput: One is not what it must be, or there are weights and a target.
-        """
+        """Return the question of checked arguments, but for the needs: they hang on candidates."""
         of_kind("trace", trace, Trace)
         of_kind("slo", slo, SLO, "an SLO")
         if target is not None and weights is not None:
@@ -100,7 +96,7 @@ class Question:
     @property
     def label(self) -> str:
         """The question in a few words."""
-        parts = [self.slo.label, *(_describe_need(*each) for each in self.needs.items())]
+        parts = [self.slo.label, *(describe_need(*each) for each in self.needs.items())]
         if self.budget is not None:
             parts.append(f"at most ${self.budget:.4g} per million")
         if self.target is not None:
@@ -149,32 +145,20 @@ class Question:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the question as JSON values; the trace by hash."""
+        weights = zip((self.quality, "latency", "cost"), self.weights.shares, strict=True)
         return {
             "trace": {"name": self.trace.name, "digest": self.trace.digest},
             "slo": {"latency": self.slo.latency, "quantile": self.slo.quantile},
             "inference_types": list(self.options.kinds),
-            "needs": {name: _need_to_dict(wanted) for name, wanted in self.needs.items()},
-            "weights": dict(
-                zip((self.quality, "latency", "cost"), self.weights.shares, strict=True)
-            )
-            if self.target is None
-            else None,
+            "needs": {
+                name: asdict(wanted) if isinstance(wanted, Bounds) else wanted
+                for name, wanted in self.needs.items()
+            },
+            "weights": None if self.target is not None else dict(weights),
             "target": self.target,
             "confidence": self.confidence,
             "budget": self.budget,
         }
-
-
-def _describe_need(name: str, wanted: object) -> str:
-    if not isinstance(wanted, Bounds):
-        return f"{name} {wanted}"
-    low = [] if wanted.low is None else [f"at least {wanted.low:g}"]
-    high = [] if wanted.high is None else [f"at most {wanted.high:g}"]
-    return f"{name} {' and '.join([*low, *high])}"
-
-
-def _need_to_dict(wanted: object) -> Any:  # noqa: ANN401 - a JSON value
-    return {"low": wanted.low, "high": wanted.high} if isinstance(wanted, Bounds) else wanted
 
 
 def _read_options(

@@ -341,9 +341,10 @@ class _CandidateSearch:
             miss = find_miss("accuracy", row.accuracy, question.needs["accuracy"])
             misses += [miss] if miss else []
         if question.target is not None and not row.bound >= question.target:
-            misses.append(_miss_bound(row, question))
+            misses.append(_miss_bound(row, evidence, question))
         elif question.asks_accuracy and not misses and math.isnan(row.accuracy):
-            misses.append(_unknown_accuracy(evidence))
+            reason = evidence.note or "its accuracy is not known"
+            misses.append(Miss("accuracy", reason, evidence.remedy, unknown=True))
         return misses
 
     def _screen(self, models: Sequence[Model]) -> list[Model]:
@@ -378,15 +379,8 @@ class _CandidateSearch:
                 self._question.find_target_miss(latency, bound=True),
                 self._question.find_budget_miss(cost, bound=True),
             )
-            self._put(
-                replace(
-                    whole,
-                    kind=kind,
-                    least_latency=latency,
-                    least_cost=cost,
-                    misses=tuple(filter(None, misses)),
-                )
-            )
+            row = replace(whole, kind=kind, least_latency=latency, least_cost=cost)
+            self._put(replace(row, misses=tuple(filter(None, misses))))
 
     def _open_kinds(self, model: Model) -> list[str]:
         kinds = self._question.options.kinds
@@ -477,11 +471,10 @@ class _CandidateSearch:
         task = found.task
         outcome = task.serve(candidate.configuration)
         late, _ = latencies_of(outcome, candidate.deployment, task.content)
-        name = row.title
-        if name not in self._shares:
-            self._shares[name] = row.evidence.outcomes.of_requests(task.trace).correct
+        if row.title not in self._shares:
+            self._shares[row.title] = row.evidence.outcomes.of_requests(task.trace).correct
         in_time = late <= longest_within(task.slo.latency)
-        return float(np.mean(self._shares[name] * in_time))
+        return float(np.mean(self._shares[row.title] * in_time))
 
     def _list_misses(self, row: RatedCandidate) -> list[Miss]:
         question = self._question
@@ -497,13 +490,11 @@ class _CandidateSearch:
         return [miss for miss in misses if miss is not None]
 
 
-def _miss_bound(row: RatedCandidate, question: Question) -> Miss:
+def _miss_bound(row: RatedCandidate, evidence: Evidence, question: Question) -> Miss:
     assert question.target is not None  # noqa: S101 - who asks has seen to it
     if math.isnan(row.bound):
-        note = row.evidence.note if row.evidence is not None and row.evidence.note else ""
-        reason = note or "how sure its accuracy is cannot be known"
-        remedy = row.evidence.remedy if row.evidence is not None else ""
-        return Miss("accuracy", reason, remedy, unknown=True)
+        reason = evidence.note or "how sure its accuracy is cannot be known"
+        return Miss("accuracy", reason, evidence.remedy, unknown=True)
     sure = f"{100 * question.confidence:g} %"
     return Miss(
         "accuracy",
@@ -514,17 +505,8 @@ def _miss_bound(row: RatedCandidate, question: Question) -> Miss:
     )
 
 
-def _unknown_accuracy(evidence: Evidence) -> Miss:
-    reason = evidence.note or "its accuracy is not known"
-    return Miss("accuracy", reason, evidence.remedy, unknown=True)
-
-
 def _check_tasks(models: Sequence[Model]) -> None:
-    """Require one task and one metric.
-
-    Raises:
-        InvalidInput: There are several, or nothing is comparable.
-    """
+    """Require one task and one metric."""
     tasks = sorted({each.traits.task for each in models})
     if len(tasks) > 1:
         shown = ", ".join(repr(task) for task in tasks)
@@ -541,11 +523,7 @@ def _check_tasks(models: Sequence[Model]) -> None:
 
 
 def _check_accuracy(question: Question, rows: Sequence[RatedCandidate]) -> None:
-    """Require that what is asked of accuracies is known of one candidate.
-
-    Raises:
-        InvalidInput: It is not.
-    """
+    """Require that what is asked of accuracies is known of one candidate."""
     evidence = [row.evidence for row in rows if row.evidence is not None]
     if not evidence:
         return

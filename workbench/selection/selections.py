@@ -187,8 +187,13 @@ class Selection:
     @cached_property
     def nearest(self) -> list[int]:
         """The numbers of the candidates that miss a need, those nearest to passing first."""
+
+        def measure(number: int) -> tuple[bool, int, float]:
+            misses = self.rows[number].misses
+            return any(m.unknown for m in misses), len(misses), max(m.distance for m in misses)
+
         missed = [number for number, row in enumerate(self.rows) if row.misses]
-        return sorted(missed, key=self._measure_miss)
+        return sorted(missed, key=measure)
 
     def _list_nearest_models(self) -> list[int]:
         """Return the nearest misses, one a model: it mostly fails alike on all inference types."""
@@ -196,10 +201,6 @@ class Selection:
         for number in self.nearest:
             by_title.setdefault(self.rows[number].title, number)
         return list(by_title.values())
-
-    def _measure_miss(self, number: int) -> tuple[bool, int, float]:
-        misses = self.rows[number].misses
-        return any(m.unknown for m in misses), len(misses), max(m.distance for m in misses)
 
     @cached_property
     def order(self) -> list[int]:
@@ -283,15 +284,7 @@ class Selection:
 
     def __str__(self) -> str:
         others = [self.sentences[number] for number in self.order[1:_EXPLAINED]]
-        parts = [
-            self.sentence,
-            "",
-            self.figures.text(),
-            "",
-            *others,
-            "",
-            self.effort,
-        ]
+        parts = [self.sentence, "", self.figures.text(), "", *others, "", self.effort]
         return "\n".join([*parts, *self.notes, *(flip.sentence for flip in self.flips)])
 
     def _repr_html_(self) -> str:
@@ -308,8 +301,9 @@ class Selection:
         return len(trace) / 1e6 * MONTH / trace.duration
 
     def _make_table(self, *names: str) -> Table:
+        evidence = (row.evidence for row in self.rows)
         titles = {
-            "accuracy": self._metric,
+            "accuracy": next((each.metric for each in evidence if each), "accuracy"),
             "effective_accuracy": "right in time",
             "latency": self.question.slo.percentile,
             "cost_per_month": "$ a month",
@@ -326,11 +320,6 @@ class Selection:
         ]
         caption = f"{self.question.label}: {self.sentence}"
         return Table([titles.get(name, name) for name in names], rows, caption)
-
-    @property
-    def _metric(self) -> str:
-        evidence = [row.evidence for row in self.rows if row.evidence is not None]
-        return evidence[0].metric if evidence else "accuracy"
 
     @property
     def effort(self) -> str:

@@ -12,23 +12,16 @@ if TYPE_CHECKING:
     from workbench.selection.question import Question
     from workbench.selection.standings import Ranking, RatedCandidate, Standings
 
-FIRST, PASSES, SCREENED, UNKNOWN, DROPPED = (
-    "first",
-    "passes",
-    "screened out",
-    "unknown",
-    "dropped",
-)
-STATES = (FIRST, PASSES, SCREENED, UNKNOWN, DROPPED)
+STATES = ("first", "passes", "screened out", "unknown", "dropped")
 
 
 def find_state(row: RatedCandidate, *, first: bool) -> str:
     """Return in a word or two what became of a candidate."""
     if first:
-        return FIRST
+        return "first"
     if row.misses:
-        return UNKNOWN if all(miss.unknown for miss in row.misses) else DROPPED
-    return SCREENED if row.found is None else PASSES
+        return "unknown" if all(miss.unknown for miss in row.misses) else "dropped"
+    return "screened out" if row.found is None else "passes"
 
 
 def explain(standings: Standings, decision: Ranking, row: int) -> str:
@@ -84,7 +77,9 @@ def _explain_first(standings: Standings, decision: Ranking) -> str:
             f"{100 * question.confidence:g} % confidence (its own is at least {row.bound:.4g})."
         )
     score = f"score {decision.scores[first]:.3f} (weights: {question.describe_weights()})"
-    stays = _describe_price(standings, first)
+    price = find_price(standings, first)
+    known = price is not None and math.isfinite(price)
+    stays = f". It stays first up to ${price:.3g} per million" if known else ""
     if leader != first:
         ahead = standings.rows[leader]
         return (
@@ -97,12 +92,6 @@ def _explain_first(standings: Standings, decision: Ranking) -> str:
         return f"{words}; {score}; nothing else passes."
     gap = decision.scores[first] - decision.scores[second]
     return f"{words}; {score}: {gap:.3f} more than {standings.rows[second].name}{stays}."
-
-
-def _describe_price(standings: Standings, first: int) -> str:
-    price = find_price(standings, first)
-    known = price is not None and math.isfinite(price)
-    return f". It stays first up to ${price:.3g} per million" if known else ""
 
 
 def _count_rows(row: RatedCandidate) -> int:
@@ -164,8 +153,6 @@ def _explain_screened(standings: Standings, decision: Ranking, row: int) -> str:
 
 def explain_nothing(standings: Standings, nearest: list[int]) -> str:
     """Return why nothing passes, with the nearest misses."""
-    parts = []
-    for row in nearest:
-        one = standings.rows[row]
-        parts.append(f"{one.label}, {_list_misses(one)}")
+    rows = [standings.rows[row] for row in nearest]
+    parts = [f"{one.label}, {_list_misses(one)}" for one in rows]
     return f"Nothing passes. The nearest: {'. '.join(parts)}."
