@@ -375,6 +375,17 @@ def test_a_step_in_traffic_brings_a_decision_of_its_own():
     assert unwatched.frame["cause"].to_list() == ["start", "window", "window"]
 
 
+def test_deciding_again_of_what_costs_nothing_saves_nothing():
+    traffic = poisson(rate=20, duration=60, seed=1)
+    free = Options(kinds=["local"], deployments=[Local(workers=4)], unseen_draws=0)
+
+    found = replan(TIMES, traffic, TARGET, free, window=30, watch=False)
+
+    assert found.dollars == (0.0, 0.0)
+    assert found.saved_share == 0.0
+    assert "0 % saved" in repr(found)
+
+
 def test_steady_traffic_brings_no_alarm():
     trace = poisson(rate=40, duration=3600, seed=5)
     found = replan(TIMES, trace, TARGET, ON_DEMAND, window=900)

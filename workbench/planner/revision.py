@@ -15,6 +15,7 @@ from workbench.planner.candidates import CandidateMetrics, Configuration
 from workbench.planner.options import Options
 from workbench.planner.plans import Plan
 from workbench.planner.problem import PlanningProblem
+from workbench.planner.reasons import divide
 from workbench.planner.search import Clock, plan
 from workbench.planner.service_sources import Measured
 from workbench.quantiles import SLO, longest_within
@@ -66,11 +67,9 @@ class Replan:
         """
         import polars as pl
 
-        rows = []
-        for stretch, count, (replanned, one) in zip(
-            self.stretches, self.requests, self.figures, strict=True
-        ):
-            rows.append(
+        columns = zip(self.stretches, self.requests, self.figures, strict=True)
+        return pl.DataFrame(
+            [
                 {
                     "start": stretch.start,
                     "stop": stretch.stop,
@@ -85,8 +84,9 @@ class Replan:
                     "static_attainment": one.attainment,
                     "static_dollars": one.dollars,
                 }
-            )
-        return pl.DataFrame(rows)
+                for stretch, count, (replanned, one) in columns
+            ]
+        )
 
     @property
     def dollars(self) -> tuple[float, float]:
@@ -97,8 +97,7 @@ class Replan:
     @property
     def saved_share(self) -> float:
         """The share of the one plan's bill that deciding again saves; negative where it costs."""
-        replanned, one = self.dollars
-        return 1 - replanned / one
+        return 1 - divide(*self.dollars)
 
     @property
     def attainment(self) -> tuple[float, float]:
