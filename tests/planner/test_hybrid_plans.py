@@ -10,6 +10,7 @@ from workbench.errors import InvalidInput, NotFound
 from workbench.forecasts import Oracle, Persistence, Ridge
 from workbench.planner import Options, Plan, plan, replan
 from workbench.planner.candidates import HYBRID, SCALED, attainment_by_minute, describe_scaling
+from workbench.planner.decisions import summarize_plan
 from workbench.quantiles import SLO, longest_within
 from workbench.run_cost import cost
 from workbench.scaling.predictive import Predictive
@@ -196,7 +197,12 @@ def test_where_functions_are_cheaper_at_every_load_there_is_no_instance_and_it_s
     assert found.best.kind == "lambda"
     assert not [one for one in found.finalists if one.kind == HYBRID]
     assert any("no instance pays" in note for note in found.notes)
-    assert found.frame.filter(kind=HYBRID)["reason"].str.contains("cheaper").all()
+    reasons = found.frame.filter(kind=HYBRID)["reason"]
+    assert len(reasons) == len(SMALL.instance_types)
+    assert reasons.str.contains("functions are cheaper than").all()
+    row = next(each for each in summarize_plan(found).rows if each.kind == HYBRID)
+    assert row.verdict.word == "missed"
+    assert "at every load" in row.reason
 
 
 def test_where_functions_are_dear_beyond_measure_there_is_none_and_it_says_so(crowd):

@@ -3,11 +3,14 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from workbench.batching.timer import BatchPolicy
 from workbench.planner import Configuration, Options, Plan, plan
+from workbench.planner.best_first import search_best_first
 from workbench.planner.options import CLOUD_KINDS
 from workbench.run import SLO
 from workbench.scaling import ScaleToZero
@@ -78,3 +81,30 @@ def test_the_winner_costs_what_that_of_brute_force_does(kind, trace):
         assert found.feasible
         over = cost_over_brute_force(found)
         assert over <= 0.005, f"{100 * over:.2f} % above brute force for {latency:g} s"
+
+
+def test_what_a_simulation_rules_out_is_not_simulated():
+    left, tried = np.ones(3, bool), []
+    problem = SimpleNamespace(
+        budget=None,
+        limit=1.0,
+        tries=9,
+        figure_to_limit=lambda latency: latency,
+        meets_constraint=lambda latency: latency <= 1.0,
+    )
+
+    def simulate(row: int) -> float:
+        tried.append(row)
+        left[1] = False  # as fewer instances than were too few
+        return 2.0
+
+    search_best_first(
+        problem,
+        cost=np.arange(3.0),
+        latency=np.full(3, 0.5),
+        left=left,
+        simulate=simulate,
+        best=9.0,
+    )
+
+    assert tried == [0, 2]

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment.hybrid import Hybrid
 from workbench.errors import InvalidInput
-from workbench.forecasts.base import Floats, Forecaster
+from workbench.forecasts.base import Forecaster
 from workbench.forecasts.naive import Persistence
 from workbench.forecasts.online import check_counts, periods_in
 from workbench.formatting import Table, dollars, percent, percent_with_sign
@@ -131,9 +131,21 @@ def backtest(
     >>> found.frame["rmse_60s"].round().to_list(), found.frame["dollars"].round(2).to_list()
     ([148.0, 0.0], [3.22, 1.63])
     """
+    import polars as pl
+
     counts = check_counts(trace.counts(period) if isinstance(trace, Trace) else trace)
-    named, levels = _name(forecasters), _ends(band)
-    bill = None if capacity is None else _price_by(capacity, call_price, boot, period)
+    named, outside = _name(forecasters), (1 - inner_share("band", band)) / 2
+    levels = np.array([outside, 0.5, 1 - outside])
+    bill = None
+    if capacity is not None:
+        policy = Predictive(
+            forecaster=Persistence(),
+            capacity=of_kind("capacity", capacity, InstanceCapacity),
+            call_price=positive("call_price", call_price, "US dollars"),
+            boot=boot,
+            interval=period,
+        )
+        bill = FluidBill(policy)
     if hybrid is not None and (bill is None or not isinstance(trace, Trace)):
         raise InvalidInput("A simulated bill takes a Trace, and a capacity with a call_price.")
     steps = {periods_in(positive("ahead", each, "seconds"), period) for each in ahead}
@@ -155,24 +167,8 @@ def backtest(
             scaling = bill.scale(forecaster, asked)
             row |= _simulate(tested, scaling, hybrid, service, cold_start=cold_start, slo=slo)
         rows.append(row)
-    return Backtest(
-        _frame(rows), _sentences(rows, asked, bill, best, slo), band, len(asked.origins), best
-    )
-
-
-def _price_by(
-    capacity: InstanceCapacity, call_price: float | None, boot: float, period: float
-) -> FluidBill:
-    of_kind("capacity", capacity, InstanceCapacity)
-    return FluidBill(
-        Predictive(
-            forecaster=Persistence(),
-            capacity=capacity,
-            call_price=positive("call_price", call_price, "US dollars"),
-            boot=boot,
-            interval=period,
-        )
-    )
+    sentences = _sentences(rows, asked, bill, best, slo)
+    return Backtest(pl.DataFrame(rows), sentences, band, len(asked.origins), best)
 
 
 def _simulate(
@@ -213,17 +209,6 @@ def _name(forecasters: Mapping[str, Forecaster] | Sequence[Forecaster]) -> dict[
     for one in named.values():
         check_forecaster(one)
     return named
-
-
-def _ends(band: float) -> Floats:
-    outside = (1 - inner_share("band", band)) / 2
-    return np.array([outside, 0.5, 1 - outside])
-
-
-def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    import polars as pl
-
-    return pl.DataFrame(rows)
 
 
 def _sentences(

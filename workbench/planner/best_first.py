@@ -23,8 +23,8 @@ _LEAST_GAIN = 0.001  # what is better by less than this share is not looked for
 def search_best_first(
     problem: PlanningProblem,
     *,
-    aims: Floats,
-    limited: Floats,
+    cost: Floats,
+    latency: Floats,
     left: NDArray[np.bool_],
     simulate: Callable[[int], CandidateMetrics],
     best: float = np.inf,
@@ -40,16 +40,16 @@ def search_best_first(
 
     Args:
         problem: Says the limit and how many simulations are worth while.
-        aims: What is to be low, as predicted: no more than what a simulation will say.
-        limited: What must keep to the limit, as predicted.
-        left: The rows that may be tried.
+        cost: Of each row, as predicted; what is to be low, no more than a simulation will say.
+        latency: Likewise.
+        left: The rows that may be tried; a simulation may take others off.
         simulate: Simulates a row, and keeps what comes out.
         best: The least aim that is known to do.
         tries: How many simulations there are at most; None: as many as are worth while.
         sweep_slack: How far above the limit a prediction may lie and still be tried.
     """
-    limit = problem.limit
-    left, ratio, any_met = left.copy(), 1.0, bool(np.isfinite(best))
+    aims, limited = (cost, latency) if problem.budget is None else (latency, cost)
+    limit, ratio, any_met = problem.limit, 1.0, bool(np.isfinite(best))
     for _ in range(problem.tries if tries is None else tries):
         slack = 1.0 if np.isinf(best) else _PREDICTION_SLACK
         better = left & (aims < best * (1 - _LEAST_GAIN))

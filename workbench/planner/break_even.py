@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.planner.candidates import CandidateTable, SimulatedCandidate
 from workbench.planner.reliability import secure_all
+from workbench.planner.type_search import search_types
 from workbench.validation import as_tuple, positive
 
 if TYPE_CHECKING:
@@ -47,10 +47,8 @@ _NUMBERS = ("latency", "cost_per_million", "cost_per_month")
 
 def _rows(problem: PlanningProblem, rate: float) -> list[tuple[Any, ...]]:
     """Return a row a type, with the pick that a plan at this rate has of it."""
-    from workbench.planner.type_search import search_type, search_types
-
     tables = search_types(problem)
-    secure_all(problem, tables, search_type)
+    secure_all(problem, tables)
     picks = [
         (problem.rank_judged(table, pick), pick, table)
         for table in tables
@@ -58,25 +56,17 @@ def _rows(problem: PlanningProblem, rate: float) -> list[tuple[Any, ...]]:
         if pick is not None and problem.meets_target(pick.figures)
     ]
     first = min((rank for rank, _, _ in picks), default=())
-    found = {table.kind: (*_describe(pick, table), rank == first) for rank, pick, table in picks}
+    found = {}
+    for rank, (configuration, metrics, _), table in picks:
+        judged = table.judged.get(configuration)
+        labels = configuration.place, configuration.batching_label
+        figures = metrics.latency, metrics.cost, metrics.month
+        unseen = judged and judged.label
+        found[table.kind] = (*labels, *figures, unseen, "simulator", rank == first)
     return [
         (rate, table.kind, *found.get(table.kind, (*[None] * 6, "simulator", False)))
         for table in tables
     ]
-
-
-def _describe(pick: SimulatedCandidate, table: CandidateTable) -> tuple[Any, ...]:
-    configuration, metrics, _ = pick
-    judged = table.judged.get(configuration)
-    return (
-        configuration.place,
-        configuration.batching_label,
-        metrics.latency,
-        metrics.cost,
-        metrics.month,
-        judged and judged.label,
-        "simulator",
-    )
 
 
 def crossings(frame: pl.DataFrame) -> list[tuple[float, str, str]]:

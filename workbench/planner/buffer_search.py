@@ -55,41 +55,32 @@ def rebatch(
     window = positive("window", window, "seconds")
     max_size = whole_number("max_size", max_size, low=1)
     service.check(np.arange(1, max_size + 1) * int(trace.rows.max()))
-    options = _options(deployment, max_size)
-    settings = [(0.0, BatchPolicy())]
-    for start in np.arange(0, trace.duration, window).tolist():
-        first = max(0.0, start - window)
-        seen = first, min(first + window, trace.duration)
-        if np.diff(np.searchsorted(trace.arrivals, seen))[0]:
-            problem = _make_problem(trace.clip(*seen), slo, options, service)
-            settings.append((start, _choose_policy(problem, deployment)))
-    latest = dict(settings)  # what was decided for 0 takes the place of no batching
-    return Replanned(settings=tuple(latest.items()))
-
-
-def _options(deployment: Deployment, max_size: int) -> Options:
-    """Return options that allow this deployment only."""
     if deployment.by_job:
         raise InvalidInput(
             f"Deployments of kind {deployment.kind!r} take no policy: there is nothing to plan."
         )
     sizes = [size for size in MAX_SIZES if size < max_size] + [max_size]
-    return Options(kinds=[deployment.kind], deployments=[deployment], max_sizes=sizes, headroom=0.0)
-
-
-def _make_problem(
-    trace: Trace, slo: SLO, options: Options, service: ServiceTimes
-) -> PlanningProblem:
-    arrivals, _ = fit_arrivals(trace, max(options.waits(slo.latency)))
-    return PlanningProblem(
-        trace=trace,
-        arrivals=arrivals,
-        slo=slo,
-        budget=None,
-        options=options,
-        service=lambda _: service,
-        largest=max(options.sizes(service.largest)[0]),
+    options = Options(
+        kinds=[deployment.kind], deployments=[deployment], max_sizes=sizes, headroom=0.0
     )
+    settings = [(0.0, BatchPolicy())]
+    for start in np.arange(0, trace.duration, window).tolist():
+        first = max(0.0, start - window)
+        seen = first, min(first + window, trace.duration)
+        if np.diff(np.searchsorted(trace.arrivals, seen))[0]:
+            traffic = trace.clip(*seen)
+            problem = PlanningProblem(
+                trace=traffic,
+                arrivals=fit_arrivals(traffic, max(options.waits(slo.latency)))[0],
+                slo=slo,
+                budget=None,
+                options=options,
+                service=lambda _: service,
+                largest=max(options.sizes(service.largest)[0]),
+            )
+            settings.append((start, _choose_policy(problem, deployment)))
+    latest = dict(settings)  # what was decided for 0 takes the place of no batching
+    return Replanned(settings=tuple(latest.items()))
 
 
 def _choose_policy(problem: PlanningProblem, deployment: Deployment) -> BatchPolicy:

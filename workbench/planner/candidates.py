@@ -97,7 +97,8 @@ def describe_scaling(scaling: ScalingPolicy) -> str:
     forecaster = getattr(scaling, "forecaster", None)
     by = f" by {type(forecaster).__name__}" if forecaster is not None else ""
     words = [
-        f"{name.replace('_', ' ')} {_format_setting(name, value)}"
+        f"{name.replace('_', ' ')} "
+        + (f"{dollars(1e6 * value)} a million" if name == "call_price" else format_cell(value))
         for name, value in values.items()
         if type(value) in (int, float, str) and name != "kind" and value != usual.get(name)
     ]
@@ -105,12 +106,6 @@ def describe_scaling(scaling: ScalingPolicy) -> str:
         f"{format_cell(one.rate)}/s an instance" for one in getattr(scaling, "capacities", ())
     ]
     return f"{values['kind']}{by}" + (f" ({', '.join(words)})" if words else "")
-
-
-def _format_setting(name: str, value: float | str) -> str:
-    if name == "call_price" and not isinstance(value, str):
-        return f"{dollars(1e6 * value)} a million"
-    return format_cell(value)
 
 
 class Reliability(NamedTuple):
@@ -178,29 +173,17 @@ class CandidateTable:
 
 
 class OutcomeSummary(NamedTuple):
-    """What a simulation comes to before prices: see `CandidateMetrics`."""
+    """What a simulation comes to before prices: figures without money, answers, what is billed."""
 
-    latency: float
-    attainment: float
+    figures: CandidateMetrics
     answered: int
     usage: Usage
-    broken: str
-    worst_minute: float
-    minutes_met: float
 
     def price(self, deployment: Deployment, prices: PriceSheet) -> CandidateMetrics:
         """Return the figures with the bill of a deployment, but that of a month."""
         dollars = dollars_of(deployment, self.usage, prices)
         cost = 1e6 * dollars / self.answered if self.answered else math.inf
-        return CandidateMetrics(
-            latency=self.latency,
-            attainment=self.attainment,
-            cost=cost,
-            dollars=dollars,
-            broken=self.broken,
-            worst_minute=self.worst_minute,
-            minutes_met=self.minutes_met,
-        )
+        return self.figures._replace(cost=cost, dollars=dollars)
 
 
 def summarize(
@@ -220,15 +203,16 @@ def summarize(
     by_minute = attainment_by_minute(outcome.arrivals, within)
     answered = np.isfinite(late)
     sent, given = float(content.sum()), float(answers @ answered)
-    return OutcomeSummary(
+    figures = CandidateMetrics(
         latency=select_quantile(late, slo.quantile),
         attainment=float(within.mean()),
+        cost=math.nan,
+        broken=broken,
         worst_minute=float(by_minute.min()),
         minutes_met=float(np.mean([is_met(each, slo.quantile) for each in by_minute.tolist()])),
-        answered=int(answered.sum()),
-        usage=replace(usage, bytes_in=sent, bytes_out=given),
-        broken=broken,
     )
+    billed = replace(usage, bytes_in=sent, bytes_out=given)
+    return OutcomeSummary(figures, int(answered.sum()), billed)
 
 
 def attainment_by_minute(arrivals: Floats, within: NDArray[np.bool_]) -> Floats:
@@ -263,7 +247,7 @@ def latencies_of(
     calls = find_broken_calls(outcome.batches, deployment, content)
     failed = calls.late | calls.heavy
     if failed.any():
-        late = np.where(np.repeat(failed, np.diff(outcome.batches.first)), np.inf, late)
+        late = np.where(outcome.spread(failed), np.inf, late)
     return late, " ".join(calls.warnings)
 
 

@@ -247,17 +247,15 @@ class Decision:
 
         None where there is no such candidate.
         """
-        names = (kind, place, batching)
-        known = [*(row.configuration for row in self.rows if row.kind == kind)]
+        known = [row.configuration for row in self.rows if row.kind == kind]
         known += [each.configuration for each in self.plan.finalists if each.kind == kind]
-        for each in known:
-            if (each.place, each.batching_label) == names[1:]:
-                return each
         for table in self.plan.fields:
             labels = [each.label for each in table.deployments]
             if table.kind == kind and place in labels:
-                return _find_candidate(table, labels.index(place), batching)
-        return None
+                rows = (table.place == labels.index(place)).nonzero()[0].tolist()
+                known += [table.configuration(row) for row in rows]
+        names = place, batching
+        return next((each for each in known if (each.place, each.batching_label) == names), None)
 
     @cached_property
     def frame(self) -> pl.DataFrame:
@@ -365,7 +363,11 @@ def summarize_plan(made: Plan, *, today: Today | None = None) -> Decision:
     rows += [_impossible(table) for table in made.fields if table.kind not in firsts]
     if today is not None:
         try:
-            rows = _add_today(made, rows, _configuration(today))
+            own = _configuration(today)
+            if own in [row.configuration for row in rows]:
+                rows = [replace(row, today=row.configuration == own) for row in rows]
+            else:
+                rows.append(replace(_row(made, made.weigh(own)), today=True))
         except InvalidInput as error:
             notes += (f"Today's choice is not shown: {error}",)
     return Decision(plan=made, rows=_mark_front(rows), notes=notes)
@@ -412,12 +414,6 @@ def _impossible(table: CandidateTable) -> DecisionRow:
     )
 
 
-def _add_today(made: Plan, rows: list[DecisionRow], own: Configuration) -> list[DecisionRow]:
-    if own in [row.configuration for row in rows]:
-        return [replace(row, today=row.configuration == own) for row in rows]
-    return [*rows, replace(_row(made, made.weigh(own)), today=True)]
-
-
 def _mark_front(rows: list[DecisionRow]) -> tuple[DecisionRow, ...]:
     points = [(row.cost_per_month, row.latency) for row in rows if row.possible]
     return tuple(
@@ -433,13 +429,6 @@ def _mark_front(rows: list[DecisionRow]) -> tuple[DecisionRow, ...]:
         )
         for row in rows
     )
-
-
-def _find_candidate(table: CandidateTable, place: int, batching: str) -> Configuration | None:
-    """Return the candidate of a deployment whose policy is called so."""
-    rows = (table.place == place).nonzero()[0]
-    configurations = (table.configuration(int(row)) for row in rows)
-    return next((each for each in configurations if each.batching_label == batching), None)
 
 
 def _when(row: DecisionRow) -> str:

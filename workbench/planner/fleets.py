@@ -7,7 +7,7 @@ number of instances is doubled and halved until the target is just met.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.deployment.base import Deployment
-from workbench.deployment.platforms import FleetPlatform
 from workbench.planner.best_first import search_best_first
 from workbench.planner.candidates import (
     CandidateMetrics,
@@ -108,20 +107,21 @@ def screen_fleets(
     index = np.repeat(np.arange(len(fleets)), policies)
     workers, most = np.array([[fleet.workers, fleet.most] for fleet in fleets]).T[:, index]
     counts = (servers.ravel() // workers).astype(np.int64) + 1
-    deployments, numbers = _deduplicate_fleets(fleets, index, np.minimum(counts, most))
+    there = np.minimum(counts, most)
+    pairs, numbers = np.unique(np.stack([index, there]), axis=1, return_inverse=True)
     ones = [fleet.one for fleet in fleets]
     broken = table.broken_limits(ones)
     unstable = describe_instability(servers.ravel(), most * workers)
     data = np.array([problem.data_dollars(one) for one in ones])
     candidates = CandidateTable(
         kind=kind,
-        deployments=deployments,
-        place=numbers,
+        deployments=[fleets[i].of(int(count)) for i, count in pairs.T],
+        place=numbers.ravel(),
         max_size=np.tile(table.max_sizes, len(fleets)),
         max_wait=np.tile(table.max_waits, len(fleets)),
         predicted=predicted.ravel(),
         attainment=column(table.screen.attainment).ravel(),
-        cost=_costs(problem, ones, index, np.minimum(counts, most), calls.ravel()) + data[index],
+        cost=_costs(problem, ones, index, there, calls.ravel()) + data[index],
         notes=np.where(unstable != "", unstable, broken.ravel()),
         bound=True,
     )
@@ -141,14 +141,6 @@ def screen_fleets(
     prices = price.tolist(), call_price.tolist()
     parts = zip(*columns, candidates.cost.reshape(shape), *prices, strict=True)
     return candidates, [FleetMetrics(i * policies, *part) for i, part in enumerate(parts)]
-
-
-def _deduplicate_fleets(
-    fleets: list[FleetOption], index: NDArray[np.int64], counts: NDArray[np.int64]
-) -> tuple[list[Deployment], NDArray[np.int64]]:
-    """Return the fleets of these counts, each once, and the number of each row's among them."""
-    pairs, numbers = np.unique(np.stack([index, counts]), axis=1, return_inverse=True)
-    return [fleets[i].of(int(count)) for i, count in pairs.T], numbers.ravel()
 
 
 def _costs(
@@ -239,7 +231,7 @@ class _Search:
         low = min(int(self.load.servers[able].min() // workers), most - 1)  # too few
         high = min(max(int(np.ceil(self.load.peak[able].min() / workers)), low + 1), most)
         yield high
-        while not self._is_met and high < most and not hopeless:
+        while not any(self._list_met()) and high < most and not hopeless:
             low, high = high, min(2 * high, most)
             yield high
         while self._is_met_at(high) and high - low > 1:
@@ -247,22 +239,15 @@ class _Search:
             yield middle
             low, high = (low, middle) if self._is_met_at(middle) else (middle, high)
 
-    @property
-    def _is_met(self) -> bool:
-        return any(
-            self._problem.meets_constraint(finalist.figures) for finalist in self._own_candidates()
-        )
-
     def _is_met_at(self, count: int) -> bool:
         deployment = self.fleet.of(count)
-        return any(
-            self._problem.meets_constraint(f.figures) and f.configuration.deployment == deployment
-            for f in self._own_candidates()
-        )
+        return any(each.configuration.deployment == deployment for each in self._list_met())
 
-    def _own_candidates(self) -> Iterator[SimulatedCandidate]:
+    def _list_met(self) -> Iterator[SimulatedCandidate]:
+        """Return what was simulated of this type and meets the target."""
         rows = range(self.load.first, self.load.first + len(self.load.predicted))
-        return (finalist for finalist in self._candidates.finalists if finalist.row in rows)
+        own = (each for each in self._candidates.finalists if each.row in rows)
+        return (each for each in own if self._problem.meets_constraint(each.figures))
 
     def _simulate_policies(self, count: int) -> None:
         """Simulate the policies that promise most with so many instances, until one will do."""
@@ -320,6 +305,10 @@ class _Choices(NamedTuple):
     expected: Floats
 
 
+def _join(parts: Iterable[_Choices]) -> _Choices:
+    return _Choices(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
 def _try_cheaper(
     problem: PlanningProblem, candidates: CandidateTable, searches: list[_Search]
 ) -> None:
@@ -327,8 +316,9 @@ def _try_cheaper(
     best = problem.best_cost(candidates)
     if np.isinf(best):
         return
-    parts = [_cheaper_choices(problem, number, each, best) for number, each in enumerate(searches)]
-    choices = _Choices(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    choices = _join(
+        _cheaper_choices(problem, number, each, best) for number, each in enumerate(searches)
+    )
     left = np.ones(len(choices.cost), bool)
 
     def simulate(row: int) -> CandidateMetrics:
@@ -341,8 +331,8 @@ def _try_cheaper(
 
     search_best_first(
         problem,
-        aims=choices.cost,
-        limited=choices.expected,
+        cost=choices.cost,
+        latency=choices.expected,
         left=left,
         simulate=simulate,
         best=best,
@@ -383,33 +373,27 @@ def _scale_to_zero(
     instance type and number, and the policies follow by what their calls cost.
     """
     parts = [
-        _probe_fleets(problem, number, search)
+        part
         for number, search in enumerate(searches)
-        if _can_be_without(search.fleet.one) and _is_sometimes_idle(problem)
+        if getattr(search.fleet.one.platform, "least", 1) == 0 and _is_sometimes_idle(problem)
+        for part in _probe_fleets(problem, number, search)
     ]
     if not parts:
         return
-    choices = _Choices(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    choices = _join(parts)
 
     def simulate(row: int) -> CandidateMetrics:
         search, policy, count = (int(column[row]) for column in choices[:3])
         return searches[search].evaluate(policy, count, ScaleToZero(count=count)).figures
 
-    by_cost = problem.budget is None
-    columns = choices.cost, choices.expected
     search_best_first(
         problem,
-        aims=columns[not by_cost],
-        limited=columns[by_cost],
+        cost=choices.cost,
+        latency=choices.expected,
         left=np.ones(len(choices.cost), bool),
         simulate=simulate,
-        best=problem.best_cost(candidates) if by_cost else np.inf,
+        best=problem.best_cost(candidates) if problem.budget is None else np.inf,
     )
-
-
-def _can_be_without(deployment: Deployment) -> bool:
-    platform = deployment.platform
-    return isinstance(platform, FleetPlatform) and platform.least == 0
 
 
 def _is_sometimes_idle(problem: PlanningProblem) -> bool:
@@ -422,28 +406,19 @@ def _is_sometimes_idle(problem: PlanningProblem) -> bool:
     return bool(waiting.sum() <= (1 - problem.slo.quantile) * len(arrivals))
 
 
-def _probe_fleets(problem: PlanningProblem, number: int, search: _Search) -> _Choices:
-    """Return every policy with each number of instances that go when idle."""
+def _probe_fleets(problem: PlanningProblem, number: int, search: _Search) -> Iterator[_Choices]:
+    """Yield every policy with each number of instances that go when idle."""
     load = search.load
     able = np.flatnonzero(np.isfinite(load.predicted) & (load.predicted <= problem.latency_limit))
     counts = range(1, min(search.fleet.most, int(load.counts.min()) + _MORE_INSTANCES) + 1)
-    parts = []
     for count in counts if len(able) else ():
         probe = int(able[load.calls[able].argmin()])
         figures = search.evaluate(probe, count, ScaleToZero(count=count)).figures
         less_calls = load.calls[able] - load.calls[probe]
-        parts.append(
-            _Choices(
-                search=np.full(len(able), number),
-                policy=able,
-                instances=np.full(len(able), count),
-                cost=figures.cost + load.call_price * less_calls,
-                expected=figures.latency + load.predicted[able] - load.predicted[probe],
-            )
+        yield _Choices(
+            search=np.full(len(able), number),
+            policy=able,
+            instances=np.full(len(able), count),
+            cost=figures.cost + load.call_price * less_calls,
+            expected=figures.latency + load.predicted[able] - load.predicted[probe],
         )
-    empty = np.zeros(0, np.int64)
-    return (
-        _Choices(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        if parts
-        else _Choices(empty, empty, empty, np.zeros(0), np.zeros(0))
-    )

@@ -28,11 +28,7 @@ class Origins:
     def prepare(
         cls, counts: Floats, period: float, learn: int | None, every: int, steps: set[int]
     ) -> "Origins":
-        """Return them, known to fit the counts; half of these are learned from by default.
-
-        Raises:
-            InvalidInput: The counts are too few.
-        """
+        """Return them, by default with half of the counts to learn from, if there are enough."""
         most = max(steps, default=1)
         learn = max(1, len(counts) // 2) if learn is None else whole_number("learn", learn, low=1)
         whole_number("every", every, low=1)

@@ -80,14 +80,24 @@ def search_hybrids(problem: PlanningProblem, kind: str) -> CandidateTable:
     """Return fleets with an overflow, the best simulated; none where prices rule them out."""
     choices, reasons = problem.fleet_choices
     pairs = [(each, find_overflow(problem, each, _policy(each))) for each in choices]
-    ruled_out = reasons | {
-        each.one.label: _why_not(each, overflow) for each, overflow in pairs if not overflow
-    }
-    able = [(each, overflow) for each, overflow in pairs if overflow and _pays(each, overflow)]
+    ruled_out, able = dict(reasons), []
+    for each, overflow in pairs:
+        if overflow is None:
+            reason = f"no functions meet the target with batches of {_policy(each).label}"
+        elif _pays(each, overflow):
+            able.append((each, overflow))
+            continue
+        else:
+            reason = f"functions are cheaper than {each.capacity.instance_type} at every load"
+        ruled_out[each.one.label] = reason
     hybrids = [_hybrid(each.one, overflow, InFlight()) for each, overflow in able]
     bases = [each for each, _ in able]
     table = tabulate(problem, kind, bases, ruled_out, hybrids)
-    starts = [_start(problem, row, *able[row]) for row in select_types(bases)]
+    starts = [
+        _HybridTrial(row, each, overflow, _by_deadline(problem, each), _policy(each))
+        for row in select_types(bases)
+        for each, overflow in [able[row]]
+    ]
     if starts:
         _vary(problem, table, starts)
     note_rest(table)
@@ -143,22 +153,10 @@ def _pays(choice: FleetChoice, overflow: Overflow) -> bool:
     return choice.capacity.critical_quantile(overflow.call_price) > 0
 
 
-def _why_not(choice: FleetChoice, overflow: Overflow | None) -> str:
-    if overflow is None:
-        return f"no functions meet the target with batches of {_policy(choice).label}"
-    return f"functions are cheaper than {choice.capacity.instance_type} at every load"
-
-
 def _hybrid(base: Deployment, overflow: Overflow, spill: SpillRule) -> Hybrid:
     from workbench.deployment.hybrid import Hybrid
 
     return Hybrid(base=base, overflow=overflow.deployment, spill=spill)
-
-
-def _start(
-    problem: PlanningProblem, row: int, choice: FleetChoice, overflow: Overflow
-) -> _HybridTrial:
-    return _HybridTrial(row, choice, overflow, _by_deadline(problem, choice), _policy(choice))
 
 
 def _by_deadline(problem: PlanningProblem, choice: FleetChoice) -> ByDeadline:

@@ -127,10 +127,13 @@ def capacities(
                 mark = search.find_with(find_mark_policy(search.seconds, slo))
                 best = max(search.find_best(), mark, key=lambda found: found.rate)
                 known[search.key] = best, mark
-            pairs = zip((BEST, MARK), known[search.key], strict=True)
-            rows += [_make_row(search, rule, found) for rule, found in pairs]
+            for rule, found in zip((BEST, MARK), known[search.key], strict=True):
+                capacity = _make_capacity(search, found)
+                figures = found.latency, found.load, search.full_rate
+                rows.append(CapacityRow(capacity.instance_type, rule, capacity, *figures, ""))
         except (InvalidInput, NotFound) as error:
-            rows.append(_refuse(deployment, error))
+            unknown = (math.nan,) * 3
+            rows.append(CapacityRow(name_type(deployment), BEST, None, *unknown, str(error)))
     return CapacityTable(slo=slo, rows=tuple(rows))
 
 
@@ -234,7 +237,7 @@ _COLUMNS: dict[str, str] = {
 
 def _cells(row: CapacityRow) -> tuple[Any, ...]:
     one = row.capacity
-    batches = one.policy if one is not None and one.policy is not None else None
+    batches = one and one.policy
     return (
         row.instance_type,
         row.rule,
@@ -350,14 +353,3 @@ def _poisson(slo: SLO, options: Options) -> Trace:
 def _make_capacity(search: RateSearch, found: RateFound) -> InstanceCapacity:
     prices = search.problem.options.prices
     return price_instance(search.deployment, found.rate, policy=found.policy, prices=prices)
-
-
-def _make_row(search: RateSearch, rule: str, found: RateFound) -> CapacityRow:
-    capacity = _make_capacity(search, found)
-    figures = found.latency, found.load, search.full_rate
-    return CapacityRow(capacity.instance_type, rule, capacity, *figures, "")
-
-
-def _refuse(deployment: Deployment, error: Exception) -> CapacityRow:
-    unknown = (math.nan,) * 3
-    return CapacityRow(name_type(deployment), BEST, None, *unknown, str(error))

@@ -46,11 +46,10 @@ def search_jobs(problem: PlanningProblem, kind: str) -> CandidateTable:
         notes=np.array([_note(problem, *each) for each in choices], dtype=object),
         bound=True,
     )
-    columns = (cost, latency) if problem.budget is None else (latency, cost)
     search_best_first(
         problem,
-        aims=columns[0],
-        limited=columns[1],
+        cost=cost,
+        latency=latency,
         left=table.notes == "",
         simulate=lambda row: problem.evaluate(table, row).figures,
     )

@@ -64,13 +64,10 @@ _UNITS = (Usage(seconds=1.0), Usage(calls=1))
 
 def evaluate_candidates(problem: PlanningProblem, candidates: CandidateTable) -> None:
     """Simulate the best settings until no other could be better."""
-    by_cost = problem.budget is None
-    columns = candidates.cost, candidates.predicted
-    aims, limited = columns if by_cost else columns[::-1]
     search_best_first(
         problem,
-        aims=aims,
-        limited=limited,
+        cost=candidates.cost,
+        latency=candidates.predicted,
         left=candidates.notes == "",
         simulate=lambda row: problem.evaluate(candidates, row).figures,
     )

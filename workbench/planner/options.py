@@ -17,6 +17,7 @@ from workbench.pricing.sheet import PriceSheet
 from workbench.registry.model import Model
 from workbench.scaling.predictive import check_forecaster
 from workbench.service_times import ServiceTimes
+from workbench.settings import amount, positive_amount, whole
 from workbench.validation import (
     as_tuple,
     choose,
@@ -24,7 +25,6 @@ from workbench.validation import (
     inner_share,
     not_negative,
     of_kind,
-    positive,
     positive_share,
     whole_number,
 )
@@ -186,9 +186,14 @@ class Options(PlanChoices):
         several = ("instance_types", "managed_instance_types")
         for name in ("serverless_memory_mb", "lambda_memory_mb", *several):
             object.__setattr__(self, name, _choices(name, getattr(self, name)))
-        for name, check in (("periods", _period), ("max_sizes", _size), ("max_waits", _wait)):
+        for name, check in (
+            ("periods", positive_amount("seconds")),
+            ("max_sizes", whole(1)),
+            ("max_waits", amount("seconds")),
+        ):
             if getattr(self, name) is not None:
-                chosen = {check(value) for value in _choices(name, getattr(self, name))}
+                each = f"A {name[:-1]}"
+                chosen = {check(each, value) for value in _choices(name, getattr(self, name))}
                 object.__setattr__(self, name, tuple(sorted(chosen)))
 
     def _set_kinds(self) -> None:
@@ -326,15 +331,3 @@ def _choices(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
     if not chosen:
         raise InvalidInput(f"{name} must be a list of at least one choice, got {values!r}.")
     return chosen
-
-
-def _period(value: object) -> float:
-    return positive("A period", value, "seconds")
-
-
-def _size(value: object) -> int:
-    return whole_number("A max_size", value, low=1)
-
-
-def _wait(value: object) -> float:
-    return not_negative("A max_wait", value, "seconds")

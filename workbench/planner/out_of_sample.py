@@ -9,7 +9,6 @@ out from the start.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -114,7 +113,9 @@ def _try(problem: PlanningProblem, configuration: Configuration) -> OutOfSample:
         held = problem.holdout
         alone = replace(problem, trace=held.trace, days=None)
         arrivals, within = _find_in_time(alone, configuration)
-        return _count(problem, list(_split(arrivals, within, held)))
+        count = math.floor(held.trace.duration / held.part)  # what is left over goes with the last
+        edges = np.searchsorted(arrivals, held.part * np.arange(1, count))
+        return _count(problem, [each for each in np.split(within, edges) if len(each)])
     draws = range(problem.options.unseen_draws, 2 * problem.options.unseen_draws)
     with map_days() as each_day:
         found = each_day(lambda n: _find_in_time(problem.on_day(n), configuration)[1], draws)
@@ -128,15 +129,6 @@ def _find_in_time(
     outcome = problem.serve(configuration)
     late, _ = latencies_of(outcome, configuration.deployment, problem.content)
     return outcome.arrivals, late <= longest_within(problem.slo.latency)
-
-
-def _split(
-    arrivals: NDArray[np.float64], within: NDArray[np.bool_], held: Holdout
-) -> Iterator[NDArray[np.bool_]]:
-    """Yield the requests of each part that has some."""
-    count = math.floor(held.trace.duration / held.part)  # what is left over goes with the last
-    edges = np.searchsorted(arrivals, held.part * np.arange(1, count))
-    return (each for each in np.split(within, edges) if len(each))
 
 
 def _count(problem: PlanningProblem, parts: list[NDArray[np.bool_]]) -> OutOfSample:

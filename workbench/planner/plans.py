@@ -243,10 +243,6 @@ class Plan:
     def _winner(self) -> CandidateMetrics:
         return self._ranking[0][1].figures
 
-    @property
-    def _quantile(self) -> str:
-        return self.slo.percentile
-
     @cached_property
     def frame(self) -> pl.DataFrame:
         """A row a candidate, finalists first, the best of them on top.
@@ -367,7 +363,7 @@ class Plan:
         """The winner and what it comes to, in a sentence."""
         best = self.best
         return (
-            f"{best.label}: {self._quantile} {duration(best.latency)}, "
+            f"{best.label}: {self.slo.percentile} {duration(best.latency)}, "
             f"{dollars(best.cost_per_million)} per million, "
             f"{dollars(best.cost_per_month)} a month; {best.reason}"
         )
@@ -397,7 +393,7 @@ class Plan:
         columns = {
             "deployment": "deployment",
             "policy": "policy",
-            "latency": f"{self._quantile} (s)",
+            "latency": f"{self.slo.percentile} (s)",
             "attainment": "attainment",
             "cost_per_million": "$ per million",
             "cost_per_month": "$ a month",

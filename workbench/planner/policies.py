@@ -1,7 +1,7 @@
 """The policies there are beside one another, the timer's settings decided where they must be."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from workbench.planner.buffer_search import rebatch
 from workbench.run import Run
 from workbench.run_cost import cost
 from workbench.service_times import ServiceTimes
-from workbench.sweeps import Finding, sweep
+from workbench.sweeps import sweep
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,6 +52,8 @@ def compare_policies(
         InvalidInput: The experiment has no SLO.
         WorkbenchError: One could not be simulated.
     """
+    import polars as pl
+
     slo = experiment.slo
     if slo is None:
         raise InvalidInput("Policies are compared by a target: give the experiment an slo.")
@@ -81,28 +83,18 @@ def compare_policies(
     ]
     rows = [replace(experiment, policy=policy) for policy in [*known, *policies]]
     findings = sweep(rows, profile=profile, **settings)
-    return _policy_table(findings, [_run_of(each) for each in findings], deciding)
-
-
-def _run_of(finding: Finding) -> Run:
-    if not isinstance(finding.result, Run):
-        raise WorkbenchError(f"{finding.experiment.policy.label}: {finding.error}")
-    return finding.result
-
-
-def _policy_table(
-    findings: list[Finding], runs: list[Run], deciding: Mapping[str, float]
-) -> "pl.DataFrame":
-    import polars as pl
-
-    rows = []
-    for finding, run in zip(findings, runs, strict=True):
-        figures = run.summary()
-        label = figures["policy"] = finding.experiment.policy.label
-        figures["verdict"] = run.verdict and run.verdict.word
-        figures["deciding"] = deciding.get(label, 0.0)
-        figures["per_million"] = cost(run).per_million
-        rows.append({name: figures[name] for name in _COLUMN_TYPES})
+    table = []
+    for finding in findings:
+        run, label = finding.result, finding.experiment.policy.label
+        if not isinstance(run, Run):
+            raise WorkbenchError(f"{label}: {finding.error}")
+        figures = run.summary() | {
+            "policy": label,
+            "verdict": run.verdict and run.verdict.word,
+            "deciding": deciding.get(label, 0.0),
+            "per_million": cost(run).per_million,
+        }
+        table.append({name: figures[name] for name in _COLUMN_TYPES})
     return pl.DataFrame(
-        rows, schema={name: getattr(pl, kind) for name, kind in _COLUMN_TYPES.items()}
+        table, schema={name: getattr(pl, kind) for name, kind in _COLUMN_TYPES.items()}
     )

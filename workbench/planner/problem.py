@@ -183,7 +183,7 @@ class PlanningProblem:
         if self.budget is not None:
             summary = summarize(outcome, deployment, self.slo, self.content, self.answers)
             cost = summary.price(deployment, self.options.prices).cost
-            return np.inf if summary.broken else cost / self.target
+            return np.inf if summary.figures.broken else cost / self.target
         late, broken = latencies_of(outcome, deployment, self.content)
         if broken:
             return np.inf
@@ -278,7 +278,10 @@ class PlanningProblem:
         parts = deployment.simple_parts
         if len(parts) > 1:
             return " ".join(filter(None, (self.find_broken_limits(p, max_size) for p in parts)))
-        options, largest = self.options, self._largest_content(max_size)
+        options = self.options
+        if max_size not in self._contents:
+            self._contents[max_size] = largest_run(self.content, max_size)
+        largest = self._contents[max_size]
         seconds, rows = 0.0, int(np.ceil(self.rows * max_size))
         if not deployment.by_job:
             longest = self.service_on(deployment).idle_table[: rows + 1, -1]
@@ -287,11 +290,6 @@ class PlanningProblem:
         if deployment.on_demand and options.cold_start is not None:
             start = float(np.max(options.cold_start))
         return broken_limits(deployment, CallDemand(seconds, largest, options.model_memory, start))
-
-    def _largest_content(self, max_size: int) -> int:
-        if max_size not in self._contents:
-            self._contents[max_size] = largest_run(self.content, max_size)
-        return self._contents[max_size]
 
     @cached_property
     def _contents(self) -> dict[int, int]:

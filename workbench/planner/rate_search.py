@@ -74,17 +74,23 @@ class RateSearch:
         best: RateFound | None = None
         ranked = self._rank_policies()
         if (self.seconds <= self.problem.slo.latency).any():
-            mark = find_mark_policy(self.seconds, self.problem.slo)
-            ranked.append((self._on_grid(mark), self.full_rate / 2))
+            mark, grid = find_mark_policy(self.seconds, self.problem.slo), self.problem.screening
+            sizes = [size for size in grid.sizes if size <= mark.max_size]
+            waits = [wait for wait in grid.waits if wait <= mark.max_wait]
+            below = _batches(max(sizes, default=1), max(waits, default=0.0))
+            ranked.append((below, self.full_rate / 2))
         for policy, guess in ranked:
             best = self._raise_rate(policy, guess, above=best.rate if best else 0.0) or best
         return self._require(best and self._climb(best))
 
     def _climb(self, best: RateFound) -> RateFound:
         """Return the best that is reached by going to neighbours in size and wait."""
-        tried = {best.policy}
+        tried, grid = {best.policy}, self.problem.screening
         while True:
-            near = [each for each in self._neighbours(best.policy) if each not in tried]
+            sizes = _near(np.array(grid.sizes), best.policy.max_size)
+            waits = _near(np.array(grid.waits), best.policy.max_wait)
+            around = [_batches(size, wait) for size in sizes for wait in waits]
+            near = [each for each in around if each not in tried]
             tried.update(near)
             found = best
             for policy in near:
@@ -94,32 +100,8 @@ class RateSearch:
                 return best
             best = found
 
-    def _on_grid(self, policy: BatchPolicy) -> BatchPolicy:
-        """Return the batches of the grid that are next below some."""
-        sizes = [size for size in self._sizes if size <= policy.max_size]
-        waits = [wait for wait in self._waits if wait <= policy.max_wait]
-        return _batches(max(sizes, default=1), max(waits, default=0.0))
-
-    @property
-    def _sizes(self) -> list[int]:
-        return self.problem.screening.sizes
-
-    @property
-    def _waits(self) -> list[float]:
-        return self.problem.screening.waits
-
-    def _neighbours(self, policy: BatchPolicy) -> list[BatchPolicy]:
-        """Return the batches of the grid that are next to some in size, wait or both."""
-        sizes = _near(np.array(self._sizes), policy.max_size)
-        waits = _near(np.array(self._waits), policy.max_wait)
-        return [_batches(size, wait) for size in sizes for wait in waits]
-
     def find_with(self, policy: BatchPolicy) -> RateFound:
-        """Return the largest rate with these batches.
-
-        Raises:
-            InvalidInput: As for `find_best`.
-        """
+        """Return the largest rate with these batches; what it raises is as for `find_best`."""
         return self._require(self._raise_rate(policy, self.full_rate / 2, above=0.0))
 
     @property
@@ -150,10 +132,6 @@ class RateSearch:
     @cached_property
     def _fleet(self) -> FleetOption:
         return make_fleet_option(self.problem, self.deployment)
-
-    @property
-    def _most_rate(self) -> float:
-        return self.problem.trace.rate if self.thinned else self.full_rate
 
     def _require(self, found: RateFound | None) -> RateFound:
         if found is None:
@@ -211,7 +189,8 @@ class RateSearch:
         Steps double until the rate lies between one that is met and one that is not, and halve then
         until the two are near.
         """
-        floor, most = max(above, _TINY * self.full_rate), self._most_rate
+        floor = max(above, _TINY * self.full_rate)
+        most = self.problem.trace.rate if self.thinned else self.full_rate
         low = high = min(max(guess, floor), most)
         found, step = self._try(policy, low), _STEP
         while found is not None and low == high:
@@ -235,7 +214,12 @@ class RateSearch:
 
     def _try(self, policy: BatchPolicy, rate: float) -> RateFound | None:
         """Return what a rate comes to, None where the target is missed or the load too high."""
-        problem = self._problem_at(rate)
+        trace = self.problem.trace
+        if self.thinned:
+            trace = trace.thin(rate / trace.rate, seed=self.problem.options.seed)
+        else:
+            trace = trace.scale(rate / trace.rate)
+        problem = replace(self.problem, trace=trace)
         outcome = problem.serve(Configuration(self.deployment, policy))
         late, broken = latencies_of(outcome, self.deployment, problem.content)
         latency = select_quantile(late, self.problem.slo.quantile)
@@ -243,14 +227,6 @@ class RateSearch:
         if broken or latency > self.problem.limit or load > self.most_load:
             return None
         return RateFound(rate, policy, latency, load)
-
-    def _problem_at(self, rate: float) -> PlanningProblem:
-        trace = self.problem.trace
-        if self.thinned:
-            trace = trace.thin(rate / trace.rate, seed=self.problem.options.seed)
-        else:
-            trace = trace.scale(rate / trace.rate)
-        return replace(self.problem, trace=trace)
 
 
 def find_mark_policy(seconds: Floats, slo: SLO) -> BatchPolicy:

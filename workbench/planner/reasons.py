@@ -119,14 +119,12 @@ class Reasons:
         )
 
     def _miss(self, metrics: CandidateMetrics) -> str:
+        shown = f"{self.problem.slo.percentile} {duration(metrics.latency)}"
         if self.problem.meets_target(metrics):
-            return f"{self._name} {duration(metrics.latency)}, {self._barely(metrics.latency)}"
+            return f"{shown}, {self._barely(metrics.latency)}"
         if self.problem.budget is None:
             within = ", within its own uncertainty" if self._is_unsure(metrics) else ""
-            return (
-                f"{self._name} {duration(metrics.latency)}, above the target of "
-                f"{duration(self.problem.slo.latency)}{within}"
-            )
+            return f"{shown}, above the target of {duration(self.problem.slo.latency)}{within}"
         return f"${metrics.cost:.4g} per million above the budget of ${self.problem.budget:.4g}"
 
     def _why_never(self, deployment: Deployment) -> str:
@@ -136,10 +134,6 @@ class Reasons:
             return ""
         late = boot > self.problem.slo.latency
         return f"; no job can meet it: one takes {duration(boot)} to start" if late else ""
-
-    @property
-    def _name(self) -> str:
-        return self.problem.slo.percentile
 
 
 SAME = 1.0001

@@ -8,8 +8,7 @@ the search is made again with a tighter one, until what it picks holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.deployment.platforms import FleetPlatform
@@ -20,52 +19,35 @@ from workbench.planner.candidates import (
     SimulatedCandidate,
 )
 from workbench.planner.days import AT_ONCE, map_days
+from workbench.planner.type_search import Progress, search_type
 
 if TYPE_CHECKING:
     from workbench.planner.problem import PlanningProblem
 
-
-SearchType = Callable[["PlanningProblem", str], CandidateTable]
-"""Returns the settings of an inference type, the best simulated."""
 
 _ROUNDS = 6  # tighter limits that are searched with
 _MOST_EXCESS = 2.0  # times the limit: how much tighter the next one is at most
 _BELOW = 0.999  # of a pick's own figure: the limit that it does not meet
 
 
-def secure_picks(
-    problem: PlanningProblem, tables: tuple[CandidateTable, ...], search: SearchType
-) -> Iterator[int]:
+def secure_all(
+    problem: PlanningProblem, tables: tuple[CandidateTable, ...], progress: Progress | None = None
+) -> None:
     """Try the pick of each type on other days, and give it headroom until it holds.
 
-    Yields how many types are done, before each.
+    A type whose pick does not hold is searched again with tighter limits; `progress` is notified
+    of how many types are done.
     """
-    if problem.days is None or not problem.days.source:
-        return
-    picks = [(pick, table) for table in tables if (pick := find_pick(problem, table))]
-    yield 0
-    judge(problem, picks)
-    for done, (pick, table) in enumerate(picks):
-        yield done
-        if problem.meets_constraint(pick.figures):
-            _Headroom(problem, table, search).raise_from(pick)
-
-
-def secure_all(
-    problem: PlanningProblem,
-    tables: tuple[CandidateTable, ...],
-    search: SearchType,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Try the picks of all types on other days, and notify of how many types are done.
-
-    A type whose pick does not hold is searched again with tighter limits, by `search`.
-    """
-    for done in secure_picks(problem, tables, search):
-        if progress is not None:
-            progress(done, len(tables))
-    if progress is not None:
-        progress(len(tables), len(tables))
+    notify = progress or (lambda *_: None)
+    if problem.days is not None and problem.days.source:
+        picks = [(pick, table) for table in tables if (pick := find_pick(problem, table))]
+        notify(0, len(tables))
+        judge(problem, picks)
+        for done, (pick, table) in enumerate(picks):
+            notify(done, len(tables))
+            if problem.meets_constraint(pick.figures):
+                _Headroom(problem, table).raise_from(pick)
+    notify(len(tables), len(tables))
 
 
 def find_pick(problem: PlanningProblem, table: CandidateTable) -> SimulatedCandidate | None:
@@ -77,8 +59,8 @@ def find_pick(problem: PlanningProblem, table: CandidateTable) -> SimulatedCandi
 class _Headroom:
     """The search for what holds on other days, of one type."""
 
-    def __init__(self, problem: PlanningProblem, table: CandidateTable, search: SearchType) -> None:
-        self._problem, self._table, self._search_type = problem, table, search
+    def __init__(self, problem: PlanningProblem, table: CandidateTable) -> None:
+        self._problem, self._table = problem, table
         self._held = math.inf  # the least aim of what holds
 
     def raise_from(self, pick: SimulatedCandidate) -> None:
@@ -160,7 +142,7 @@ class _Headroom:
         """Return the pick of a tighter limit, None where nothing meets it."""
         tighter = self._problem.tighten(tightness)
         known = {each.configuration for each in self._table.finalists}
-        found = self._search_type(tighter, self._table.kind).finalists
+        found = search_type(tighter, self._table.kind).finalists
         self._table.finalists.extend(each for each in found if each.configuration not in known)
         pick = find_pick(tighter, self._table)
         return pick if pick and tighter.meets_constraint(pick.figures) else None
@@ -180,25 +162,17 @@ def judge(
     with map_days() as each_day:
         for first in range(0, options.unseen_draws, AT_ONCE):
             left = [n for n, seen in ratios.items() if sum(each > 1 for each in seen) <= allowed]
-            configurations = [picks[place][0].configuration for place in left]
             days = range(first, min(first + AT_ONCE, options.unseen_draws)) if left else ()
-            for found in each_day(partial(_try_day, problem, configurations), days):
+
+            def try_day(number: int, left: list[int] = left) -> list[float]:
+                day = problem.on_day(number)
+                return [day.ratio(picks[place][0].configuration) for place in left]
+
+            for found in each_day(try_day, days):
                 for place, ratio in zip(left, found, strict=True):
                     ratios[place].append(ratio)
     for place, seen in ratios.items():
         pick, table = picks[place]
-        table.judged[pick.configuration] = _count(seen, options.unseen_share)
-
-
-def _try_day(
-    problem: PlanningProblem, configurations: Sequence[Configuration], number: int
-) -> list[float]:
-    day = problem.on_day(number)
-    return [day.ratio(each) for each in configurations]
-
-
-def _count(ratios: list[float], share: float) -> Reliability:
-    rank = max(1, math.ceil(share * len(ratios) - 1e-9))
-    return Reliability(
-        met=sum(each <= 1 for each in ratios), tried=len(ratios), worst=sorted(ratios)[rank - 1]
-    )
+        rank = max(1, math.ceil(options.unseen_share * len(seen) - 1e-9))
+        met = sum(each <= 1 for each in seen)
+        table.judged[pick.configuration] = Reliability(met, len(seen), sorted(seen)[rank - 1])

@@ -95,11 +95,6 @@ def note_rest(table: CandidateTable) -> None:
             table.notes[row] = "not simulated: other instance types promised more"
 
 
-def least_dollars(problem: PlanningProblem, choice: FleetChoice, count: float) -> float:
-    """Return dollars per million of so many instances for as long as the trace lasts."""
-    return 1e6 * count * choice.capacity.price / problem.trace.rate
-
-
 def demand(problem: PlanningProblem) -> Floats:
     """Return requests a second in each minute of the trace, at least one."""
     counts = problem.trace.counts(_MINUTE)
@@ -131,21 +126,18 @@ class _TrackingSearch(NamedTuple):
 
     def run(self) -> None:
         """Simulate the highest target that will do for each minimum, then lower minima."""
-        tried, one = 0, least_dollars(self.problem, self.choice, 1)
-        for minimum in self._minima():
+        problem, capacity, tried = self.problem, self.choice.capacity, 0
+        one = 1e6 * capacity.price / problem.trace.rate  # dollars per million, all the time
+        peak = math.ceil(float(demand(problem).max()) / capacity.rate) + 1
+        most = min(max(1, peak), problem.options.max_count)
+        minima = np.geomspace(1, most, _MINIMA).round().astype(int)
+        for minimum in sorted(set(minima.tolist())):
             as_dear = self.problem.best_cost(self.table) / one  # instances that cost as much
             least = minimum if minimum < as_dear else math.ceil(as_dear) - 1
             if least > tried:
                 self._raise_target(least)
                 tried = least
         self._lower_minimum()
-
-    def _minima(self) -> list[int]:
-        """Return minima from one instance to what the busiest minute takes."""
-        peak = math.ceil(float(demand(self.problem).max()) / self.choice.capacity.rate) + 1
-        most = min(max(1, peak), self.problem.options.max_count)
-        counts = np.geomspace(1, most, _MINIMA).round().astype(int)
-        return sorted({int(count) for count in counts})
 
     def _raise_target(self, least: int) -> None:
         """Simulate targets between the lowest and the highest that will do with a minimum."""

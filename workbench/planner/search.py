@@ -7,7 +7,7 @@ import numpy as np
 
 from workbench.errors import InvalidInput
 from workbench.formatting import duration
-from workbench.planner.candidates import HYBRID, SCALED, CandidateTable
+from workbench.planner.candidates import HYBRID, SCALED
 from workbench.planner.coverage import describe_untried
 from workbench.planner.hybrids import describe_prices
 from workbench.planner.options import Options
@@ -21,7 +21,7 @@ from workbench.planner.service_sources import (
     load_profile,
     resolve_service,
 )
-from workbench.planner.type_search import Progress, search_type, search_types
+from workbench.planner.type_search import Progress, search_types
 from workbench.quantiles import SLO, has_enough_samples
 from workbench.registry.model import Model
 from workbench.traffic.map import MAP
@@ -114,9 +114,13 @@ def plan(
     tables = search_types(problem, progress)
     watch.lap("screen and simulate")
     if not any(field.finalists for field in tables):
-        raise InvalidInput(_explain_overload(tables))
+        reasons = {str(note) for field in tables for note in field.notes if note}
+        raise InvalidInput(
+            f"No candidate can do this work: {min(reasons, default='none was given')}. "
+            "Allow more instances or calls in flight, or larger batches."
+        )
     if problem.days is not None or holdout is not None:
-        secure_all(problem, tables, search_type, progress)
+        secure_all(problem, tables, progress)
         judge_out_of_sample(problem, tables)
         watch.lap("try on other days")
     notes = (*filter(None, [busy, spared, note]), *warnings, *_collect_warnings(problem))
@@ -161,14 +165,6 @@ def _reject_large_grid(options: Options, slo: SLO) -> None:
             "times that where service times are distributions: leave some out; "
             f"at most {_MAX_CANDIDATES:,} are searched."
         )
-
-
-def _explain_overload(tables: tuple[CandidateTable, ...]) -> str:
-    notes = {str(note) for field in tables for note in field.notes if note}
-    return (
-        f"No candidate can do this work: {min(notes, default='none was given')}. "
-        "Allow more instances or calls in flight, or larger batches."
-    )
 
 
 def _collect_unknown_limits(problem: PlanningProblem) -> list[str]:

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.deployment.base import is_by_job, is_on_demand
-from workbench.planner.candidates import (
-    HYBRID,
-    SCALED,
-    CandidateTable,
-)
+from workbench.planner.candidates import HYBRID, SCALED, CandidateTable
 from workbench.planner.fleets import search_fleets
 from workbench.planner.hybrids import search_hybrids
 from workbench.planner.jobs import search_jobs
@@ -29,34 +25,26 @@ Progress = Callable[[int, int], None]
 
 def search_type(problem: PlanningProblem, kind: str) -> CandidateTable:
     """Return the settings of an inference type, the best simulated."""
-    candidates = _choose_search(kind)(problem, kind)
-    if kind in (SCALED, HYBRID):
-        return candidates  # what is not simulated of them says why
+    if kind == SCALED:
+        return search_scaled(problem, kind)
+    if kind == HYBRID:
+        return search_hybrids(problem, kind)
+    search = search_on_demand if is_on_demand(kind) else search_fleets
+    candidates = (search_jobs if is_by_job(kind) else search)(problem, kind)
     possible = np.flatnonzero([not str(note).startswith("unstable") for note in candidates.notes])
     if not candidates.finalists and len(possible):  # what breaks a limit is shown as it is
         problem.evaluate(candidates, int(possible[candidates.predicted[possible].argmin()]))
     return candidates
 
 
-def _choose_search(kind: str) -> Callable[[PlanningProblem, str], CandidateTable]:
-    if kind == SCALED:
-        return search_scaled
-    if kind == HYBRID:
-        return search_hybrids
-    if is_by_job(kind):
-        return search_jobs
-    return search_on_demand if is_on_demand(kind) else search_fleets
-
-
 def search_types(
     problem: PlanningProblem, progress: Progress | None = None
 ) -> tuple[CandidateTable, ...]:
     """Return the candidates of each inference type, and notify of how many types are done."""
+    notify = progress or (lambda *_: None)
     kinds, tables = problem.options.kinds, []
     for done, kind in enumerate(kinds):
-        if progress is not None:
-            progress(done, len(kinds))
+        notify(done, len(kinds))
         tables.append(search_type(problem, kind))
-    if progress is not None:
-        progress(len(kinds), len(kinds))
+    notify(len(kinds), len(kinds))
     return tuple(tables)
