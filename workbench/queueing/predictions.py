@@ -160,11 +160,7 @@ def find_quantiles(distribution: Distribution, shares: Floats) -> Floats:
 
 
 def check_share(name: str, share: ArrayLike) -> None:
-    """Do nothing where every share lies between 0 and 1.
-
-    Raises:
-        InvalidInput: one does not.
-    """
+    """Require that every share lies between 0 and 1, both excluded."""
     shares = np.asarray(share)
     if not ((shares > 0) & (shares < 1)).all():
         raise InvalidInput(f"{name} must lie between 0 and 1, both excluded, got {share!r}.")
@@ -248,11 +244,7 @@ def service_distributions(service: Service, max_size: int) -> tuple[ServiceDistr
 
 
 def check_covered(covered: int, max_size: int) -> None:
-    """Do nothing where there is a service time for every batch size.
-
-    Raises:
-        InvalidInput: there is not.
-    """
+    """Require a service time for every batch size."""
     if covered < max_size:
         raise InvalidInput(
             f"service covers batches of up to {covered} requests and max_size is {max_size}: "

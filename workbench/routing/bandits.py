@@ -13,7 +13,7 @@ import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from workbench.routing.base import (
@@ -26,7 +26,7 @@ from workbench.routing.base import (
     as_pairs,
     find_place,
 )
-from workbench.settings import positive_amount, setting, whole
+from workbench.settings import optional, positive_amount, whole
 from workbench.validation import as_tuple
 
 if TYPE_CHECKING:
@@ -103,9 +103,7 @@ class Exp3(TargetRule):
 
     kind: ClassVar[str] = "exp3"
 
-    horizon: int = field(
-        default=1000, metadata=setting("Horizon", "requests to learn from", whole(1))
-    )
+    horizon: int = optional(1000, "Horizon", "requests to learn from", whole(1))
 
     def rate(self, places: int, experts: int) -> float:
         """Return how fast weights change: the constant of the bounds.
@@ -147,9 +145,7 @@ class Exp4(Exp3):
 
     kind: ClassVar[str] = "exp4"
 
-    experts: tuple[Expert, ...] = field(
-        default=(), metadata=setting("Experts", "places, or places by kind", _experts)
-    )
+    experts: tuple[Expert, ...] = optional((), "Experts", "places, or places by kind", _experts)
 
     def router(self, places: Sequence[Place], seed: int = 0) -> "ExpertsRouter":
         """Return a fresh router.
@@ -238,9 +234,8 @@ class LinUCB(TargetRule):
 
     kind: ClassVar[str] = "linucb"
 
-    alpha: float = field(
-        default=1.5,
-        metadata=setting("Optimism", "standard deviations above the mean", positive_amount("")),
+    alpha: float = optional(
+        1.5, "Optimism", "standard deviations above the mean", positive_amount("")
     )
 
     def router(self, places: Sequence[Place], seed: int = 0) -> "LinearRouter":

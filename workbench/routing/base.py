@@ -21,8 +21,8 @@ from workbench.formatting import duration
 from workbench.settings import (
     build_from_dict,
     check_settings,
+    optional,
     positive_amount,
-    setting,
     settings_to_dict,
 )
 from workbench.validation import as_tuple, choose, of_kind, whole_number
@@ -310,10 +310,7 @@ class RoutingRule(ABC):
 class TargetRule(RoutingRule):
     """Base of the routing policies that have a target of latency."""
 
-    target: float = field(
-        default=0.1,
-        metadata=setting("Within (s)", "target of latency", positive_amount("seconds")),
-    )
+    target: float = optional(0.1, "Within (s)", "target of latency", positive_amount("seconds"))
 
     @property
     def label(self) -> str:
@@ -355,10 +352,6 @@ def as_pairs(name: str, value: object) -> tuple[tuple[str, Any], ...]:
 
 
 def find_place(places: Sequence[Place], name: str) -> int:
-    """Return the number of the place with a name.
-
-    Raises:
-        InvalidInput: There is none.
-    """
+    """Return the number of the place with a name, which must be there."""
     names = [place.name for place in places]
     return names.index(choose("place", name, names))

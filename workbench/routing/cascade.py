@@ -17,7 +17,7 @@ from workbench.routing.base import (
     find_place,
     policy_from_dict,
 )
-from workbench.settings import setting
+from workbench.settings import optional, setting
 from workbench.validation import of_kind, share
 
 if TYPE_CHECKING:
@@ -58,11 +58,8 @@ class Cascade(RoutingRule):
     large: Union[str, "Cascade"] = field(
         metadata=setting("Large", "place, or cascade, that is asked next", _place_or_cascade)
     )
-    threshold: float = field(
-        default=0.9,
-        metadata=setting(
-            "Threshold", "least confidence with which the small model's answer is given", share
-        ),
+    threshold: float = optional(
+        0.9, "Threshold", "least confidence with which the small model's answer is given", share
     )
 
     def __post_init__(self) -> None:

@@ -15,13 +15,13 @@ they are right.
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from workbench.routing.base import Place, TargetRule
 from workbench.routing.load_router import LoadAwareRouter, Prospect, Rank
 from workbench.routing.weights import WeightedRule
-from workbench.settings import amount, setting
+from workbench.settings import amount, optional
 from workbench.validation import inner_share, share
 
 _NO_CHANCE = 0.01  # in time, below which it is all the same
@@ -31,10 +31,7 @@ _NO_CHANCE = 0.01  # in time, below which it is all the same
 class LoadAware(TargetRule):
     """Base of the policies that see load: how places are ranked, and how far to explore."""
 
-    explore: float = field(
-        default=0.01,
-        metadata=setting("Explore", "share of requests to places long not asked", share),
-    )
+    explore: float = optional(0.01, "Explore", "share of requests to places long not asked", share)
 
     @abstractmethod
     def rank(self, prospects: Sequence[Prospect]) -> Sequence[Rank]:
@@ -61,9 +58,8 @@ class LoadAware(TargetRule):
 class _InTimeFirst(LoadAware):
     """Base of the policies that first ask who answers in time."""
 
-    quantile: float = field(
-        default=0.95,
-        metadata=setting("Percentile", "share of answers to be within the target", inner_share),
+    quantile: float = optional(
+        0.95, "Percentile", "share of answers to be within the target", inner_share
     )
 
     def rank(self, prospects: Sequence[Prospect]) -> Sequence[Rank]:
@@ -148,13 +144,8 @@ class EffectiveAccuracy(LoadAware, WeightedRule):
 
     kind: ClassVar[str] = "effective-accuracy"
 
-    late: float = field(
-        default=0.0,
-        metadata=setting("Worth if late", "of an answer in twice the target", share),
-    )
-    hysteresis: float = field(
-        default=0.02, metadata=setting("Hysteresis", "what a change has to gain", amount(""))
-    )
+    late: float = optional(0.0, "Worth if late", "of an answer in twice the target", share)
+    hysteresis: float = optional(0.02, "Hysteresis", "what a change has to gain", amount(""))
 
     @property
     def margin(self) -> float:

@@ -25,7 +25,7 @@ from workbench.routing.base import (
     as_pairs,
 )
 from workbench.routing.weights import WeightedRule
-from workbench.settings import amount, setting
+from workbench.settings import amount, optional, setting
 from workbench.validation import finite
 
 LATENCY_BUCKETS = (0.01, 0.03, 0.06, 0.09, 0.15, 0.24, 0.39, 0.63, 1.02)
@@ -61,13 +61,8 @@ class MuLambda(RoutingRule):
 
     kind: ClassVar[str] = "mulambda"
 
-    latency: float = field(
-        default=-0.5,
-        metadata=setting("Weight of latency", "negative to prefer fast places", finite),
-    )
-    accuracy: float = field(
-        default=0.5, metadata=setting("Weight of accuracy", "share of right answers", finite)
-    )
+    latency: float = optional(-0.5, "Weight of latency", "negative to prefer fast places", finite)
+    accuracy: float = optional(0.5, "Weight of accuracy", "share of right answers", finite)
     needs: tuple[tuple[str, Any], ...] = field(default=(), metadata=_NEEDS)
 
     @property
@@ -157,9 +152,7 @@ class Weighted(WeightedRule):
 
     kind: ClassVar[str] = "weighted"
 
-    latency: float = field(
-        default=1.0, metadata=setting("Weight of latency", "of being fast", amount(""))
-    )
+    latency: float = optional(1.0, "Weight of latency", "of being fast", amount(""))
     needs: tuple[tuple[str, Any], ...] = field(default=(), metadata=_NEEDS)
 
     @property

@@ -192,11 +192,7 @@ def choose_threshold(
 def _pair(
     small_correct: "ArrayLike", small_confidence: "ArrayLike", large_correct: "ArrayLike"
 ) -> _Paired:
-    """Return the arrays as they must be.
-
-    Raises:
-        InvalidInput: They differ in length, or a value is out of its range.
-    """
+    """Return the arrays as they must be; raise where they are not."""
     import numpy as np
 
     given = {
@@ -233,11 +229,7 @@ def _order(thresholds: "ArrayLike | None") -> "NDArray[np.float64]":
 
 
 def _descend(test: _LossTest, paired: _Paired, order: "NDArray[Any]", share: float) -> float:
-    """Return the last threshold in order before one fails the test.
-
-    Raises:
-        TooFewSamples: The first one fails.
-    """
+    """Return the last threshold in order before one fails the test; raise where the first does."""
     import numpy as np
 
     rows = len(paired.sure)

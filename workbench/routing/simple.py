@@ -25,7 +25,7 @@ from workbench.routing.base import (
     routing_policy,
     silent_places,
 )
-from workbench.settings import setting
+from workbench.settings import optional, setting
 from workbench.validation import of_kind, positive_share
 
 
@@ -115,21 +115,14 @@ _PLACE = partial(of_kind, kind=str)
 
 @dataclass(frozen=True, kw_only=True)
 class Canary(RoutingRule):
-    """A share of the requests, by lot, goes to one place; another policy has the others.
-
-    Raises:
-        InvalidInput: `share` is not above 0 and at most 1.
-    """
+    """A share of the requests, by lot, goes to one place; another policy has the others."""
 
     kind: ClassVar[str] = "canary"
 
     place: str = field(metadata=setting("Place", "that is tried out", _PLACE))
-    share: float = field(
-        default=0.05, metadata=setting("Share", "of the requests that it gets", positive_share)
-    )
-    others: RoutingRule = field(
-        default=RoundRobin(),
-        metadata=setting("Others by", "routing policy among the others", routing_policy),
+    share: float = optional(0.05, "Share", "of the requests that it gets", positive_share)
+    others: RoutingRule = optional(
+        RoundRobin(), "Others by", "routing policy among the others", routing_policy
     )
 
     @property
@@ -160,9 +153,7 @@ class Shadow(Canary):
 
     kind: ClassVar[str] = "shadow"
 
-    share: float = field(
-        default=1.0, metadata=setting("Share", "of the requests that it gets", positive_share)
-    )
+    share: float = optional(1.0, "Share", "of the requests that it gets", positive_share)
 
     @property
     def label(self) -> str:

@@ -1,11 +1,11 @@
 """Weights of latency, accuracy and cost."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from workbench.errors import InvalidInput
 from workbench.routing.base import RoutingRule
-from workbench.settings import amount, setting
+from workbench.settings import amount, optional
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,15 +21,9 @@ class WeightedRule(RoutingRule):
         InvalidInput: A weight is negative, or all are 0.
     """
 
-    latency: float = field(
-        default=0.0, metadata=setting("Weight of latency", "of being fast", amount(""))
-    )
-    accuracy: float = field(
-        default=1.0, metadata=setting("Weight of accuracy", "of being right", amount(""))
-    )
-    cost: float = field(
-        default=0.0, metadata=setting("Weight of cost", "of being cheap", amount(""))
-    )
+    latency: float = optional(0.0, "Weight of latency", "of being fast", amount(""))
+    accuracy: float = optional(1.0, "Weight of accuracy", "of being right", amount(""))
+    cost: float = optional(0.0, "Weight of cost", "of being cheap", amount(""))
 
     def __post_init__(self) -> None:
         """Check the settings, each by itself and then together."""

@@ -30,11 +30,7 @@ a type that is not named gets none."""
 
 
 def require_policy(value: object) -> None:
-    """Require a scaling policy: what makes a scaler, and says what it is in JSON values.
-
-    Raises:
-        InvalidInput: It is none.
-    """
+    """Require a scaling policy: what makes a scaler, and says what it is in JSON values."""
     if not (hasattr(value, "scaler") and hasattr(value, "to_dict")):
         raise InvalidInput(
             f"scaling must be a policy such as ScaleToZero, got {value!r}: it needs the methods "
@@ -66,11 +62,7 @@ def count_by_type(wanted: object, types: Sequence[str]) -> dict[str, int]:
 
 
 def require_later(due: float, now: float) -> float:
-    """Return the instant at which a scaler is due next, known to lie after it was asked.
-
-    Raises:
-        InvalidInput: It does not: who waits for it would ask for ever.
-    """
+    """Return when a scaler is due next: later than now, or who waits would ask it for ever."""
     if not due > now:
         raise InvalidInput(f"A scaler must be due later than now, {now}, got {due}.")
     return due

@@ -2,11 +2,11 @@
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from workbench.scaling.base import Reading, ScalingRule
-from workbench.settings import positive_amount, setting, whole
+from workbench.settings import optional, positive_amount, whole
 from workbench.validation import positive_share, whole_number
 
 _SECONDS = positive_amount("seconds")
@@ -40,27 +40,14 @@ class CpuTracking(ScalingRule):
 
     kind: ClassVar[str] = "cpu tracking"
 
-    target: float = field(
-        default=0.5, metadata=setting("CPU target", "share of the processors", positive_share)
-    )
-    workers: int = field(
-        default=1, metadata=setting("Workers", "batches that an instance serves at once", whole(1))
-    )
-    least: int = field(default=3, metadata=setting("Least", "instances at least", whole(1)))
-    most: int = field(default=100, metadata=setting("Most", "instances at most", whole(1)))
-    every: float = field(
-        default=5.0,
-        metadata=setting("Look (s)", "seconds between looks", _SECONDS, only_simulated=True),
-    )
-    window: float = field(
-        default=60.0,
-        metadata=setting("Window (s)", "seconds of a mean", _SECONDS, only_simulated=True),
-    )
-    shrink_after: float = field(
-        default=900.0,
-        metadata=setting(
-            "Shrinks after (s)", "seconds that less sufficed", _SECONDS, only_simulated=True
-        ),
+    target: float = optional(0.5, "CPU target", "share of the processors", positive_share)
+    workers: int = optional(1, "Workers", "batches that an instance serves at once", whole(1))
+    least: int = optional(3, "Least", "instances at least", whole(1))
+    most: int = optional(100, "Most", "instances at most", whole(1))
+    every: float = optional(5.0, "Look (s)", "seconds between looks", _SECONDS, only_simulated=True)
+    window: float = optional(60.0, "Window (s)", "seconds of a mean", _SECONDS, only_simulated=True)
+    shrink_after: float = optional(
+        900.0, "Shrinks after (s)", "seconds that less sufficed", _SECONDS, only_simulated=True
     )
 
     def _check_together(self) -> None:

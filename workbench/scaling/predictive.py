@@ -247,11 +247,7 @@ def check_call_price(value: float | None) -> float | None:
 
 
 def check_forecaster(value: object) -> None:
-    """Check that something forecasts.
-
-    Raises:
-        InvalidInput: It lacks a method that forecasters have.
-    """
+    """Require the methods that forecasters have."""
     if not (hasattr(value, "fit") and hasattr(value, "forecast")):
         raise InvalidInput(
             f"A forecaster must have the methods fit and forecast, such as Persistence() of "

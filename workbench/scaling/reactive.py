@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from workbench.errors import InvalidInput
 from workbench.scaling.base import Reading, ScalingRule
-from workbench.settings import amount, flag, one_of, positive_amount, setting, whole
+from workbench.settings import amount, flag, one_of, optional, positive_amount, setting, whole
 from workbench.validation import as_tuple, not_negative, positive_share, whole_number
 
 _SECONDS = amount("seconds")
@@ -39,15 +39,9 @@ class ScaleToZero(ScalingRule):
 
     kind: ClassVar[str] = "scale to zero"
 
-    count: int = field(default=1, metadata=setting("Instances", "while there is work", whole(1)))
-    idle: float = field(
-        default=900.0,
-        metadata=setting("Idle (s)", "seconds without work", _SECONDS),
-    )
-    period: float = field(
-        default=60.0,
-        metadata=setting("Period (s)", "seconds between two looks", _LONGER_THAN_0),
-    )
+    count: int = optional(1, "Instances", "while there is work", whole(1))
+    idle: float = optional(900.0, "Idle (s)", "seconds without work", _SECONDS)
+    period: float = optional(60.0, "Period (s)", "seconds between two looks", _LONGER_THAN_0)
 
     def scaler(self) -> "_ScaleToZeroScaler":
         """Return a fresh scaler."""
@@ -146,38 +140,26 @@ class TargetTracking(ScalingRule):
     kind: ClassVar[str] = "target tracking"
 
     target: float = field(metadata=setting("Target", "of the metric", positive_amount("")))
-    metric: Metric = field(
-        default="invocations",
-        metadata=setting("Metric", "what is kept at its target", one_of(*get_args(Metric))),
+    metric: Metric = optional(
+        "invocations", "Metric", "what is kept at its target", one_of(*get_args(Metric))
     )
     least: int = field(default=1, metadata=_LEAST)
     most: int = field(default=100, metadata=_MOST)
-    out_periods: int = field(
-        default=3,
-        metadata=setting(
-            "Periods to grow", "in a row above the target", whole(1), only_simulated=True
-        ),
+    out_periods: int = optional(
+        3, "Periods to grow", "in a row above the target", whole(1), only_simulated=True
     )
-    in_periods: int = field(
-        default=15,
-        metadata=setting(
-            "Periods to shrink", "in a row below the target", whole(1), only_simulated=True
-        ),
+    in_periods: int = optional(
+        15, "Periods to shrink", "in a row below the target", whole(1), only_simulated=True
     )
-    low: float = field(
-        default=0.9,
-        metadata=setting(
-            "Low", "share of the target below which it shrinks", positive_share, only_simulated=True
-        ),
+    low: float = optional(
+        0.9,
+        "Low",
+        "share of the target below which it shrinks",
+        positive_share,
+        only_simulated=True,
     )
-    out_cooldown: float = field(
-        default=300.0,
-        metadata=setting("Out cool-down (s)", "seconds after growth", _SECONDS),
-    )
-    in_cooldown: float = field(
-        default=300.0,
-        metadata=setting("In cool-down (s)", "seconds after shrinkage", _SECONDS),
-    )
+    out_cooldown: float = optional(300.0, "Out cool-down (s)", "seconds after growth", _SECONDS)
+    in_cooldown: float = optional(300.0, "In cool-down (s)", "seconds after shrinkage", _SECONDS)
     period: float = field(default=60.0, metadata=_PERIOD)
     scale_in: bool = field(
         default=True, metadata=setting("Shrinks", "whether instances are taken away, too", flag)
@@ -302,33 +284,26 @@ class StepScaling(ScalingRule):
 
     kind: ClassVar[str] = "step scaling"
 
-    steps: Sequence[tuple[float, int]] = field(
-        default=((0.0, 1),),
-        metadata=setting("Steps", "pairs of distance and adjustment", _check_steps),
+    steps: Sequence[tuple[float, int]] = optional(
+        ((0.0, 1),), "Steps", "pairs of distance and adjustment", _check_steps
     )
-    threshold: float = field(
-        default=1.0,
-        metadata=setting("Threshold", "that the metric must reach", positive_amount("")),
+    threshold: float = optional(1.0, "Threshold", "that the metric must reach", positive_amount(""))
+    metric: Metric = optional(
+        "backlog without capacity",
+        "Metric",
+        "what must reach its threshold",
+        one_of(*get_args(Metric)),
     )
-    metric: Metric = field(
-        default="backlog without capacity",
-        metadata=setting("Metric", "what must reach its threshold", one_of(*get_args(Metric))),
-    )
-    adjustment: Literal["change", "exact"] = field(
-        default="change",
-        metadata=setting(
-            "Adjustment", "what an adjustment is: a change, or exact", one_of("change", "exact")
-        ),
+    adjustment: Literal["change", "exact"] = optional(
+        "change",
+        "Adjustment",
+        "what an adjustment is: a change, or exact",
+        one_of("change", "exact"),
     )
     least: int = field(default=0, metadata=_LEAST)
     most: int = field(default=100, metadata=_MOST)
-    periods: int = field(
-        default=1, metadata=setting("Periods", "in a row at the threshold or past it", whole(1))
-    )
-    cooldown: float = field(
-        default=300.0,
-        metadata=setting("Cool-down (s)", "seconds after a change", _SECONDS),
-    )
+    periods: int = optional(1, "Periods", "in a row at the threshold or past it", whole(1))
+    cooldown: float = optional(300.0, "Cool-down (s)", "seconds after a change", _SECONDS)
     period: float = field(default=60.0, metadata=_PERIOD)
 
     def _check_together(self) -> None:

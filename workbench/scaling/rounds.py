@@ -16,11 +16,7 @@ Whole = NDArray[np.int64]
 
 
 def check_rounds(policy: Any) -> None:  # noqa: ANN401 - of any class with these settings
-    """Check the settings that all such policies have, and keep them in plain types.
-
-    Raises:
-        InvalidInput: One is out of its limits.
-    """
+    """Check the settings that all such policies have, and keep them in plain types."""
     if policy.misses is not None:
         of_kind("misses", policy.misses, MissRule)
     least = whole_number("least", policy.least, low=0)
