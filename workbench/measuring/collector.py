@@ -165,8 +165,8 @@ def join_rows(parts: list[Rows], trace: Trace) -> "tuple[pl.DataFrame, int]":
     scheduled, finished = trace.arrivals[columns["request"]], columns.pop("finished")
     frame = build_frame(scheduled, finished, columns)
     kinds = {name: getattr(pl, ROUTED_COLUMNS[name]) for name in routed}
-    told = {name: each for name, each in optional.items() if np.nan_to_num(each).any()}
-    frame = frame.with_columns(**{name: pl.Series(each) for name, each in told.items()})
+    shown = {name: each for name, each in optional.items() if np.nan_to_num(each).any()}
+    frame = frame.with_columns(**{name: pl.Series(each) for name, each in shown.items()})
     return frame.with_columns(
         pl.Series(name, routed[name], kinds[name]) for name in routed
     ), retries
