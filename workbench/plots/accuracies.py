@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from workbench.errors import InvalidInput
-from workbench.plots.channels import colour, shape
+from workbench.plots.channels import colour, shape, tooltips
 from workbench.plots.figure import Figure
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def plot_accuracies(known: "Mapping[str, Accuracy]", *, subtitle: str = "") -> F
     y = alt.Y("run:N", title=None, sort=names, axis=alt.Axis(labelLimit=0))
     shares = [alt.Tooltip(f"{name}:Q", format=".1%") for name in ("share", "low", "high")]
     base = alt.Chart(data, height=_FRAME + _ROW_HEIGHT * len(names)).encode(
-        y=y, color=colour(names).legend(None), tooltip=["run:N", *shares, "rows:Q"]
+        y=y, color=colour(names).legend(None), tooltip=tooltips("run:N", *shares, "rows:Q")
     )
     points = base.mark_point(filled=True, size=130, opacity=1)
     layers = [
-        base.mark_rule(strokeWidth=3).encode(x=low, x2="high:Q"),
+        base.mark_rule(strokeWidth=3).encode(x=low, x2=alt.X2("high:Q")),
         points.encode(x=alt.X("share:Q", scale=scale), shape=shape(names).legend(None)),
     ]
     said = "; ".join(f"{name}: {each}" for name, each in known.items())

@@ -8,7 +8,7 @@ import polars as pl
 
 from workbench.errors import InvalidInput
 from workbench.formatting import duration
-from workbench.plots.channels import draw_lines
+from workbench.plots.channels import draw_lines, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.series import make_unique
 from workbench.traffic.trace import Trace
@@ -61,7 +61,7 @@ def plot_arrival_rates(
         scale=alt.Scale(domain=[0, 1.05 * top], nice=False),
     )
     base = alt.Chart(data).encode(
-        x=alt.X("start:Q", title="Time (s)"), y=y, tooltip=["run:N", "start:Q", "rate:Q"]
+        x=alt.X("start:Q", title="Time (s)"), y=y, tooltip=tooltips("run:N", "start:Q", "rate:Q")
     )
     layers = [draw_lines(base, names, interpolate="step-after", strokeWidth=2)]
     note = ""

@@ -65,7 +65,7 @@ class LatencyAxis:
 
     def channel(self, kind: Any, field: str = "latency") -> Any:  # noqa: ANN401
         """Return the channel `kind` (alt.X or alt.Y) for a field in seconds."""
-        return kind.from_dict(self.settings(field))
+        return kind(**self.settings(field))
 
 
 def cost_settings(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from workbench.plots.channels import colour, panels, shape
+from workbench.plots.channels import colour, panels, shape, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.series import Result, Results, caption, name_results
 from workbench.plots.theme import INK, WIDTH
@@ -69,7 +69,9 @@ def plot_batch_sizes(runs: Results) -> Figure:
     base = alt.Chart(width=width, height=height).encode(
         y=alt.Y("share:Q", title="Share of batches", axis=alt.Axis(format="%", tickCount=4)),
         color=colour(names).legend(None),
-        tooltip=["run:N", "batch_size:Q", "batches:Q", alt.Tooltip("share:Q", format=".1%")],
+        tooltip=tooltips(
+            "run:N", "batch_size:Q", "batches:Q", alt.Tooltip("share:Q", format=".1%")
+        ),
     )
     x = alt.X(
         "from:Q",
@@ -79,11 +81,15 @@ def plot_batch_sizes(runs: Results) -> Figure:
     )
     points_said = "; ".join(means[name] for name in predictions)
     legend = alt.Legend(orient="top", title=None, symbolFillColor=INK, symbolStrokeColor=INK)
-    bars = base.transform_filter("datum.bar").mark_bar().encode(x=x, x2="to:Q", y2=alt.datum(0))
+    bars = (
+        base.transform_filter("datum.bar")
+        .mark_bar()
+        .encode(x=x, x2=alt.X2("to:Q"), y2=alt.datum(0))
+    )
     points = (
         base.transform_filter("!datum.bar")
         .mark_point(filled=True, size=60, opacity=1)
-        .encode(x="batch_size:Q", shape=shape(predictions).legend(legend))
+        .encode(x=alt.X("batch_size:Q"), shape=shape(predictions).legend(legend))
         if predictions
         else None
     )

@@ -7,7 +7,7 @@ import polars as pl
 
 from workbench.errors import InvalidInput
 from workbench.formatting import percent
-from workbench.plots.channels import draw_lines, draw_points
+from workbench.plots.channels import draw_lines, draw_points, tooltips
 from workbench.plots.figure import Figure
 from workbench.quantiles import longest_within
 from workbench.run import Run
@@ -55,7 +55,7 @@ def plot_bursts(table: pl.DataFrame, subtitle: str = "Simulated.") -> Figure:
         ),
         y=alt.Y("in_time:Q", title="In time (%)", scale=alt.Scale(domain=[0, 100])),
     )
-    tooltip = ["run:N", "size:Q", "in_time:Q", "failed:Q", "per_million:Q"]
+    tooltip = tooltips("run:N", "size:Q", "in_time:Q", "failed:Q", "per_million:Q")
     largest = table.filter(pl.col("size") == sizes[-1])
     said = ", ".join(
         f"{name} {percent(share)}" for name, share in largest[["run", "in_time"]].rows()

@@ -14,7 +14,7 @@ def colour(names: Sequence[str], field: str = "run", shown: Sequence[str] = ()) 
     """Return the colour channel of a field, by default of `run`; the legend has those `shown`."""
     import altair as alt
 
-    return alt.Color.from_dict({**colour_settings(names, shown), "field": field})
+    return alt.Color(**{**colour_settings(names, shown), "field": field})
 
 
 def draw_lines(chart: "alt.Chart", names: Sequence[str], **mark: Any) -> "alt.Chart":  # noqa: ANN401 - of Altair's lines
@@ -70,7 +70,14 @@ def shape(names: Sequence[str], shown: Sequence[str] = ()) -> "alt.Shape":
     """Return the point shape channel of the field `run`."""
     import altair as alt
 
-    return alt.Shape.from_dict(shape_settings(names, shown))
+    return alt.Shape(**shape_settings(names, shown))
+
+
+def tooltips(*fields: "str | alt.Tooltip") -> "list[alt.Tooltip]":
+    """Return the channel of what the pointer shows; written as texts Altair takes it 3 ms each."""
+    import altair as alt
+
+    return [alt.Tooltip(each) if isinstance(each, str) else each for each in fields]
 
 
 def panels(field: str, values: Sequence[str]) -> "alt.Row":

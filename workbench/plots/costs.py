@@ -8,7 +8,7 @@ import numpy as np
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars
-from workbench.plots.channels import colour, panels
+from workbench.plots.channels import colour, panels, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.series import Runs, caption, name_results
 from workbench.plots.theme import HEIGHT, WIDTH
@@ -80,12 +80,12 @@ def plot_cost_by_item(costs: Mapping[str, Cost]) -> Figure:
             axis=alt.Axis(tickCount=6, format="$,.4~r"),
         ),
         y=alt.Y("run:N", title=None, sort=names, axis=alt.Axis(labelLimit=0)),
-        tooltip=["run:N", "item:N", "dollars:Q", "per_million:Q", "mark:N"],
+        tooltip=tooltips("run:N", "item:N", "dollars:Q", "per_million:Q", "mark:N"),
     )
     chart = (
         alt.layer(
             base.mark_bar(height=16).encode(color=colour(names).legend(None)),
-            base.mark_text(style="note", align="left", dx=4).encode(text="label:N"),
+            base.mark_text(style="note", align="left", dx=4).encode(text=alt.Text("label:N")),
         )
         .facet(row=panels("item", items), spacing=10)
         .resolve_scale(y="independent")
@@ -228,7 +228,7 @@ def plot_cost_over_time(
                 axis=alt.Axis(format="$,.4~r", tickCount=4),
             ),
             color=colour(items, "item"),
-            tooltip=["run:N", "item:N", "seconds:Q", "dollars:Q"],
+            tooltip=tooltips("run:N", "item:N", "seconds:Q", "dollars:Q"),
         )
         .facet(row=panels("run", list(named)), spacing=14)
     )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration
-from workbench.plots.channels import draw_lines, draw_points
+from workbench.plots.channels import draw_lines, draw_points, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.theme import HEIGHT, INK, WIDTH
 from workbench.quantiles import SLO
@@ -40,7 +40,7 @@ def plot_curve(frame: "pl.DataFrame", label: str, slo: SLO | None = None) -> Fig
 
     def lines(shown: list[str], axis: "alt.Y") -> Any:  # noqa: ANN401 - a layer of Altair
         base = alt.Chart(data.filter(pl.col("run").is_in(shown))).encode(x=x, y=axis)
-        tooltip: list[Any] = [alt.Tooltip("run:N"), alt.Tooltip("value:Q", title=label), "amount:Q"]
+        tooltip = tooltips("run:N", alt.Tooltip("value:Q", title=label), "amount:Q")
         return draw_lines(base, names) + draw_points(base, names).encode(tooltip=tooltip)
 
     seconds = alt.Y(

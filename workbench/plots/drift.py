@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from workbench.errors import InvalidInput
-from workbench.plots.channels import colour
+from workbench.plots.channels import colour, tooltips
 from workbench.plots.figure import Figure
 from workbench.validation import whole_number
 
@@ -37,9 +37,9 @@ def plot_input_drift(drift: pl.DataFrame, *, most: int = 15) -> Figure:
         base.mark_bar().encode(
             x=alt.X("index:Q", title="Population stability index"),
             color=colour(list(_NAMES.values())),
-            tooltip=["input:N", alt.Tooltip("index:Q", format=".3f"), "run:N"],
+            tooltip=tooltips("input:N", alt.Tooltip("index:Q", format=".3f"), "run:N"),
         ),
-        base.mark_tick(thickness=3, color="#777777").encode(x="chance:Q"),
+        base.mark_tick(thickness=3, color="#777777").encode(x=alt.X("chance:Q")),
     ]
     said = f"{count} of {drift.height} inputs drifted"
     first, index = data.row(0)[:2]

@@ -9,7 +9,7 @@ import polars as pl
 
 from workbench.errors import TooFewSamples
 from workbench.formatting import percent
-from workbench.plots.channels import draw_lines
+from workbench.plots.channels import draw_lines, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.series import Result, Results, caption, make_unique, name_results
 from workbench.run import Run
@@ -67,9 +67,13 @@ def plot_latency_errors(results: Results, reference: Result) -> Figure:
             axis=alt.Axis(format="%"),
         ),
         y=alt.Y("error:Q", title="Error of latency", axis=alt.Axis(format="+.2~%")),
-        tooltip=["run:N", "quantile:Q", "latency:Q", "reference:Q", "error:Q"],
+        tooltip=tooltips("run:N", "quantile:Q", "latency:Q", "reference:Q", "error:Q"),
     )
-    zero = alt.Chart(pl.DataFrame({"error": [0.0]})).mark_rule(style="target").encode(y="error:Q")
+    zero = (
+        alt.Chart(pl.DataFrame({"error": [0.0]}))
+        .mark_rule(style="target")
+        .encode(y=alt.Y("error:Q"))
+    )
     return Figure(
         data=data,
         chart=alt.layer(zero, draw_lines(base, names)),

@@ -10,7 +10,7 @@ import polars as pl
 
 from workbench.errors import InvalidInput
 from workbench.forecasts.base import Forecaster, ask_forecaster
-from workbench.plots.channels import draw_points
+from workbench.plots.channels import draw_points, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.theme import INK, PALETTE
 from workbench.traffic.trace import Trace
@@ -100,17 +100,19 @@ def plot_forecast_fan(
     )
     bands = [
         base.mark_area(color=PALETTE[0], opacity=0.28)
-        .encode(y=alt.Y("low:Q", title="Requests a period"), y2="high:Q")
+        .encode(y=alt.Y("low:Q", title="Requests a period"), y2=alt.Y2("high:Q"))
         .transform_calculate(low=f"datum['{low}']", high=f"datum['{high}']")
         for low, high in pairs
     ]
     middle = (
         base.mark_line(color=PALETTE[3], strokeWidth=2.5, strokeDash=[6, 3])
-        .encode(y="middle:Q")
+        .encode(y=alt.Y("middle:Q"))
         .transform_calculate(middle=f"datum['{names[len(names) // 2]}']")
     )
     came = alt.Chart(data.drop_nulls("requests")).mark_line(color=INK, strokeWidth=2, point=True)
-    line = came.encode(x="seconds:Q", y="requests:Q", tooltip=["seconds:Q", "requests:Q"])
+    line = came.encode(
+        x=alt.X("seconds:Q"), y=alt.Y("requests:Q"), tooltip=tooltips("seconds:Q", "requests:Q")
+    )
     words = _describe_fan(ahead, names)
     spans = ", ".join(f"{100 * low:g} to {100 * high:g} %" for low, high in _pair_ends(levels))
     bands_shown = f"Bands: {spans}; dashed: the median. Grey: what came."
@@ -192,7 +194,7 @@ def plot_bill_and_error(table: pl.DataFrame, *, ahead: float | None = None) -> F
     base = alt.Chart(data).encode(
         x=alt.X("rmse:Q", title="Error of the forecast (RMSE, requests a period)"),
         y=alt.Y("dollars:Q", title="US dollars", axis=alt.Axis(format="$,.4~r")),
-        tooltip=["run:N", "rmse:Q", "dollars:Q", "beaten_by:N"],
+        tooltip=tooltips("run:N", "rmse:Q", "dollars:Q", "beaten_by:N"),
     )
     beaten = [
         f"{run} errs less than {by} and costs more."

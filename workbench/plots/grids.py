@@ -13,6 +13,7 @@ from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration, in_ms
 from workbench.planner.candidates import CandidateTable
 from workbench.planner.plans import Plan
+from workbench.plots.channels import tooltips
 from workbench.plots.figure import Figure
 from workbench.quantiles import SLO, longest_within
 from workbench.queueing.grid import Screen
@@ -115,9 +116,9 @@ def plot_batching_grid(
     base = alt.Chart(cells.with_columns(wait=1000 * pl.col("max_wait")))
     heat = base.mark_rect().encode(
         x=_axis(alt.X, "x", "Longest wait (ms)", [in_ms(wait) for wait in waits]),
-        x2="x2:Q",
+        x2=alt.X2("x2:Q"),
         y=_axis(alt.Y, "y", "Largest batch (requests)", [str(size) for size in sizes]),
-        y2="y2:Q",
+        y2=alt.Y2("y2:Q"),
         color=alt.Color(
             "cost_per_million:Q",
             title="US dollars a million requests",
@@ -125,7 +126,7 @@ def plot_batching_grid(
             legend=alt.Legend(orient="top", gradientLength=300, titleLimit=300, format="$,.4~r"),
         ),
         opacity=alt.condition("datum.met", alt.value(1), alt.value(0.35)),
-        tooltip=["max_size:Q", "wait:Q", "latency:Q", "cost_per_million:Q", "met:N"],
+        tooltip=tooltips("max_size:Q", "wait:Q", "latency:Q", "cost_per_million:Q", "met:N"),
     )
     met = cells.sort("y", "x")["met"].to_numpy().reshape(len(sizes), len(waits))
     best_text = _describe_best(best)
@@ -160,7 +161,7 @@ def _contour(met: NDArray[np.bool_]) -> list[alt.Chart]:
     upward = [(int(x), int(y) + 1, int(x) + 1, int(y) + 1) for x, y in _changes(met.T)]
     types = dict.fromkeys(("x", "y", "x2", "y2"), pl.Int64)
     edges = alt.Chart(pl.DataFrame([*across, *upward], schema=types, orient="row")).encode(
-        x="x:Q", y="y:Q", x2="x2:Q", y2="y2:Q"
+        x=alt.X("x:Q"), y=alt.Y("y:Q"), x2=alt.X2("x2:Q"), y2=alt.Y2("y2:Q")
     )
     return [
         edges.mark_rule(color=colour, strokeWidth=width, strokeCap="square")
@@ -180,7 +181,7 @@ def _mark(best: pl.DataFrame) -> list[alt.Chart]:
         .mark_point(
             shape="diamond", filled=True, size=160, color="white", stroke="black", opacity=1
         )
-        .encode(x="x:Q", y="y:Q")
+        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q"))
     ]
 
 

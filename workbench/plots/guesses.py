@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from workbench.plots.channels import colour, panels, shape
+from workbench.plots.channels import colour, panels, shape, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.theme import HEIGHT, WIDTH
 
@@ -52,7 +52,7 @@ def plot_guess(
             color=colour(names),
             shape=shape(names),
             size=alt.condition(alt.datum.run == _CURVE, alt.value(45), alt.value(190)),
-            tooltip=["run:N", alt.Tooltip("value:Q", title=axes[0]), "outcome:Q"],
+            tooltip=tooltips("run:N", alt.Tooltip("value:Q", title=axes[0]), "outcome:Q"),
         )
     )
     line = alt.Chart(curve).mark_line(strokeWidth=1.5, opacity=0.6).encode(x=x, y=y)
@@ -123,8 +123,8 @@ def plot_class(answers: pl.DataFrame) -> Figure:
     y = alt.Y("guesses:Q", title="Guesses", axis=count, scale=alt.Scale(domain=[0, 1.2 * top]))
     base = alt.Chart().encode(x=x, y=y)
     shown = alt.condition(alt.datum.guesses > 0, alt.value(1), alt.value(0))
-    text = base.mark_text(dy=-7, style="note").encode(text="guesses:Q", opacity=shown)
-    facts = ["bin:N", alt.Tooltip("run:N", title="side"), "guesses:Q"]
+    text = base.mark_text(dy=-7, style="note").encode(text=alt.Text("guesses:Q"), opacity=shown)
+    facts = tooltips("bin:N", alt.Tooltip("run:N", title="side"), "guesses:Q")
     bars = base.mark_bar().encode(color=colour(_SIDES), tooltip=facts)
     layers = alt.layer(bars, text, data=data.with_columns(run=pl.col("side")))
     sentences = [_describe(name, data.filter(exercise=name)) for name in names]

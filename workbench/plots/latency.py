@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.formatting import duration, percentile
 from workbench.plots.axes import LatencyAxis
-from workbench.plots.channels import colour, draw_lines, draw_points
+from workbench.plots.channels import colour, draw_lines, draw_points, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.series import Result, Results, Runs, caption, common_slo, name_results
 from workbench.quantiles import PERCENTILES, SLO, select_quantile
@@ -137,7 +137,7 @@ def _outline(points: "pl.DataFrame") -> "pl.DataFrame":
 def _points(runs: dict[str, Result]) -> "alt.Chart":
     import altair as alt
 
-    tooltip = ["run:N", "origin:N", "percentile:N", "latency (ms):Q"]
+    tooltip = tooltips("run:N", "origin:N", "percentile:N", "latency (ms):Q")
     return draw_points(alt.Chart(_percentiles(runs)).encode(tooltip=tooltip), list(runs), size=70)
 
 
@@ -162,7 +162,7 @@ def _corner_note(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
     chart: alt.Chart = (
         alt.Chart(note)
         .mark_text(style="note", dy=-8, dx=-6 if left else 6, align="right" if left else "left")
-        .encode(text="note:N")
+        .encode(text=alt.Text("note:N"))
     )
     return chart
 

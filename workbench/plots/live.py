@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from workbench.formatting import duration
-from workbench.plots.channels import draw_lines
+from workbench.plots.channels import draw_lines, tooltips
 from workbench.plots.figure import Figure
 
 Point = tuple[float, float, float]
@@ -28,7 +28,7 @@ def plot_live_latency(points: Sequence[Point]) -> Figure:
     base = alt.Chart(data, height=160).encode(
         x=alt.X("elapsed:Q", title="Seconds since the start").axis(tickMinStep=1, format="d"),
         y=alt.Y("latency:Q", title="Latency (ms)"),
-        tooltip=["run:N", "elapsed:Q", "latency:Q"],
+        tooltip=tooltips("run:N", "elapsed:Q", "latency:Q"),
     )
     chart = draw_lines(base, names, point=True, strokeWidth=2)
     last = points[-1] if points else None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from workbench.errors import InvalidInput
-from workbench.plots.channels import draw_lines
+from workbench.plots.channels import draw_lines, tooltips
 from workbench.plots.figure import Figure
 from workbench.validation import of_kind
 
@@ -76,7 +76,7 @@ def _panel(data: pl.DataFrame, panel: str, names: list[str]) -> "alt.Chart":
     base = alt.Chart(data, width=_WIDTH, height=_HEIGHT).encode(
         x=alt.X("time:T", title=None),
         y=alt.Y("value:Q", title=panel),
-        tooltip=[alt.Tooltip("run:N", title="series"), "time:T", "value:Q"],
+        tooltip=tooltips(alt.Tooltip("run:N", title="series"), "time:T", "value:Q"),
     )
     return draw_lines(base, names, point=True, strokeWidth=2)
 

@@ -6,7 +6,7 @@ import polars as pl
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, percent
 from workbench.planner.instance_capacity import CapacityTable
-from workbench.plots.channels import colour, panels
+from workbench.plots.channels import colour, panels, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.theme import INK, WIDTH
 from workbench.pricing.cost import HOUR
@@ -78,7 +78,9 @@ def plot_cost_by_count(
             y=alt.Y("dollars:Q", title="US dollars an hour", axis=alt.Axis(format="$,.4~r")),
             color=colour(names),
             order=alt.Order("run:N", sort="descending"),
-            tooltip=["instances:O", "run:N", "dollars:Q", alt.Tooltip("covered:Q", format=".1%")],
+            tooltip=tooltips(
+                "instances:O", "run:N", "dollars:Q", alt.Tooltip("covered:Q", format=".1%")
+            ),
         )
     )
     ring = alt.Chart(sums).mark_bar(filled=False, stroke=INK, strokeWidth=3)
@@ -93,7 +95,7 @@ def plot_cost_by_count(
     )
     return Figure(
         data=data,
-        chart=alt.layer(bars, ring.encode(x=x, y="dollars:Q")),
+        chart=alt.layer(bars, ring.encode(x=x, y=alt.Y("dollars:Q"))),
         title="What each number of instances costs, functions taking the rest",
         subtitle=(f"Predicted, from demand by {period:g} s.", sentence),
         description=sentence,
@@ -126,7 +128,7 @@ def plot_capacities(table: CapacityTable) -> Figure:
     )
     names = list(dict.fromkeys(data["run"]))
     bars = base.mark_bar(height=18).encode(color=colour(names).legend(None))
-    labels = base.mark_text(style="note", align="left", dx=4).encode(text="label:N")
+    labels = base.mark_text(style="note", align="left", dx=4).encode(text=alt.Text("label:N"))
     best = table.capacities[0]
     sentence = (
         f"Within {table.slo.label} the cheapest a request is {best.instance_type}: "

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.errors import InvalidInput
-from workbench.plots.channels import colour, panels
+from workbench.plots.channels import colour, panels, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.series import Runs, caption, name_results
 from workbench.plots.theme import HEIGHT, WIDTH
@@ -84,7 +84,7 @@ def plot_answers_by_place(runs: Runs) -> Figure:
                 stack="zero",
             ),
             color=colour(places, "place"),
-            tooltip=["place:N", "requests:Q", alt.Tooltip("share:Q", format=".1%")],
+            tooltip=tooltips("place:N", "requests:Q", alt.Tooltip("share:Q", format=".1%")),
         )
         .facet(row=panels("run", names))
     )

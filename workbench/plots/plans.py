@@ -10,7 +10,7 @@ from workbench.formatting import dollars, duration
 from workbench.planner.break_even import crossings
 from workbench.planner.plans import Candidate, Plan
 from workbench.plots.axes import LatencyAxis, cost_settings, log_ticks
-from workbench.plots.channels import colour, draw_limit, draw_lines, draw_points, shape
+from workbench.plots.channels import colour, draw_limit, draw_lines, draw_points, shape, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.theme import INK
 from workbench.pricing.cost import MONTH
@@ -81,7 +81,7 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
     limit = alt.Chart(pl.DataFrame({"cost_per_million": [budget]})).mark_rule(style="target")
     line = alt.Chart(shown.filter("front")).mark_line(color=INK, strokeWidth=1.5)
     ring = alt.Chart(shown.filter("best")).mark_point(size=320, color=INK, strokeWidth=2.5)
-    tooltip = ["run:N", *_KEY_COLUMNS[1:], "latency:Q", "cost_per_million:Q"]
+    tooltip = tooltips("run:N", *_KEY_COLUMNS[1:], "latency:Q", "cost_per_million:Q")
     tooltip += ["engine:N", "unseen:N"]
     bold = "datum.front || datum.best"
     points = alt.Chart(shown).mark_point(filled=True)
@@ -97,7 +97,7 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
             opacity=alt.condition(bold, alt.value(1), alt.value(0.3)),
             tooltip=tooltip,
         ),
-        line.encode(x=x, y=cost, order="latency:Q"),
+        line.encode(x=x, y=cost, order=alt.Order("latency:Q")),
         ring.encode(x=x, y=cost),
     ]
     quantile = slo.percentile
@@ -188,7 +188,9 @@ def plot_break_even(
         scale=alt.Scale(type="log", domain=[min(rates), max(rates)], nice=False),
         axis=alt.Axis(format=",.4~r", values=log_ticks(min(rates), max(rates))),
     )
-    tooltip = ["run:N", "rate:Q", "deployment:N", "policy:N", "latency:Q", f"cost_per_{per}:Q"]
+    tooltip = tooltips(
+        "run:N", "rate:Q", "deployment:N", "policy:N", "latency:Q", f"cost_per_{per}:Q"
+    )
     base, crossing = alt.Chart(known), alt.Chart(marks)
     layers = [
         crossing.mark_rule(style="target"),

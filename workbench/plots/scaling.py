@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration, percent
 from workbench.plots.axes import cost_settings
-from workbench.plots.channels import colour, draw_limit, draw_points, panels
+from workbench.plots.channels import colour, draw_limit, draw_points, panels, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.series import Runs, caption, common_slo, name_results
 from workbench.plots.theme import HEIGHT, WIDTH
@@ -165,7 +165,9 @@ def plot_scaling(run: Run, *, bins: int = _BINS) -> Figure:
             y=alt.Y("value:Q", title=None, stack="zero", axis=alt.Axis(tickCount=4)),
             color=colour(names),
             order=alt.Order("at:Q"),
-            tooltip=["panel:N", "run:N", "from:Q", "to:Q", alt.Tooltip("value:Q", format=",.4~r")],
+            tooltip=tooltips(
+                "panel:N", "run:N", "from:Q", "to:Q", alt.Tooltip("value:Q", format=",.4~r")
+            ),
         )
         .transform_calculate(at=f"indexof({names}, datum.run)")
         .facet(row=panels("panel", rows), spacing=14)
@@ -273,7 +275,7 @@ def plot_cost_and_attainment(
         scale=alt.Scale(domain=[left, 1.0], nice=False),
         axis=alt.Axis(format=".4~p", tickCount=6),
     )
-    tooltip = ["run:N", "origin:N", "dollars:Q", "per_million:Q", "attainment:Q", "times:Q"]
+    tooltip = tooltips("run:N", "origin:N", "dollars:Q", "per_million:Q", "attainment:Q", "times:Q")
     limits = draw_limit(x, target.quantile, f"target {target.label}", right=near_left)
     if bound is not None:
         none_less = f"nobody can pay less: {dollars(bound)}"

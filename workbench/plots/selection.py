@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import InvalidInput
 from workbench.formatting import percent
 from workbench.plots.axes import cost_settings
-from workbench.plots.channels import colour, shape
+from workbench.plots.channels import colour, shape, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.theme import INK, PALETTE, WIDTH
 from workbench.quantiles import SLO
@@ -63,10 +63,10 @@ def plot_candidates(table: "pl.DataFrame", slo: SLO, *, sentence: str = "") -> F
     base = alt.Chart(data)
     fields = ["candidate", "deployment", "policy", "state"]
     figures = ["accuracy", "effective_accuracy", "latency", "cost_per_million"]
-    tooltip = [*(f"{name}:N" for name in fields), *(f"{name}:Q" for name in figures)]
+    tooltip = tooltips(*(f"{name}:N" for name in fields), *(f"{name}:Q" for name in figures))
     first = alt.Chart(data.filter(pl.col("state") == "first"))
     layers = [
-        base.mark_rule(color=INK).encode(x=x, y=least, y2="accuracy_high:Q", opacity=pale),
+        base.mark_rule(color=INK).encode(x=x, y=least, y2=alt.Y2("accuracy_high:Q"), opacity=pale),
         base.mark_point(filled=True).encode(
             x=x,
             y=y,
@@ -132,11 +132,11 @@ def plot_regions(regions: "pl.DataFrame", shares: tuple[float, float, float]) ->
     ).with_columns(y=pl.col("y") + pl.when(pl.col("y") > 0).then(0.05).otherwise(-0.05))
     mark = pl.DataFrame([place_weights(*shares)], schema=["x", "y"], orient="row")
     cross = alt.Chart(mark).mark_point(shape="cross", size=260, filled=True, stroke="white")
-    tooltip = ["first:N", "accuracy:Q", "latency:Q", "cost:Q"]
+    tooltip = tooltips("first:N", "accuracy:Q", "latency:Q", "cost:Q")
     layers = [
         cells.encode(x=x, y=y, color=colour(names), shape=shape(names), tooltip=tooltip),
         cross.encode(x=x, y=y, color=alt.value("black"), opacity=alt.value(1)),
-        alt.Chart(corners).mark_text(style="note").encode(x=x, y=y, text="note:N"),
+        alt.Chart(corners).mark_text(style="note").encode(x=x, y=y, text=alt.Text("note:N")),
     ]
     total = regions.height
     sizes = [f"{name} {percent(count / total)}" for name, count in counts.head(4).rows()]
@@ -213,12 +213,12 @@ def _flip_panel(
     y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=0))
     now = data.unique("quantity", keep="first", maintain_order=True)
     now = now.with_columns(low_drawn=pl.lit(1.0) if ratio else pl.col("now"))
-    tooltip = ["quantity:N", "first:N", "low:Q", "high:Q", "now:Q"]
+    tooltip = tooltips("quantity:N", "first:N", "low:Q", "high:Q", "now:Q")
     bars = alt.Chart(data).mark_bar(height=16)
     cross = alt.Chart(now).mark_point(
         shape="cross", size=140, filled=True, color="black", stroke="white", opacity=1
     )
     return alt.layer(
-        bars.encode(x=x, x2="high_drawn:Q", y=y, color=colour(names), tooltip=tooltip),
+        bars.encode(x=x, x2=alt.X2("high_drawn:Q"), y=y, color=colour(names), tooltip=tooltip),
         cross.encode(x=x, y=y),
     ).properties(width=_PANEL_WIDTH, height=alt.Step(24))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import InvalidInput
 from workbench.formatting import duration
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
-from workbench.plots.channels import colour, draw_lines, draw_points
+from workbench.plots.channels import colour, draw_lines, draw_points, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.series import make_unique, split_labels
 from workbench.validation import as_tuple, of_kind
@@ -93,7 +93,7 @@ def plot_service_times(profiles: Profiles) -> Figure:
     base = alt.Chart(milliseconds).encode(
         x=x, y=alt.Y("median (ms):Q", title="Service time (ms)", scale=scale)
     )
-    tooltip = ["run:N", "batch_size:Q", "median (ms):Q", "low (ms):Q", "high (ms):Q"]
+    tooltip = tooltips("run:N", "batch_size:Q", "median (ms):Q", "low (ms):Q", "high (ms):Q")
     chart = alt.layer(
         band.encode(x=x, y=low, y2="high (ms):Q", color=colour(names)),
         draw_lines(base, names),

@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from workbench.errors import InvalidInput
-from workbench.plots.channels import colour, shape
+from workbench.plots.channels import colour, shape, tooltips
 from workbench.plots.figure import Figure
 
 _ROW_HEIGHT, _FRAME = 36, 150  # pixels of a row, and of title, legend and axis
@@ -48,7 +48,7 @@ def plot_timeline(events: Events) -> Figure:
             y=alt.Y("row:N", title=None, sort=list(events), axis=alt.Axis(labelLimit=0)),
             color=colour(kinds),
             shape=shape(kinds),
-            tooltip=["row:N", alt.Tooltip("run:N", title="what"), "time:T"],
+            tooltip=tooltips("row:N", alt.Tooltip("run:N", title="what"), "time:T"),
         )
     )
     said = "; ".join(f"{seconds:.3g} s, {row}: {what}" for _, seconds, row, what in data.rows())
