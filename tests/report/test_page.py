@@ -19,9 +19,12 @@ from workbench.pricing.usage import Usage
 from workbench.queueing import mm1
 from workbench.report.conclusion import conclude, recommend
 from workbench.report.runs import report_html, write_report
-from workbench.run import Run, load_run
+from workbench.run import SLO, Run, load_run
 from workbench.run_cost import cost
 from workbench.scaling.reactive import TargetTracking
+from workbench.service_times import ServiceTimes
+from workbench.simulator import simulate
+from workbench.traffic.patterns import poisson
 
 CAPTION = f'<caption class="{NO_FORMULA}">'
 HOSTILE = "<script>alert('x')</script>&\"quoted\""
@@ -274,6 +277,18 @@ def test_of_runs_without_prices_the_fastest_is_recommended():
 
     assert name == "fast"
     assert "the fastest of 2 that do" in sentence
+
+
+def test_simulations_too_short_for_a_percentile_are_recommended_by_their_repetitions():
+    trace, times = poisson(rate=5, duration=60, seed=1), ServiceTimes.affine(0.01, 0.01, largest=1)
+    runs = {
+        name: simulate(trace, UNBATCHED, Local(workers=workers), times, slo=SLO(0.9, quantile=0.99))
+        for name, workers in (("one", 1), ("two", 2))
+    }
+
+    sentence, _ = recommend(compare(runs))
+
+    assert re.match('Take "(one|two)": it meets p99 ≤ 900 ms, the .* of 2 that do', sentence)
 
 
 def test_where_no_run_surely_meets_the_target_the_nearest_is_named():
