@@ -81,8 +81,8 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
     limit = alt.Chart(pl.DataFrame({"cost_per_million": [budget]})).mark_rule(style="target")
     line = alt.Chart(shown.filter("front")).mark_line(color=INK, strokeWidth=1.5)
     ring = alt.Chart(shown.filter("best")).mark_point(size=320, color=INK, strokeWidth=2.5)
-    tooltip = tooltips("run:N", *_KEY_COLUMNS[1:], "latency:Q", "cost_per_million:Q")
-    tooltip += ["engine:N", "unseen:N"]
+    figures = ("latency:Q", "cost_per_million:Q", "engine:N", "unseen:N")
+    tooltip = tooltips("run:N", *_KEY_COLUMNS[1:], *figures)
     bold = "datum.front || datum.best"
     points = alt.Chart(shown).mark_point(filled=True)
     layers = [
