@@ -221,7 +221,11 @@ class ServiceTimes:
         return ~np.isnan(self.table[:, 0])
 
     def check(self, sizes: NDArray[np.int64]) -> None:
-        """Require that all these sizes are covered: nothing is extrapolated."""
+        """Require that all these sizes are covered: nothing is extrapolated.
+
+        Raises:
+            InvalidInput: One is not: nothing is extrapolated.
+        """
         most = int(sizes.max(initial=0))
         asked = np.zeros(max(most, self.largest) + 1, dtype=bool)
         asked[sizes] = True

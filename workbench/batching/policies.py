@@ -42,6 +42,9 @@ class WorkConserving:
     Batches form while all servers are busy, so they grow with the load. Where a server is always
     free (serverless below its limit) this is no batching.
 
+    Raises:
+        InvalidInput: `max_size` is below 1.
+
     >>> batcher = WorkConserving(max_size=8).batcher()
     >>> batcher.server_free(1, now=0.0)
     []

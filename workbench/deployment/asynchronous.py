@@ -21,6 +21,9 @@ class Async(EndpointOnInstances):
     `concurrency` is how many calls SageMaker sends to one instance at once (None: SageMaker
     chooses). A call waits in the queue for at most `ttl` seconds and is answered within `timeout`.
 
+    Raises:
+        InvalidInput: A setting is out of its limits.
+
     >>> Async(instance_type="ml.m5.large", count=0).label
     'async 0 x ml.m5.large'
     """

@@ -22,6 +22,9 @@ class BatchTransform(OnInstances):
     bills the time from TransformStartTime, when a job starts on its instances, to TransformEndTime
     (API reference of DescribeTransformJob, read 2026-11-30).
 
+    Raises:
+        InvalidInput: A setting is out of its limits.
+
     >>> BatchTransform(instance_type="ml.m5.large", period=3600).label
     'batch transform 1 x ml.m5.large'
     """

@@ -22,6 +22,9 @@ class Lambda(OnDemandDeployment):
 
     `timeout` is the longest a call may take. `keep_alive` is inferred: AWS does not publish it.
 
+    Raises:
+        InvalidInput: A setting is out of its limits.
+
     >>> Lambda(memory_mb=1769, max_concurrency=100, architecture="arm64").label
     'lambda 1769 MB arm64'
     """

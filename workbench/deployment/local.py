@@ -20,6 +20,9 @@ class Local(Deployment):
 
     `hourly_price` is what the machine costs in US dollars an hour, by your own account.
 
+    Raises:
+        InvalidInput: A count is not from 1 to 1024, or the price negative or not finite.
+
     >>> Local(workers=2, threads=4).label
     'local, 2 workers x 4 threads'
     """

@@ -27,6 +27,9 @@ class OnPremise(Deployment):
     All prices are your own, in US dollars. `routing` is as for `RealTime`. A run measures this
     machine as one of the servers, with its share of the requests.
 
+    Raises:
+        InvalidInput: A count is below 1, the lifetime not above 0, or an amount negative.
+
     >>> OnPremise(servers=2, workers=4, purchase_price=4380, lifetime_years=5).label
     'on-premise 2 servers x 4 workers'
     """

@@ -19,6 +19,9 @@ class RealTime(EndpointOnInstances):
     `routing` says which instance gets a request: "least_outstanding" (fewest in flight, AWS's
     LEAST_OUTSTANDING_REQUESTS), "random", or "shared", one queue for all, which AWS does not offer.
 
+    Raises:
+        InvalidInput: A count is below 1, or instance type or routing are not of the known form.
+
     >>> RealTime(instance_type="ml.m5.large", count=2).label
     'real-time 2 x ml.m5.large'
     """

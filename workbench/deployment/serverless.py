@@ -23,6 +23,9 @@ class Serverless(OnDemandDeployment):
     the client. `keep_alive`, the seconds an idle instance is kept, is inferred: AWS does not
     publish it.
 
+    Raises:
+        InvalidInput: A setting is out of its limits.
+
     >>> Serverless(memory_mb=2048, max_concurrency=20).label
     'serverless 2048 MB'
     """

@@ -86,7 +86,11 @@ class PriceSheet:
 
     @staticmethod
     def load_bundled(region: str = "us-east-1") -> "PriceSheet":
-        """Return the sheet of a region that ships with the workbench, or raise a `NotFound`."""
+        """Return the sheet of a region that ships with the workbench.
+
+        Raises:
+            NotFound: There is no sheet of that region.
+        """
         return _load_bundled(of_kind("region", region, str))
 
     def keep(self) -> Path:
@@ -144,7 +148,11 @@ class PriceSheet:
         return self._by_item[item]
 
     def price(self, item: str) -> Price:
-        """Return the price of an item, of its first tier where it has several: see `tiers`."""
+        """Return the price of an item, of its first tier where it has several: see `tiers`.
+
+        Raises:
+            NotFound: The sheet has no such item; the error asks for the nearest.
+        """
         return self.tiers(item)[0]
 
     def with_price(

@@ -242,7 +242,11 @@ class Model:
         return np.where(are_probabilities(outputs), sure, np.nan)
 
     def check_policy(self, policy: "Policy") -> None:
-        """Require that a policy makes no batches of a model that takes one row a call."""
+        """Require that a policy makes no batches of a model that takes one row a call.
+
+        Raises:
+            InvalidInput: It does.
+        """
         if self.traits.one_row and policy.max_size > 1:
             raise InvalidInput(
                 f"{self.name} takes one row a call, and the policy joins up to {policy.max_size} "

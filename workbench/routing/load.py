@@ -140,6 +140,9 @@ class EffectiveAccuracy(LoadAware, WeightedRule):
         late: What an answer that takes twice the target is worth, as share of one in time.
         hysteresis: The least that counts as a difference, as share of the best score there can be.
         latency: Weight of latency, which buys being in time; others: `WeightedRule`.
+
+    Raises:
+        InvalidInput: A weight is negative, or all are 0.
     """
 
     kind: ClassVar[str] = "effective-accuracy"

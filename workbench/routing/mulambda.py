@@ -148,6 +148,9 @@ class Weighted(WeightedRule):
 
     Attributes:
         needs: Traits that a place should have, and the value of each; others: `WeightedRule`.
+
+    Raises:
+        InvalidInput: A weight is negative, or all are 0.
     """
 
     kind: ClassVar[str] = "weighted"

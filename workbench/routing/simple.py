@@ -115,7 +115,11 @@ _PLACE = partial(of_kind, kind=str)
 
 @dataclass(frozen=True, kw_only=True)
 class Canary(RoutingRule):
-    """A share of the requests, by lot, goes to one place; another policy has the others."""
+    """A share of the requests, by lot, goes to one place; another policy has the others.
+
+    Raises:
+        InvalidInput: `share` is not above 0 and at most 1.
+    """
 
     kind: ClassVar[str] = "canary"
 
@@ -149,6 +153,9 @@ class Shadow(Canary):
     """Of a share of the requests, a copy goes to one place, whose answer nobody gets.
 
     It may be late or fail without effect; another policy chooses who answers.
+
+    Raises:
+        InvalidInput: `share` is not above 0 and at most 1.
     """
 
     kind: ClassVar[str] = "shadow"
