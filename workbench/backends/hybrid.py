@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from threading import BoundedSemaphore
 from typing import Self
 
@@ -135,12 +134,12 @@ def _call(backend: Backend, batch: Batch, began: float, *, place: int | None = N
     ended = time.perf_counter() - began - reply.age
     server = reply.server if reply.server is not None else -1
     origin = Origin(origin_of(reply).place if place is None else place, delay)
-    return EndedCall(ended, replace(reply, origin=origin, server=server), error)
+    return EndedCall(ended, reply._replace(origin=origin, server=server), error)
 
 
 def _result(call: EndedCall, others: tuple[Future[EndedCall], ...] = ()) -> Reply:
     """Return a call's reply, or raise its error with it."""
-    reply = replace(call.reply, origin=origin_of(call.reply)._replace(others=others))
+    reply = call.reply._replace(origin=origin_of(call.reply)._replace(others=others))
     if call.error is not None:
         call.error.reply = reply  # type: ignore[attr-defined]  # read where the batch was sent
         raise call.error

@@ -4,7 +4,6 @@ import contextlib
 import io
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, Self
 
@@ -87,7 +86,7 @@ class SageMakerBackend:
         if not self._places:
             return reply
         place = self._places.get(answer.get("InvokedProductionVariant", ""), 0)
-        return replace(reply, origin=Origin(place))
+        return reply._replace(origin=Origin(place))
 
 
 def pack_npy(array: NDArray[Any]) -> bytes:

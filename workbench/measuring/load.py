@@ -188,24 +188,19 @@ class Buffer:
     """The requests that wait at one place, the batcher that groups them, and who answers there."""
 
     def __init__(self, batcher: Batcher, workers: "Workers") -> None:
+        self.batcher = batcher
         self.workers = workers
         self.waiting = 0
-        self._batcher = batcher
         self._send(batcher.server_free(workers.idle, 0.0), 0.0)
-
-    @property
-    def due(self) -> float:
-        """When the batcher's timer runs out."""
-        return self._batcher.due
 
     def add(self, request: int, now: float) -> None:
         """Add a request that arrived."""
         self.waiting += 1
-        self._send(self._batcher.add(request, now), now)
+        self._send(self.batcher.add(request, now), now)
 
     def wake(self, now: float) -> None:
         """Act on a timer that ran out."""
-        self._send(self._batcher.wake(now), now)
+        self._send(self.batcher.wake(now), now)
 
     def collect(self, schedule: list[float], now: Callable[[], float]) -> None:
         """Notify the batcher of the latencies of completed batches, and of idle workers."""
@@ -222,9 +217,9 @@ class Buffer:
         for batch in completed:
             finished = math.inf if math.isnan(batch.finished) else batch.finished
             latencies = [finished - schedule[request] for request in batch.requests]
-            self._batcher.learn_latencies(latencies, now())
+            self.batcher.learn_latencies(latencies, now())
         instant = now()
-        self._send(self._batcher.server_free(self.workers.idle, instant), instant)
+        self._send(self.batcher.server_free(self.workers.idle, instant), instant)
 
     def _send(self, batches: Iterable[list[int]], now: float) -> None:
         for requests in batches:
@@ -246,20 +241,20 @@ def _generate(
     ran out before now goes before the arrivals at hand.
     """
     schedule: list[float] = [*arrivals.tolist(), math.inf]
-    following = 0
+    batcher, following = buffer.batcher, 0
     while (following < len(arrivals) or buffer.waiting) and not stopped.is_set():
         buffer.collect(schedule, now)
         instant = now()
-        if buffer.due < instant:
+        if batcher.due < instant:
             buffer.wake(instant)
         while schedule[following] <= instant:
             sent[following] = instant
             buffer.add(following, instant)
             following += 1
             instant = now()
-        if buffer.due <= instant:
+        if batcher.due <= instant:
             buffer.wake(instant)
-        buffer.workers.wait(min(schedule[following], buffer.due) - now())
+        buffer.workers.wait(min(schedule[following], batcher.due) - now())
 
 
 T = TypeVar("T")

@@ -185,7 +185,7 @@ class _RoutedReplay:
                 self._take_completions()
                 instant = now()
             self._wake(instant)
-            due = min(self._calls.due, *(place.buffer.due for place in self._places))
+            due = min(self._calls.due, *(place.buffer.batcher.due for place in self._places))
             if (seconds := min(schedule[following], due) - now()) > 0:
                 self._completions.wait(min(seconds, _MAX_SLEEP))
 
@@ -238,7 +238,7 @@ class _RoutedReplay:
             for reaction in self._calls.wake(instant):
                 self._react(reaction, instant, finished=instant)
         for place in self._places:
-            if place.buffer.due <= instant:
+            if place.buffer.batcher.due <= instant:
                 place.buffer.wake(instant)
 
     def _react(self, reaction: Reaction, instant: float, *, finished: float = math.nan) -> None:
