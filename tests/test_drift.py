@@ -192,6 +192,28 @@ def test_values_outside_of_the_reference_count_as_such():
     assert detector.drifted
 
 
+def test_an_empty_bin_is_no_drift_and_a_value_that_is_stuck_is_one():
+    # to another library either is the other way round: findings/frouros-empty-bins.sh
+    rng = np.random.default_rng(0)
+    pairs = [rng.lognormal(-3, 0.5, (2, 500)) for _ in range(200)]
+    alike = [input_drift({"latency": one}, {"latency": other}) for one, other in pairs]
+    stuck = input_drift({"latency": pairs[0][0]}, {"latency": np.full(500, 0.05)})
+
+    assert sum(found["drifted"][0] for found in alike) == 0
+    assert stuck["drifted"][0]
+
+
+def test_one_missing_value_does_not_hide_a_drift():
+    # findings/alibi-detect-one-missing-value.sh
+    before = np.random.default_rng(0).lognormal(size=500)
+    after = before * 100
+    after[7] = np.nan
+
+    assert input_drift({"latency": before}, {"latency": after})["drifted"][0]
+    with pytest.raises(InvalidInput, match="leave out what is missing"):
+        input_drift(before[:, np.newaxis], after[:, np.newaxis])
+
+
 @pytest.fixture(scope="module")
 def digits():
     from sklearn.datasets import load_digits
