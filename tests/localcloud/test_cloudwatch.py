@@ -5,6 +5,7 @@ speaks; and CBOR, which the JavaScript SDK 3 speaks.
 """
 
 import json
+import math
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -262,6 +263,9 @@ def test_metrics_are_listed_by_what_they_have(aws):
         ({"Values": [1.0, 2.0], "Counts": [1.0]}, "must be of the same size"),
         ({"Value": 1.0, "Timestamp": datetime(2020, 1, 1, tzinfo=UTC)}, "within the last 15 days"),
         ({"Value": 1.0, "Unit": "Parsecs"}, "enum value set"),
+        # a failed call has no latency: findings/powertools-lines-that-are-no-json.sh
+        ({"Value": math.nan}, "metricData.1.member.value must be"),
+        ({"Values": [1.0, math.inf]}, "metricData.1.member.values.2.member must be"),
         (
             {"StatisticValues": {"SampleCount": 0, "Sum": 0, "Minimum": 0, "Maximum": 0}},
             "SampleCount above 0",
