@@ -451,7 +451,7 @@ def test_vega_lite_has_nothing_to_warn_about(figure, capfd):
 
 
 def test_no_filter_compares_what_may_be_missing(figure):
-    # to Vega what is missing is less than anything: findings/vega-counts-the-missing-as-fast.sh
+    # to Vega what is missing is 0: findings/vega-counts-the-missing-as-fast.sh
     spec = json.dumps(figure.spec())
     compared = set(re.findall(r"\"filter\": \"datum\.(\w+) [<>]", spec))
 
