@@ -46,15 +46,17 @@ def _fingerprint() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
-def load_table(name: str) -> dict[str, Any]:
+def load_table(name: str, models: Path = KEPT / "models") -> dict[str, Any]:
     """Return the table of an explorable, computed unless it is kept.
+
+    Models that it needs are taken from a registry's folder, and trained if they are not there.
 
     Raises:
         KeyError: There is no explorable of this name.
     """
     kept = KEPT / f"{name}-{_fingerprint()}.json"
     if not kept.exists():
-        table = make_explorable(name, KEPT / "models").table()
+        table = make_explorable(name, models).table()
         KEPT.mkdir(parents=True, exist_ok=True)
         for old in KEPT.glob(f"{name}-????????????????.json"):
             old.unlink(missing_ok=True)

@@ -28,9 +28,9 @@ SINGLE = wb.BatchPolicy()
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def drawn(registry):
     """The table of each explorable, as the site has it."""
-    return {name: explorable.load_table(name) for name in NAMES}
+    return {name: explorable.load_table(name, registry.path) for name in NAMES}
 
 
 def points(table):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import explorable
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
@@ -38,8 +39,9 @@ WORDS = {
 
 
 @pytest.fixture(scope="module")
-def site(request, tmp_path_factory):
+def site(request, registry, tmp_path_factory):
     """The site's folder; what is between is kept, so that only changed pages are written again."""
+    explorable.load_table("selection", registry.path)  # whose models need not be trained again
     work = request.config.cache.mkdir("site")
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, BUILD, "--leave", f"--work={work}", f"--out={out}"]
