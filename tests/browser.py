@@ -10,11 +10,11 @@
         expect(page.locator(".jp-OutputArea-output")).to_have_text("42")
 
 A test that uses `page` carries the mark `browser` and fails when the page asked for anything
-outside this machine. Each worker has one JupyterLab, and a module runs on one worker.
-`open_notebook` opens JupyterLab's page once for a module, and again after a failure; each notebook
-has a kernel of its own, which was started ahead and has imported the widgets. Playwright keeps an
-asyncio loop open in its thread, so a module of browser tests holds no test that starts a loop of
-its own (nbclient, asyncio.run).
+outside this machine. The modules that need JupyterLab run in a row on one worker, and share its
+server, a Chromium and one page. `open_notebook` opens that page again after a failure; each
+notebook has a kernel of its own, which was started ahead and has imported the widgets. Playwright
+keeps an asyncio loop open in its thread, so a module of browser tests holds no test that starts a
+loop of its own (nbclient, asyncio.run), and Chromium ends with the last test of a row.
 """
 
 import contextlib
@@ -52,6 +52,7 @@ FLAGS = (
 ELSEWHERE = re.compile(r"^(?!\w+://(127\.0\.0\.1|localhost)[:/])(https?|wss?)://")
 PATIENCE = 300  # seconds; how long a busy machine may take for one thing on the page
 FAILED = pytest.StashKey[bool]()
+IN_A_ROW = contextlib.ExitStack()  # ends what browser tests in a row share
 LIGHT, WINDOW = "JupyterLab Light", {"width": 1280, "height": 720}
 CLOSE_ALL = "() => [...window.jupyterapp.shell.widgets('main')].forEach(each => each.dispose())"
 KERNEL_IS_IDLE = """() =>
@@ -201,16 +202,39 @@ def wait_until_ready(lab, process, log):
     pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
 
 
+@functools.cache
+def start_chromium():
+    """A running Chromium. It lasts a row of tests, because Playwright blocks asyncio meanwhile."""
+    IN_A_ROW.callback(start_chromium.cache_clear)
+    playwright = IN_A_ROW.enter_context(sync_playwright())
+    browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+    IN_A_ROW.callback(browser.close)
+    return browser
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """End what is shared with the last test of a row."""
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or group_of(item) != group_of(nextitem):
+            IN_A_ROW.close()
+
+
+def group_of(item):
+    """The tests that run one after the other on one worker."""
+    mark = item.get_closest_marker("xdist_group")
+    return mark and mark.args[0]
+
+
 @pytest.fixture(scope="module")
 def chromium():
-    """A running Chromium. It lasts a module, because Playwright blocks asyncio meanwhile."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-        yield browser
-        browser.close()
+    """A running Chromium."""
+    return start_chromium()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def asked():
     """Addresses outside this machine that pages have asked for since a test began."""
     return []
@@ -272,9 +296,8 @@ class LabPage:
     It shows one notebook at a time, that of `cells`, with a kernel of its own.
     """
 
-    def __init__(self, chromium, lab, asked):
-        self._made = functools.partial(fresh_page, chromium, asked)
-        self._lab = lab
+    def __init__(self, lab, asked):
+        self._asked, self._lab = asked, lab
         self._open = contextlib.ExitStack()
         self.page = None
         self.cells = ()
@@ -282,7 +305,8 @@ class LabPage:
     def show(self, *cells):
         """Close the notebook that there is, and run all cells of a new one."""
         if self.page is None:
-            self.page = self._open.enter_context(self._made())
+            self.page = self._open.enter_context(fresh_page(start_chromium(), self._asked))
+            IN_A_ROW.callback(self.close)
             self.page.goto(f"{self._lab.url}/lab?reset&token={self._lab.token}")
             self.page.wait_for_function("() => window.jupyterapp?.restored")
         self.page.evaluate(CLOSE_ALL)
@@ -310,18 +334,25 @@ class LabPage:
             self.close()
 
     def close(self):
-        self._open.close()
-        self.page, self.cells = None, ()
-        self._lab.end_sessions()
-        self._lab.forget_settings()
+        if self.page is not None:
+            self._open.close()
+            self.page, self.cells = None, ()
+            self._lab.end_sessions()
+            self._lab.forget_settings()
 
 
-@pytest.fixture(scope="module")
-def lab_page(chromium, lab, asked):
-    """JupyterLab's page, which the tests of a module share."""
-    shared = LabPage(chromium, lab, asked)
+@pytest.fixture(scope="session")
+def shared_page(lab, asked):
+    """JupyterLab's page, which the tests of a row share."""
+    shared = LabPage(lab, asked)
     yield shared
     shared.close()
+
+
+@pytest.fixture
+def lab_page(chromium, shared_page):
+    """JupyterLab's page."""
+    return shared_page
 
 
 @pytest.fixture

@@ -58,10 +58,20 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the group afterwards
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a module whose tests share a fixture on one worker, so that it is made once."""
+    """Keep a module whose tests share a fixture on one worker, so that it is made once.
+
+    Those that need JupyterLab share its page, too.
+    """
+    in_lab = {_module_of(item) for item in items if "lab" in getattr(item, "fixturenames", ())}
     for item in items:
-        if any(fixture[-1].scope == "module" for fixture in _fixtures_of(item)):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+        if (module := _module_of(item)) in in_lab:
+            item.add_marker(pytest.mark.xdist_group("JupyterLab"))
+        elif any(fixture[-1].scope == "module" for fixture in _fixtures_of(item)):
+            item.add_marker(pytest.mark.xdist_group(module))
+
+
+def _module_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 def _fixtures_of(item: pytest.Item) -> Iterable[Sequence[pytest.FixtureDef[object]]]:

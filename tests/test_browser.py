@@ -7,9 +7,9 @@ from playwright.sync_api import expect
 from tests.browser import command
 
 
-def test_the_browser_tests_of_a_module_share_one_worker(page, request):
+def test_the_tests_in_jupyterlab_share_one_worker(page, request):
     if "PYTEST_XDIST_WORKER" in os.environ:
-        assert request.node.nodeid.endswith("@tests/test_browser.py")
+        assert request.node.nodeid.endswith("@JupyterLab")
 
 
 def test_a_number_printed_by_a_cell_is_read_from_the_page(open_notebook):
