@@ -213,7 +213,7 @@ class Experiment:
         return Experiment(*parts, self.row_bytes, self.answer_bytes)
 
     @cached_property
-    def _data(self) -> tuple[float, float | None]:
+    def data_sizes(self) -> tuple[float, float | None]:
         """Bytes of a row in a request and of its answer: those given, else those of the model."""
         model = self._setups()[0].model
         sent, given = self.row_bytes, self.answer_bytes
@@ -225,7 +225,7 @@ class Experiment:
     @cached_property
     def load(self) -> "Trace":
         """The trace, with the bytes of each request as far as they are known."""
-        return dataclasses.replace(self.trace, bytes=self.trace.content(self._data[0]))
+        return dataclasses.replace(self.trace, bytes=self.trace.content(self.data_sizes[0]))
 
     @property
     def label(self) -> str:
@@ -444,7 +444,7 @@ class Experiment:
         found = self._find_times(profile, **terms)
         notes = dict.fromkeys(warning for each in found for warning in each.warnings)
         described: dict[str, Any] = {"label": self.label, "slo": self.slo, "notes": notes}
-        described |= {"answer_bytes": self._data[1], "arrivals": arrivals}
+        described |= {"answer_bytes": self.data_sizes[1], "arrivals": arrivals}
         setup, times = (self.load, self.policy, self.deployment), [each.times for each in found]
         prediction = (
             predict(*setup, times[0], **described)
@@ -536,7 +536,7 @@ class Experiment:
     def _describe_data(self) -> dict[str, Any]:
         """Return what the record says of bytes: of a row on average, and of its answer."""
         sent, rows = self.load.bytes.sum(), self.trace.rows.sum()
-        return {"row_bytes": float(sent / rows), "answer_bytes": self._data[1]}
+        return {"row_bytes": float(sent / rows), "answer_bytes": self.data_sizes[1]}
 
     def _record_of_ensemble(self, ensemble: "Ensemble") -> "RunRecord":
         """Return the record of a run of an ensemble, as far as it is known before."""

@@ -113,6 +113,8 @@ class Outcome:
 
     def spread(self, column: NDArray[Any]) -> NDArray[Any]:
         """Return what holds of a batch, an entry for each, for each of its requests."""
+        if len(column) == len(self.arrivals):
+            return column  # each batch is of one request, and repeating once takes longest
         return np.repeat(column, np.diff(self.batches.first))
 
 
@@ -508,8 +510,8 @@ def build_frame(
         "correct": correct,
         "finished": finished,
         "latency": finished - outcome.arrivals,
-        "batch": np.repeat(np.arange(len(sizes)), sizes),
-        "batch_size": np.repeat(sizes.astype(np.int32), sizes),
+        "batch": outcome.spread(np.arange(len(sizes))),
+        "batch_size": outcome.spread(sizes.astype(np.int32)),
         **{
             name: outcome.spread(getattr(batches, name))
             for name in ("started", "server", "cold", "init")

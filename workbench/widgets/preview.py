@@ -110,7 +110,7 @@ def _per_million(experiment: Experiment, trace: Trace, outcome: Outcome) -> floa
     on, answered = experiment.deployment, np.isfinite(outcome.latencies)
     if not answered.any() or (on.on_demand and on.platform.idle_instances):
         return None
-    given = float(trace.rows @ answered) * (experiment.record().answer_bytes or 0.0)
+    given = float(trace.rows.sum(where=answered)) * (experiment.data_sizes[1] or 0.0)
     usage = replace(usage_of(outcome, on), bytes_in=float(trace.bytes.sum()), bytes_out=given)
     return 1e6 * dollars_of(on, usage, PriceSheet.load()) / int(answered.sum())
 
