@@ -380,6 +380,11 @@ def open_notebook(lab_page, share_notebook):
     return lab_page.show
 
 
+def cell_of(page, at):
+    """A cell of the notebook in front: a reload may have opened another one behind it."""
+    return page.locator(".jp-NotebookPanel:visible .jp-Cell").nth(at)
+
+
 def command(page, name, **arguments):
     """Execute a command of JupyterLab, e.g. "apputils:change-theme", and wait for its end."""
     run = "([name, arguments]) => window.jupyterapp.commands.execute(name, arguments).then(() => 0)"

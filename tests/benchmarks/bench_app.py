@@ -21,7 +21,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.benchmarks.bench_whatif import ROOT, in_a_browser
-from tests.browser import command
+from tests.browser import cell_of, command
 from tests.widgets.test_app_browser import Seen
 
 APPS = int(os.environ.get("BENCH_APPS", "9"))
@@ -133,7 +133,7 @@ def run(page, source):
     """The new last cell, being run."""
     at = insert(page, source)
     command(page, "notebook:run-cell")
-    return page.locator(".jp-Notebook .jp-Cell").nth(at)
+    return cell_of(page, at)
 
 
 def figures(page, source):
@@ -179,7 +179,7 @@ def test_first_picture(open_notebook):
 
 def test_watched(open_notebook):
     page = open_notebook(MADE, "app = wb.app(registry); app", SET, WARM_UP)
-    expect(page.locator(".jp-Cell").nth(3)).to_contain_text("figures")
+    expect(cell_of(page, 3)).to_contain_text("figures")
     both = []
     for pair in range(PAIRS):
         ways = (watched, unwatched) if pair % 2 else (unwatched, watched)

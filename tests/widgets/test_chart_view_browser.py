@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import command
+from tests.browser import cell_of, command
 from tests.widgets.test_whatif_browser import Seen
 
 MADE = """
@@ -78,7 +78,7 @@ def test_figures_stand_two_by_two_where_there_is_room_and_else_one_below(page):
 
 def test_a_figure_looks_as_in_the_next_cell(page):
     own = page.locator(".wb-chart-view").nth(1)
-    beside = page.locator(".jp-Cell").nth(1).locator(".jp-RenderedVegaCommon5")
+    beside = cell_of(page, 1).locator(".jp-RenderedVegaCommon5")
 
     colours = [each.locator("svg.marks").evaluate(COLOURS) for each in (own, beside)]
     marks = [each.locator("svg.marks path").count() for each in (own, beside)]
@@ -93,7 +93,7 @@ def test_a_click_on_a_point_gives_its_row_to_python(page):
     point.dispatch_event("click")
     run_cell(page, 2)
 
-    expect(page.locator(".jp-Cell").nth(2)).to_contain_text("'deployment'")
+    expect(cell_of(page, 2)).to_contain_text("'deployment'")
 
 
 def test_a_new_figure_takes_the_place_of_the_former(page):

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import KERNEL_IS_IDLE, command
+from tests.browser import KERNEL_IS_IDLE, cell_of, command
 from tests.widgets.test_app_browser import Seen
 from workbench.run import load_run
 
@@ -20,7 +20,7 @@ KEPT = re.compile(r"rows are kept in (\S+)\.$")
 
 def app_in(page, cell=1):
     """The app that a cell shows."""
-    app = Seen(page.locator(".jp-Cell").nth(cell))
+    app = Seen(cell_of(page, cell))
     app.progress = app.page.get_by_text(UNDER_WAY)
     return app
 
@@ -129,7 +129,7 @@ def test_a_press_does_not_overtake_what_was_typed_before_it(open_notebook, show)
     for size in (0, 4):  # which disables the button, and enables it
         app.enter("Max size", size)
         expect(app.run).to_be_enabled(enabled=size > 0)
-    page.locator(".jp-Cell").nth(2).locator(".jp-InputArea-editor").click()
+    cell_of(page, 2).locator(".jp-InputArea-editor").click()
     page.keyboard.press("Control+Enter")
     page.wait_for_function(KERNEL_IS_BUSY)
 
@@ -145,13 +145,11 @@ def test_the_interrupt_button_stops_a_run_that_a_cell_waits_for(open_notebook, s
     expect(app_in(page).run).to_be_enabled()  # nothing runs: the last cell failed at once
 
     start_long_run(app_in(page))
-    page.locator(".jp-Cell").nth(2).locator(".jp-InputArea-editor").click()
+    cell_of(page, 2).locator(".jp-InputArea-editor").click()
     page.keyboard.press("Control+Enter")
     expect(app_in(page).progress).to_be_visible()
     page.wait_for_function(KERNEL_IS_BUSY)
     command(page, "notebook:interrupt-kernel")
 
     expect(app_in(page).status).to_have_text(re.compile("^Stopped"))
-    expect(page.locator(".jp-Cell").nth(2).locator(".jp-OutputArea-output")).to_have_text(
-        re.compile(r"^\d+$")
-    )
+    expect(cell_of(page, 2).locator(".jp-OutputArea-output")).to_have_text(re.compile(r"^\d+$"))
