@@ -262,7 +262,7 @@ def _pull(
         if model.sha256 != metadata["workbench.sha256"]:
             raise InvalidInput(f"{name} is another model here than on {aws.cloud.name}.")
     else:
-        samples = _fetch(aws, metadata["workbench.samples"])
+        samples = _fetch(aws, metadata["workbench.samples"], name)
         model = registry.restore(
             group,
             version,
@@ -291,21 +291,25 @@ def _model_file(aws: CloudClient, package: Mapping[str, Any], sha256: str, name:
     (container,) = package["InferenceSpecification"]["Containers"]
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder) / "model.tar.gz"
-        packed.write_bytes(_fetch(aws, container["ModelDataUrl"]))
-        file = unpack(packed, Path(folder) / "model") / MODEL_FILE
+        packed.write_bytes(_fetch(aws, container["ModelDataUrl"], name))
+        try:
+            file = unpack(packed, Path(folder) / "model") / MODEL_FILE
+        except Damaged as error:  # which names the file here, that nobody can look at
+            told = f"{name}: {container['ModelDataUrl']} is no whole archive; push it again."
+            raise Damaged(told) from error
         if not file.is_file():
             raise Damaged(f"{name}: the archive holds no {MODEL_FILE}; push it again.")
         return _check_digest(file.read_bytes(), sha256, name)
 
 
-def _fetch(aws: CloudClient, url: str) -> bytes:
+def _fetch(aws: CloudClient, url: str, name: str) -> bytes:
     bucket, _, key = url.removeprefix("s3://").partition("/")
     try:
         with contextlib.closing(aws.s3("get_object", Bucket=bucket, Key=key)["Body"]) as body:
             return bytes(body.read())
     except CloudError as error:
         if is_missing(error):
-            raise Damaged(f"{url} is not there any more; push it again.") from error
+            raise Damaged(f"{name}: {url} is not there any more; push it again.") from error
         raise
 
 
