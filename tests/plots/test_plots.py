@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.refused import refused
 from workbench import plots
 from workbench.deployment import KINDS as SIMPLE
 from workbench.deployment import Lambda, Local, RealTime
@@ -197,11 +198,11 @@ def test_words_too_long_for_a_chart_go_on_in_the_next_line():
 def test_points_bins_and_quantiles_out_of_range_are_refused():
     run = run_of([0.1])
 
-    with pytest.raises(InvalidInput, match="points must be at least 2, got 1"):
+    with refused(InvalidInput, "points", 2, 1):
         plots.latency_ecdf(run, points=1)
-    with pytest.raises(InvalidInput, match="bins must be at least 1, got 0"):
+    with refused(InvalidInput, "bins", 1, 0):
         plots.latency_over_time(run, bins=0)
-    with pytest.raises(InvalidInput, match="quantile must lie between 0 and 1, got 1"):
+    with refused(InvalidInput, "quantile", 1):
         plots.latency_over_time(run, quantile=1)
 
 
@@ -238,7 +239,7 @@ def test_each_tick_of_an_axis_has_a_label_of_its_own():
 
 
 def test_without_costs_there_is_nothing_to_show():
-    with pytest.raises(InvalidInput, match="no cost to show"):
+    with refused(InvalidInput, "cost"):
         plots.cost_by_item({})
 
 
@@ -265,7 +266,7 @@ def test_service_times_are_named_by_what_differs():
 
 
 def test_without_profiles_there_is_nothing_to_show():
-    with pytest.raises(InvalidInput, match="no profile to show"):
+    with refused(InvalidInput, "profile"):
         plots.service_times([])
 
 
@@ -319,16 +320,16 @@ def test_runs_that_cannot_be_told_apart_are_numbered():
 
 
 def test_what_is_no_run_is_refused():
-    with pytest.raises(InvalidInput, match="runs must be a list, got None"):
+    with refused(InvalidInput, "runs", None):
         plots.latency_ecdf(None)
-    with pytest.raises(InvalidInput, match="Each of runs must be a Run or a Prediction, got 'a'"):
+    with refused(InvalidInput, "runs", "'a'"):
         plots.latency_ecdf(["a"])
 
 
 def test_no_run_and_a_run_without_requests_are_refused():
-    with pytest.raises(InvalidInput, match="no run to show"):
+    with refused(InvalidInput, "run"):
         plots.latency_ecdf([])
-    with pytest.raises(InvalidInput, match="'idle' has no requests"):
+    with refused(InvalidInput, "'idle'"):
         plots.plot_latency_ecdf([run_of([1]), run_of([], label="idle")])
 
 
@@ -481,12 +482,12 @@ def test_a_figure_is_saved_as_its_name_says(figure, suffix, tmp_path):
 
 
 def test_another_ending_is_refused_with_those_that_work(figures, tmp_path):
-    with pytest.raises(InvalidInput, match=r"'figure.gif': end the name in .png, .svg, .pdf"):
+    with refused(InvalidInput, "'figure.gif'", ".png", ".svg", ".pdf"):
         figures["ecdf"].save(tmp_path / "figure.gif")
 
 
 def test_a_folder_that_is_not_there_is_a_clear_error(figures, tmp_path):
-    with pytest.raises(StorageError, match="cannot be written: No such file or directory"):
+    with refused(StorageError, tmp_path / "missing" / "figure.svg", "No such file or directory"):
         figures["ecdf"].save(tmp_path / "missing" / "figure.svg")
 
 
