@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.answers import as_json
+from tests.refused import refused
 from workbench import cli
 from workbench.cli import demo, main, options
 from workbench.cli import run as run_command
@@ -604,7 +605,7 @@ def test_a_task_is_known_of_a_version_that_is_not_approved(onnx_file, tmp_path):
     registry.register("own", onnx_file, task="reading")
 
     expect_task(registry, "reading")
-    with pytest.raises(NotFound, match="Known: breast-cancer, diabetes, digits, penguins, reading"):
+    with refused(NotFound, "'reeding'", "breast-cancer, diabetes, digits, penguins, reading"):
         expect_task(registry, "reeding")
 
 
@@ -669,7 +670,7 @@ def test_a_traceback_is_shown_to_who_asks(way, monkeypatch):
     if way == "variable":
         monkeypatch.setenv("WORKBENCH_TRACEBACK", "1")
 
-    with pytest.raises(NotFound, match="nobody"):
+    with refused(NotFound, "'nobody'"):
         main(["registry", "show", "nobody", *(["--traceback"] if way == "option" else [])])
 
 
@@ -774,14 +775,13 @@ def test_a_number_without_a_unit_is_no_time_unless_it_is_0(value):
     if not value:
         assert parse_seconds(str(value)) == 0
         return
-    with pytest.raises(InvalidInput, match="without a unit") as refused:
+    with refused(InvalidInput, f"'{value}'", f"{value}ms", f"{value}s"):
         parse_seconds(str(value))
-    assert f"write {value}ms or {value}s" in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["", "ms", "5 parsecs", "1.2.3", "1,5"])
 def test_what_is_no_time_is_refused(text):
-    with pytest.raises(InvalidInput, match="is not a valid time"):
+    with refused(InvalidInput, repr(text)):
         parse_seconds(text)
 
 
