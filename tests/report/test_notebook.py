@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import workbench as wb
+from tests.refused import refused
 from workbench.batching.timer import BatchPolicy
 from workbench.cli import main
 from workbench.deployment import Local
@@ -286,14 +287,14 @@ def test_a_template_without_parameters_has_none_and_takes_none():
     assert "<title>mine</title>" in page
     assert "Kept." in page
     assert "Gone." not in page
-    with pytest.raises(InvalidInput, match="has no parameter size: it has none"):
+    with refused(InvalidInput, "mine.ipynb", "size"):
         execute(Path("mine.ipynb"), {"size": 1})
 
 
 def test_a_notebook_of_another_language_is_refused():
     template = template_of("size: int = 8", kernel={**CONDA, "language": "R"})
 
-    with pytest.raises(InvalidInput, match="a notebook of R"):
+    with refused(InvalidInput, "mine.ipynb", "R"):
         read_template(template)
 
 
@@ -313,19 +314,19 @@ def test_our_templates_are_listed_with_what_they_take(capsys):
 
 
 @pytest.mark.parametrize(
-    ("source", "values", "message"),
+    ("source", "values", "named"),
     [
-        ("size: int = 8", {"size": "9"}, "size must be int, got '9'"),
-        ("size: int = 8", {"size": True}, "size must be int, got True"),
-        ("size: float = 8", {"size": None}, "size must be float, got None"),
-        ("runs: list[str] = []", {"runs": ["a", 1]}, "runs must be list"),
-        ("size = 8", {}, "one cell tagged 'parameters', of lines as"),
-        ("size: set = 8", {}, "kinds are str, int"),
-        ("size: int = f()", {}, "one cell tagged"),
+        ("size: int = 8", {"size": "9"}, ["size", "int", "'9'"]),
+        ("size: int = 8", {"size": True}, ["size", "int", True]),
+        ("size: float = 8", {"size": None}, ["size", "float", None]),
+        ("runs: list[str] = []", {"runs": ["a", 1]}, ["runs", "list[str]", ["a", 1]]),
+        ("size = 8", {}, ["mine.ipynb", "'parameters'"]),
+        ("size: set = 8", {}, ["mine.ipynb", "'parameters'", "str, int"]),
+        ("size: int = f()", {}, ["mine.ipynb", "'parameters'"]),
     ],
 )
-def test_parameters_are_of_their_kind(source, values, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_parameters_are_of_their_kind(source, values, named):
+    with refused(InvalidInput, *named):
         execute(template_of(source), values)
 
 
@@ -342,37 +343,37 @@ def test_a_time_has_its_unit_in_a_text_and_is_seconds_in_python():
 
     assert target.read("100ms") == target.check("100ms") == target.check(0.1) == 0.1
     assert Parameter("period", "int", 60, "seconds of a point").read("1h") == 3600
-    with pytest.raises(InvalidInput, match=r"Parameter latency: '100' is .*: write 100ms or 100s"):
+    with refused(InvalidInput, "latency", "'100'", "100ms", "100s"):
         target.read("100")
-    with pytest.raises(InvalidInput, match=r"period must be whole seconds, got '1\.5s'"):
+    with refused(InvalidInput, "period", "'1.5s'"):
         Parameter("period", "int", 60, "seconds of a point").read("1.5s")
 
 
 @pytest.mark.parametrize("kind", ["int", "float", "bool"])
 def test_a_text_of_another_kind_is_refused(kind):
-    with pytest.raises(InvalidInput, match=f"each must be {kind}, got 'maybe'"):
+    with refused(InvalidInput, "each", kind, "'maybe'"):
         Parameter("each", kind, None).read("maybe")
 
 
 def test_a_failing_cell_says_what_failed():
-    with pytest.raises(WorkbenchError, match=r"Cell 2 of mine\.ipynb failed: ZeroDivisionError"):
+    with refused(WorkbenchError, "Cell 2", "mine.ipynb", "ZeroDivisionError"):
         execute(template_of("size: int = 8", "1 / 0"), {"size": 1})
 
 
 def test_a_kernel_that_dies_is_said():
-    with pytest.raises(WorkbenchError, match=r"mine\.ipynb cannot be executed: .*died"):
+    with refused(WorkbenchError, "mine.ipynb", "cell 2", "died"):
         execute(template_of("size: int = 8", "import os; os._exit(1)"), {})
 
 
 def test_what_is_no_notebook_is_refused():
     Path("mine.ipynb").write_text("once upon a time")
 
-    with pytest.raises(InvalidInput, match=r"mine\.ipynb is not a notebook"):
+    with refused(InvalidInput, "mine.ipynb"):
         read_template(Path("mine.ipynb"))
 
 
 def test_a_template_that_is_not_there_is_said():
-    with pytest.raises(NotFound, match="No template 'other': there are c"):
+    with refused(NotFound, "'other'", "capacity, choice, compare, cost-review"):
         find_template("other")
 
 

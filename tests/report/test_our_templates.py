@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 import workbench as wb
+from tests.refused import refused
 from workbench.backends.base import Batch
 from workbench.cli import main
 from workbench.cloud import monitor
+from workbench.errors import Unfinished
 from workbench.measuring.outcomes import find_outcomes
 from workbench.report.notebook import execute, page_of
 from workbench.report.page import LARGEST
@@ -80,7 +82,7 @@ def test_a_cost_review_of_a_saved_run_asks_for_nothing_that_the_run_says(model):
     assert f"{len(trace)} requests" in shown.partition("Where this comes from")[2]
     assert "target of 200 ms" in shown
     assert "The run is invalid: stopped early." in shown
-    with pytest.raises(Exception, match="The run's policy is up to 4, 10 ms, not no batching"):
+    with refused(Unfinished, "InvalidInput", "up to 4, 10 ms", "no batching"):
         execute(find_template("cost-review"), {"run": "a", "batching": "1"})
 
 
