@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.refused import refused
 from workbench import findings
 from workbench.errors import InvalidInput, NotFound, StorageError
 from workbench.lessons import TOPICS
@@ -86,20 +87,20 @@ def test_a_name_never_reaches_a_path_or_markup(name, take, tmp_path):
     ("name", "said"),
     [
         *[("a" * 10_000, "10,000"), ("", "name"), (" \n", "name"), ("\u200b", "name")],
-        *[(7, "7"), ("a\ud800", "half"), ("a\0b", r"\\x00")],
+        *[(7, 7), ("a\ud800", "half"), ("a\0b", r"\x00")],
     ],
 )
 def test_what_is_no_name_is_refused_without_repeating_all_of_it(name, said, take):
-    with pytest.raises(InvalidInput, match=said) as caught:
+    with refused(InvalidInput, said) as caught:
         take(name=name)
 
     assert len(str(caught.value)) < 200
 
 
 def test_an_unknown_lesson_or_exercise_names_those_there_are(take):
-    with pytest.raises(NotFound, match=r"cold-starts, batching, spike"):
+    with refused(NotFound, "'cold'", "cold-starts, batching, spike"):
         take("cold")
-    with pytest.raises(NotFound, match=r"cold, p95, doubled"):
+    with refused(NotFound, "'warm'", "cold, p95, doubled"):
         take().guess("warm", 1)
 
 
@@ -107,7 +108,7 @@ def test_an_unknown_lesson_or_exercise_names_those_there_are(take):
 def test_a_guess_that_is_no_number_is_refused_and_not_kept(guess, take, tmp_path):
     lesson = take()
 
-    with pytest.raises(InvalidInput, match=r"cold must be a number from 0 to 100, in %, got"):
+    with refused(InvalidInput, "cold", 0, 100, repr(guess)):
         lesson.guess("cold", guess)
     assert lesson.guesses == {}
     assert not list(tmp_path.rglob("*.json"))
@@ -121,7 +122,7 @@ def test_nothing_is_revealed_before_a_guess(take):
     assert "in place of None" in str(asked)
     assert "image/svg+xml" not in asked._repr_mimebundle_()[0]
     assert lesson.conclude("cold").holds is None
-    with pytest.raises(InvalidInput, match="not guessed"):
+    with refused(InvalidInput, "cold"):
         asked.figure  # noqa: B018 - asking is the point
 
 
@@ -324,9 +325,9 @@ def test_the_common_error_is_named(class_folder):
 
 
 def test_a_folder_without_answers_says_what_belongs_there(tmp_path, class_folder):
-    with pytest.raises(NotFound, match="of spike"):
+    with refused(NotFound, "spike", class_folder):
         wb.collect_answers(class_folder, "spike")
-    with pytest.raises(NotFound, match="answers"):
+    with refused(NotFound, tmp_path / "nowhere"):
         wb.collect_answers(tmp_path / "nowhere")
 
 
