@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import workbench as wb
+from tests.refused import refused
 from workbench.deployment import Local, Serverless
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput
@@ -185,5 +186,5 @@ def test_two_ensembles_of_one_name_are_refused(cascade):
         cascade,
         members={name: replace(m, deployment=Local()) for name, m in cascade.members.items()},
     )
-    with pytest.raises(InvalidInput, match="other names"):
+    with refused(InvalidInput, *cascade.members):
         ask([cascade, here])

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.refused import refused
 from workbench.deployment import Lambda, Local, Serverless
 from workbench.errors import InvalidInput
 from workbench.measuring.outcomes import Outcomes
@@ -386,7 +387,7 @@ def test_nothing_passes_names_the_nearest_misses(models):
     assert none.rows[none.nearest[0]].model.group == "small"
     assert none.sentence.count("small:1") == 1  # not once more for each inference type
     assert set(none.table["deployment"]) == set(OPTIONS.kinds)
-    with pytest.raises(InvalidInput, match="Nothing passes"):
+    with refused(InvalidInput, "small:1", "1 ms"):
         none.experiment  # noqa: B018
     assert none.to_dict()["first"] is None
     assert none.winner({"cost": 1}) is None
@@ -484,7 +485,7 @@ def test_an_accuracy_that_is_not_known_never_wins(models):
 
 def test_two_tasks_are_refused_until_one_is_needed(registry, models):
     mixed = [models[0], registry["diabetes-ridge"]]
-    with pytest.raises(InvalidInput, match="2 tasks"):
+    with refused(InvalidInput, "'diabetes'", "'digits'"):
         ask(mixed)
     assert ask(mixed, needs={"task": "digits"}).best.model.group == "large"
 
@@ -497,9 +498,9 @@ def test_a_regression_has_its_own_metric_and_no_effective_accuracy(registry):
     assert found.best.accuracy == ridge.traits.accuracy
     assert set(found.table["effective_accuracy"]) == {None}
     assert "r2" in found.sentence
-    with pytest.raises(InvalidInput, match="r2"):
+    with refused(InvalidInput, "r2"):
         ask([ridge], profiles=profiles, weights={"effective_accuracy": 1})
-    with pytest.raises(InvalidInput, match="target"):
+    with refused(InvalidInput, "target"):
         ask([ridge], profiles=profiles, target=0.5)
 
 
@@ -531,7 +532,7 @@ def test_no_accuracy_at_all_is_refused_where_it_is_asked_for(models):
     nameless = replace(models[2], traits=replace(models[2].traits, accuracy=None))
     alone = {"outcomes": {"small:1": unknown}}
 
-    with pytest.raises(InvalidInput, match="No accuracy"):
+    with refused(InvalidInput, "accuracy"):
         ask([nameless], **alone)
     assert ask([nameless], weights={"cost": 1}, **alone).best.model.group == "small"
 
@@ -596,7 +597,7 @@ def test_the_chart_of_flips_has_a_bar_for_each_quantity_in_pieces_without_gaps(m
         now = bars.filter(pl.col("low") <= pl.col("now"), pl.col("now") <= pl.col("high"))
         assert one.best.name in now["first"].to_list()
     assert whole.svg().startswith("<svg")
-    with pytest.raises(InvalidInput, match="Nothing passes"):
+    with refused(InvalidInput, "small:1", "1 ms"):
         ask(models, slo=wb.SLO(latency=0.001)).flips_chart()
 
 
