@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.hosted import until
+from tests.refused import refused
 from workbench.backends.base import Batch, FunctionBackend, origin_of
 from workbench.backends.hybrid import HybridBackend
 from workbench.backends.shared_counts import SharedCounts
@@ -134,7 +135,7 @@ def test_no_more_calls_are_at_the_overflow_than_it_takes(counts):
 def test_an_overflow_that_throttles_fails_the_batch_there(counts):
     with (
         hybrid(counts, InFlight(0), overflow=fail) as backend,
-        pytest.raises(InvocationError, match="Throttling") as raised,
+        refused(InvocationError, "ThrottlingException") as raised,
     ):
         backend.invoke(ROW)
     assert origin_of(raised.value.reply).place == 1

@@ -10,6 +10,7 @@ from botocore.exceptions import ConnectTimeoutError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
+from tests.refused import refused
 from workbench.backends.base import Batch
 from workbench.backends.sagemaker import NPY, SageMakerBackend, pack_npy, unpack_npy
 from workbench.cloud.aws import Cloud
@@ -74,21 +75,21 @@ def test_what_the_headers_tell_is_told(backend):
 
 
 @pytest.mark.parametrize(
-    ("code", "more", "said"),
+    ("code", "more", "named"),
     [
-        ("ThrottlingException", {}, "ThrottlingException: Rate exceeded"),
+        ("ThrottlingException", {}, ["ThrottlingException", "Rate exceeded"]),
         (
             "ModelError",
             {"OriginalStatusCode": 500, "OriginalMessage": "no such column"},
-            r"the model answered 500: no such column",
+            [500, "no such column"],
         ),
     ],
 )
-def test_an_error_says_what_the_endpoint_said(backend, code, more, said):
+def test_an_error_says_what_the_endpoint_said(backend, code, more, named):
     backend.cloud.stubber.add_client_error(
         "invoke_endpoint", code, "Rate exceeded", 400, modeled_fields=more
     )
-    with pytest.raises(InvocationError, match=said):
+    with refused(InvocationError, *named):
         backend.invoke(Batch(ROWS))
 
 
@@ -96,7 +97,7 @@ def test_retries_that_happened_anyway_are_told_of(backend):
     backend.cloud.stubber.add_client_error(
         "invoke_endpoint", "ServiceUnavailable", "busy", 503, response_meta={"RetryAttempts": 2}
     )
-    with pytest.raises(InvocationError, match="after 2 retries"):
+    with refused(InvocationError, "ServiceUnavailable", "busy", 2):
         backend.invoke(Batch(ROWS))
 
 
@@ -105,7 +106,7 @@ def test_no_answer_is_an_error_too(backend, monkeypatch):
         raise ConnectTimeoutError(endpoint_url="https://nowhere")
 
     monkeypatch.setattr(backend._client, "invoke_endpoint", silence)
-    with pytest.raises(InvocationError, match="ConnectTimeoutError"):
+    with refused(InvocationError, "ConnectTimeoutError"):
         backend.invoke(Batch(ROWS))
 
 
@@ -116,14 +117,14 @@ def test_no_answer_is_an_error_too(backend, monkeypatch):
 )
 def test_an_answer_that_is_no_array_is_an_error(backend, content):
     answer(backend, content)
-    with pytest.raises(InvocationError, match="not an array"):
+    with refused(InvocationError, "array"):
         backend.invoke(Batch(ROWS))
 
 
 def test_fewer_answers_than_rows_are_an_error(backend):
     answer(backend, pack_npy(np.array([4])))
 
-    with pytest.raises(RowMismatch, match="2 rows got 1 answer "):
+    with refused(RowMismatch, 2, "(1,)"):
         backend.invoke(Batch(ROWS))
 
 
@@ -142,7 +143,7 @@ def test_a_backend_can_be_sent_to_another_process():
 
 
 def test_concurrency_is_checked():
-    with pytest.raises(InvalidInput, match="concurrency"):
+    with refused(InvalidInput, "concurrency", 0):
         SageMakerBackend("digits", Cloud(), concurrency=0)
 
 
@@ -167,9 +168,9 @@ def test_arrays_come_back_as_they_were_sent(array):
 
 
 def test_objects_are_neither_sent_nor_unpickled():
-    with pytest.raises(InvocationError, match="cannot be sent"):
+    with refused(InvocationError, "object"):
         pack_npy(np.array([{}]))
     file = io.BytesIO()
     np.save(file, np.array([{}]), allow_pickle=True)
-    with pytest.raises(InvocationError, match="not an array"):
+    with refused(InvocationError, "array"):
         unpack_npy(file.getvalue())
