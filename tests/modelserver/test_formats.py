@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.refused import refused
 from workbench.modelserver.casts import as_numbers, cast, pack_floats
 from workbench.modelserver.chunks import PIECE_BYTES
 from workbench.modelserver.errors import RequestError
@@ -43,7 +44,7 @@ def bodies(rows):
     }
 
 
-def refused(content_type, body, reader=READER):
+def refusal(content_type, body, reader=READER):
     with pytest.raises(RequestError) as caught:
         reader.read(content_type, body)
     return caught.value.status, str(caught.value)
@@ -101,7 +102,7 @@ def test_a_free_axis_takes_any_size():
     free = Reader(np.dtype(np.float32), (None, 2))
 
     assert free.read(JSON, b"[[[1,2],[3,4]]]").rows.shape == (1, 2, 2)
-    assert refused(JSON, b"[[[1,2,3]]]", free)[0] == 400
+    assert refusal(JSON, b"[[[1,2,3]]]", free)[0] == 400
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_values_are_read_in_the_model_s_own_type(kind, body, expected):
     ],
 )
 def test_values_that_would_not_survive_the_model_s_type_are_refused(kind, body):
-    assert refused(JSON, body, Reader(np.dtype(kind), (3,)))[0] == 400
+    assert refusal(JSON, body, Reader(np.dtype(kind), (3,)))[0] == 400
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_values_that_would_not_survive_the_model_s_type_are_refused(kind, body):
 def test_a_body_that_is_wrong_is_refused_with_what_is_wrong(content_type, body, complaint):
     new = Reader(np.dtype(np.float32), (3,))  # which has read nothing yet that was right
     for reader in (new, READER):
-        status, reason = refused(content_type, body, reader)
+        status, reason = refusal(content_type, body, reader)
 
         assert status == 400
         assert complaint in reason
@@ -205,7 +206,7 @@ def test_a_value_far_down_a_streamed_body_is_named_by_its_row(content_type):
     reader = Reader(np.dtype(np.uint8), (3,))
     file = io.BytesIO(bodies(rows)[content_type])
 
-    with pytest.raises(RequestError, match=f"Row {len(rows) - 1}, column 2 is 300") as caught:
+    with refused(RequestError, f"Row {len(rows) - 1}", "column 2", 300) as caught:
         list(reader.blocks(content_type, file, len(file.getvalue())))
     assert caught.value.status == 400
 
@@ -220,7 +221,7 @@ def test_an_array_like_the_one_before_is_read_with_its_own_values():
             assert np.array_equal(read.rows, one.reshape(-1, 2, 2))
             assert read.single == (one.ndim == 2)
     for wrong in (npy(rows * 2)[:-4], npy(rows * 2) + b"more"):
-        assert refused(NPY, wrong, reader)[0] == 400
+        assert refusal(NPY, wrong, reader)[0] == 400
 
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -241,7 +242,7 @@ def test_numbers_that_are_packed_at_once_are_those_of_the_rule(kind, value):
 def test_a_header_that_promises_a_huge_array_costs_nothing():
     huge = npy(ROWS).replace(b"(2, 3)", b"(999999999, 3)"[:14].ljust(6))
 
-    assert refused(NPY, huge)[0] == 400
+    assert refusal(NPY, huge)[0] == 400
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
@@ -266,7 +267,7 @@ def test_more_kinds_of_headers_than_are_kept_are_read():
 
 @pytest.mark.parametrize("content_type", ["", "text/html", "application/x-npz", "json"])
 def test_other_types_are_not_supported(content_type):
-    assert refused(content_type, b"")[0] == 415
+    assert refusal(content_type, b"")[0] == 415
 
 
 @pytest.mark.parametrize(
@@ -291,7 +292,7 @@ def test_an_answer_has_the_type_the_client_prefers(accept, chosen):
 
 @pytest.mark.parametrize("accept", ["text/html", "image/*", "application/json;q=0"])
 def test_types_that_cannot_be_written_are_not_acceptable(accept):
-    with pytest.raises(RequestError, match="Accept must name") as caught:
+    with refused(RequestError, "Accept", repr(accept)) as caught:
         choose(accept, JSON)
     assert caught.value.status == 406
 
@@ -425,7 +426,7 @@ def test_rows_of_a_free_axis_have_one_size_in_all_blocks():
     reader = Reader(np.dtype("float32"), (None,))
 
     body = b"1," * (PIECE_BYTES // 2 - 1) + b"1\n"  # a block of its own
-    with pytest.raises(RequestError, match="one shape"):
+    with refused(RequestError, "shape", "float32"):
         in_blocks(CSV, body + b"1,2\n", reader)
 
 
@@ -477,5 +478,5 @@ def test_labels_in_blocks_are_those_of_the_whole(content_type):
 
 
 def test_answers_whose_shape_changes_are_an_error():
-    with pytest.raises(ValueError, match="followed by"):
+    with refused(ValueError, "(2,)", "(3,)"):
         put_together(NPY, [np.ones((1, 2)), np.ones((1, 3))])

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto
 
 from tests.graphs import mixed, one_node
+from tests.refused import refused
 from workbench.modelserver.chunks import json_rows, whole_lines
 from workbench.modelserver.contract import Contract
 from workbench.modelserver.engine import Engine
@@ -57,7 +58,7 @@ def read(content_type, body, reader=READER):
     return reader.read(content_type, body if isinstance(body, bytes) else body.encode())
 
 
-def refused(content_type, body, reader=READER):
+def refusal(content_type, body, reader=READER):
     with pytest.raises(RequestError) as caught:
         read(content_type, body, reader)
     assert caught.value.status == 400
@@ -147,7 +148,7 @@ WRONG = [
 @pytest.mark.parametrize("number", range(len(WRONG)))
 def test_what_the_model_does_not_take_is_refused_by_row_and_input(number):
     content_type, body, named = WRONG[number]
-    said = refused(content_type, body)
+    said = refusal(content_type, body)
 
     assert named in said
     assert "Error" not in said
@@ -188,7 +189,7 @@ def test_a_csv_has_no_cells_for_an_input_of_any_size():
         reader = make_reader(
             [ModelInput("age", FLOAT, (), ()), ModelInput("any", kind, (None,), ())]
         )
-        said = refused(CSV, "1,2\n", reader)
+        said = refusal(CSV, "1,2\n", reader)
         assert "Row 1, input 'any'" in said
 
 
@@ -204,7 +205,7 @@ def test_a_free_axis_has_one_size_in_a_batch():
     reader = make_reader([ModelInput("a", FLOAT, (None,), (None,)), ModelInput("b", TEXT, (), ())])
 
     assert read(JSON, '[{"a": [1, 2], "b": ""}]', reader).rows["a"].shape == (1, 2)
-    assert "Row 2" in refused(JSON, '[{"a": [1], "b": ""}, {"a": [1, 2], "b": ""}]', reader)
+    assert "Row 2" in refusal(JSON, '[{"a": [1], "b": ""}, {"a": [1, 2], "b": ""}]', reader)
 
 
 LONG = [{"age": n, "city": f'a "[{{{n}]}},\\', "scores": [n, 0.5]} for n in range(50_000)]
@@ -246,7 +247,7 @@ def test_a_header_counts_for_all_blocks_of_a_csv_and_lines_go_on_within_quotes()
 def test_a_wrong_value_of_a_later_block_is_named_by_its_row(content_type):
     body = long(content_type).replace(b'"age": 49000', b'"age": "no"')
 
-    with pytest.raises(RequestError, match="Row 49001, input 'age' is no"):
+    with refused(RequestError, "Row 49001", "'age'", "no"):
         list(READER.blocks(content_type, io.BytesIO(body), len(body)))
 
 
@@ -331,7 +332,7 @@ def test_a_function_answers_records(tmp_path):
 def test_values_may_be_missing_where_the_samples_lacked_some(tmp_path):
     (tmp_path / "model.onnx").write_bytes(mixed())
     body = b'[{"age": null, "city": null, "scores": [1, null]}]'
-    with pytest.raises(RequestError, match="'age' is missing"):
+    with refused(RequestError, "Row 1", "'age'"):
         make_reader(Engine(tmp_path).inputs).read(JSON, body)
 
     (tmp_path / "model.json").write_text('{"gaps": true}')
@@ -341,4 +342,4 @@ def test_values_may_be_missing_where_the_samples_lacked_some(tmp_path):
         assert np.isnan(rows["age"]).all()
         assert rows["city"].tolist() == [""]
         assert np.isnan(rows["scores"]).tolist() == [[False, True]]
-    assert "is x" in refused(JSON, '[{"age": "x", "city": null, "scores": [1, 2]}]', reader)
+    assert "is x" in refusal(JSON, '[{"age": "x", "city": null, "scores": [1, 2]}]', reader)
