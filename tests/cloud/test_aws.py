@@ -11,6 +11,7 @@ from botocore import exceptions
 
 import workbench as wb
 from tests.played import PlayedCloud
+from tests.refused import refused
 from workbench.cloud import cost_guard
 from workbench.cloud.adapters import ADAPTERS
 from workbench.cloud.aws import Cloud, aws
@@ -61,13 +62,13 @@ def test_role_image_and_bucket_come_from_the_environment_too(nobody):
 
 
 def test_a_profile_that_does_not_exist_is_named(nobody):
-    with pytest.raises(NotAvailable, match=r"nobody.*could not be found.*Sign in"):
+    with refused(NotAvailable, "nobody", "Sign in"):
         aws(profile="nobody")
 
 
 def test_without_credentials_a_call_says_to_sign_in(nobody):
     cloud = aws()
-    with pytest.raises(NotAvailable, match="Sign in"), cloud.translate_errors("list the models"):
+    with refused(NotAvailable, "Sign in"), cloud.translate_errors("list the models"):
         cloud.client("sagemaker").list_models()
 
 
@@ -86,17 +87,19 @@ def test_a_cloud_can_be_sent_and_does_not_show_its_keys():
         ("AccessDenied", NotAvailable, "permission"),
         ("ResourceLimitExceeded", CloudError, "Service Quotas"),
         ("ThrottlingException", CloudError, "try again"),
-        ("SomethingNew", CloudError, "SomethingNew: because."),
+        ("SomethingNew", CloudError, "because."),
     ],
 )
 def test_each_refusal_is_one_clear_error(code, kind, advice):
     cloud = PlayedCloud()
     cloud.refuse("sagemaker", "list_models", code)
 
-    with pytest.raises(kind, match=advice) as caught, cloud.translate_errors("list the models"):
+    with (
+        refused(kind, "list the models", code, advice) as caught,
+        cloud.translate_errors("list the models"),
+    ):
         cloud.client("sagemaker").list_models()
 
-    assert str(caught.value).startswith("AWS did not list the models. It said ")
     assert "\n" not in str(caught.value)
     assert kind is NotAvailable or caught.value.code == code
 
@@ -115,7 +118,7 @@ def test_each_refusal_is_one_clear_error(code, kind, advice):
 )
 def test_no_answer_is_a_clear_error_too(error, kind):
     with (
-        pytest.raises(kind, match="AWS could not list"),
+        refused(kind, "list the models"),
         Cloud().translate_errors("list the models"),
     ):
         raise error
@@ -149,7 +152,7 @@ def test_serverless_costs_no_more_than_all_places_all_the_time():
 
 
 def test_other_types_are_no_endpoints():
-    with pytest.raises(InvalidInput, match="no endpoint"):
+    with refused(InvalidInput, wb.Local().label):
         hourly_cost(wb.Local())
 
 
@@ -168,9 +171,9 @@ def test_a_cloud_that_costs_nothing_asks_nothing():
 
 
 def test_a_budget_is_a_limit():
-    with pytest.raises(OverBudget, match=r"\$0.54.*The budget is \$0.50"):
+    with refused(OverBudget, "$0.54", "$0.50"):
         confirm_cost(estimate_max_cost(TWO, 3600), TWO, Cloud(), budget=0.5, yes=True)
-    with pytest.raises(InvalidInput, match="budget"):
+    with refused(InvalidInput, "budget", -1):
         confirm_cost(estimate_max_cost(TWO, 3600), TWO, Cloud(), budget=-1, yes=True)
 
 
@@ -181,21 +184,21 @@ def test_a_person_is_asked(monkeypatch, capsys, typed, agreed):
     if agreed:
         confirm_cost(estimate_max_cost(TWO, 3600), TWO, Cloud())
     else:
-        with pytest.raises(NotAvailable, match="not confirmed"):
+        with refused(NotAvailable, "confirmed"):
             confirm_cost(estimate_max_cost(TWO, 3600), TWO, Cloud())
     assert "costs at most" in capsys.readouterr().err
 
 
 def test_where_nobody_can_be_asked_nothing_is_spent(monkeypatch):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
-    with pytest.raises(NotAvailable, match="yes=True"):
+    with refused(NotAvailable, "yes=True"):
         confirm_cost(estimate_max_cost(TWO, 3600), TWO, Cloud())
 
 
 def test_a_batch_has_to_fit_the_inference_type():
     check_payload(TWO, 6 * 1024**2)
     check_payload(wb.Local(), 10**12)
-    with pytest.raises(InvalidInput, match=r"4,194,305 bytes.*lower the policy's max_size"):
+    with refused(InvalidInput, "4,194,305 bytes", "max_size"):
         check_payload(SERVERLESS, 4 * 1024**2 + 1)
 
 
@@ -208,7 +211,7 @@ def test_a_quota_that_is_too_small_stops_it_before_it_starts():
     cloud = PlayedCloud()
     quotas(cloud, ("ml.m5.large for endpoint usage", 9.0), more={"NextToken": "2"})
     quotas(cloud, ("ml.m5.xlarge for endpoint usage", 1.0))
-    with pytest.raises(CloudError, match=r"is 1, and real-time 2 x ml.m5.xlarge takes 2") as caught:
+    with refused(CloudError, 1, 2, "ml.m5.xlarge") as caught:
         ADAPTERS[TWO.kind].check_quota(TWO, cloud)
     assert caught.value.code == "ResourceLimitExceeded"
     quotas(cloud, ("ml.m5.xlarge for endpoint usage", 2.0))

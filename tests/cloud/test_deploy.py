@@ -5,6 +5,7 @@ from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
 import workbench as wb
 from tests.played import IMAGE, ROLE, PlayedCloud, created, gone, status, stored, torn_down
+from tests.refused import refused
 from workbench.cloud import deploy as deploy_module
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import deploy, teardown
@@ -140,13 +141,13 @@ def test_whatever_ends_the_block_tears_down(up, cloud, ledger, ending):
 )
 def test_a_refused_creation_is_one_clear_error_and_nothing_stays(up, cloud, ledger, case):
     made, code, kind, advice = case
-    refused = ["create_model", "create_endpoint_config", "create_endpoint"][made]
+    operation = ["create_model", "create_endpoint_config", "create_endpoint"][made]
     stored(cloud)
     created(cloud, upto=made)
-    cloud.refuse("sagemaker", refused, code)
+    cloud.refuse("sagemaker", operation, code)
     torn_down(cloud, endpoint=False)
 
-    with pytest.raises(kind, match=f"did not {refused.replace('_', ' ')}.*{code}.*{advice}"):
+    with refused(kind, operation.replace("_", " "), code, advice):
         enter(up())
 
     cloud.done()
@@ -160,7 +161,9 @@ def test_an_endpoint_that_fails_says_why_and_is_deleted(up, cloud, ledger):
     status(cloud, "Failed", FailureReason="The container did not pass the ping health check.")
     torn_down(cloud)
 
-    with pytest.raises(CloudError, match="is Failed: The container did not pass") as caught:
+    with refused(
+        CloudError, "Failed", "The container did not pass the ping health check."
+    ) as caught:
         enter(up())
 
     assert caught.value.code == "Failed"
@@ -190,7 +193,7 @@ def test_an_endpoint_that_is_still_created_is_deleted_once_it_can_be(up, cloud, 
     cloud.refuse("sagemaker", "delete_endpoint", "ValidationException", "Cannot update in-progress")
     torn_down(cloud)
 
-    with pytest.raises(CloudError, match="InternalFailure"):
+    with refused(CloudError, "InternalFailure"):
         enter(up())
 
     cloud.done()
@@ -206,7 +209,7 @@ def test_what_cannot_be_torn_down_stays_in_the_ledger(up, cloud, ledger):
         status(cloud, "InService")
         cloud.refuse("sagemaker", "delete_endpoint", "AccessDeniedException")
 
-    with pytest.raises(CloudError, match=r"workbench teardown.*AccessDenied"):
+    with refused(CloudError, "workbench teardown", "AccessDeniedException"):
         enter(up(), then=end)
 
     assert len(ledger.entries()) == 1
@@ -257,13 +260,13 @@ def test_waiting_has_an_end(up, cloud, monkeypatch):
     cloud.answer("sagemaker", "delete_model")
     cloud.answer("s3", "list_objects_v2")
 
-    with pytest.raises(CloudError, match="on its way"):
+    with refused(CloudError, "over an hour"):
         enter(up())
 
 
 def test_nothing_is_written_down_where_nothing_could_be_made(up, cloud, ledger):
     cloud.refuse("s3", "head_bucket", "403", "Forbidden", 403)
-    with pytest.raises(NotAvailable, match=r"Forbidden.*permission"):
+    with refused(NotAvailable, "Forbidden", "permission"):
         enter(up())
 
     assert ledger.entries() == []
@@ -298,26 +301,26 @@ def test_a_missing_bucket_is_made_in_the_clouds_region(model, ledger, region):
     ("fact", "advice"), [("role", "WORKBENCH_ROLE_ARN"), ("image", "WORKBENCH_IMAGE")]
 )
 def test_a_missing_role_or_image_is_asked_for(model, ledger, fact, advice):
-    with pytest.raises(NotAvailable, match=advice):
+    with refused(NotAvailable, advice):
         enter(deploy(model, SERVERLESS, PlayedCloud(**{fact: None}), yes=True, ledger=ledger))
 
 
 @pytest.mark.parametrize(
-    ("deployment", "said"),
+    ("deployment", "named"),
     [
-        (wb.BatchTransform(instance_type="ml.m5.large"), "cannot be deployed"),
-        (wb.RealTime(instance_type="ml.m5.large", routing="shared"), "no shared queue"),
+        (wb.BatchTransform(instance_type="ml.m5.large"), "batch transform"),
+        (wb.RealTime(instance_type="ml.m5.large", routing="shared"), "shared"),
     ],
 )
-def test_what_no_endpoint_can_be_is_refused(model, cloud, ledger, deployment, said):
-    with pytest.raises(InvalidInput, match=said):
+def test_what_no_endpoint_can_be_is_refused(model, cloud, ledger, deployment, named):
+    with refused(InvalidInput, named):
         enter(deploy(model, deployment, cloud, yes=True, ledger=ledger))
 
 
 def test_what_costs_too_much_or_is_not_agreed_to_makes_no_call(up, cloud, ledger):
-    with pytest.raises(OverBudget, match=r"The budget is \$0.01"):
+    with refused(OverBudget, "$0.01"):
         enter(up(budget=0.01))
-    with pytest.raises(NotAvailable, match="yes=True"):
+    with refused(NotAvailable, "yes=True"):
         enter(up(yes=False))
 
     assert cloud.stubbers == {}
@@ -371,7 +374,7 @@ def test_teardown_ends_what_the_ledger_names(ledger, cloud_of_entries):
 def test_teardown_of_an_unknown_name_ends_nothing_and_names_what_there_is(ledger):
     ledger.write(entry(name="x"))
 
-    with pytest.raises(NotFound, match=r"nosuch.* has x\."):
+    with refused(NotFound, "nosuch", "x"):
         teardown(ledger, names=("x", "nosuch"))
 
     assert [each.name for each in ledger.entries()] == ["x"]
@@ -383,7 +386,7 @@ def test_teardown_goes_on_after_a_failure_and_tells_of_it(ledger, cloud_of_entri
     cloud_of_entries.refuse("sagemaker", "describe_endpoint", "ExpiredTokenException")
     torn_down(cloud_of_entries)
 
-    with pytest.raises(CloudError, match=r"x \(serverless\) on AWS.*Sign in"):
+    with refused(CloudError, "x", "serverless", "Sign in"):
         teardown(ledger)
 
     assert [each.name for each in ledger.entries()] == ["x"]
@@ -399,7 +402,7 @@ def test_only_a_cloud_that_costs_nothing_may_be_gone_itself(ledger, monkeypatch,
 
     monkeypatch.setattr(Cloud, "client", refuse)
     if paid:
-        with pytest.raises(CloudError, match="is running"):
+        with refused(CloudError, "x", "http://127.0.0.1:1"):
             teardown(ledger)
     else:
         teardown(ledger)
@@ -414,6 +417,6 @@ def test_without_credentials_the_ledger_stays(ledger, monkeypatch):
             raise NoCredentialsError
 
     monkeypatch.setattr(Cloud, "client", refuse)
-    with pytest.raises(CloudError, match="Sign in"):
+    with refused(CloudError, "Sign in"):
         teardown(ledger)
     assert len(ledger.entries()) == 1

@@ -5,6 +5,7 @@ from botocore.stub import ANY
 
 import workbench as wb
 from tests.played import PlayedCloud, stored
+from tests.refused import refused
 from workbench.cloud.deploy import deploy, teardown
 from workbench.cloud.ledger import Ledger
 from workbench.errors import CloudError, NotAvailable
@@ -135,7 +136,7 @@ def test_a_provider_that_fails_is_said_and_taken_away(model, cloud, ledger):
     torn_down(cloud)
 
     with (
-        pytest.raises(CloudError, match="is Failed") as raised,
+        refused(CloudError, "Failed") as raised,
         deploy(model, MANAGED, cloud, yes=True, ledger=ledger),
     ):
         pytest.fail("it must not be entered")
@@ -162,7 +163,7 @@ def test_what_a_crash_left_is_ended_by_teardown(model, cloud, ledger, monkeypatc
 
 def test_role_and_subnets_are_asked_for_before_anything_is_made(model, ledger):
     with (
-        pytest.raises(NotAvailable, match="WORKBENCH_OPERATOR_ROLE_ARN"),
+        refused(NotAvailable, "WORKBENCH_OPERATOR_ROLE_ARN"),
         deploy(model, MANAGED, PlayedCloud(), yes=True, ledger=ledger),
     ):
         pytest.fail("it must not be entered")
@@ -173,7 +174,7 @@ def test_role_and_subnets_are_asked_for_before_anything_is_made(model, ledger):
 def test_the_local_cloud_says_501_by_name_and_leaves_nothing(model, tmp_path):
     with (
         LocalCloud(tmp_path / "cloud") as local,
-        pytest.raises(CloudError, match="CreateCapacityProvider is not yet offered") as raised,
+        refused(CloudError, "CreateCapacityProvider") as raised,
         deploy(model, MANAGED, local),
     ):
         pytest.fail("it must not be entered")

@@ -1,7 +1,6 @@
 import sqlite3
 
-import pytest
-
+from tests.refused import refused
 from workbench.cloud.aws import Cloud
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.errors import StorageError
@@ -52,7 +51,7 @@ def test_a_label_says_what_it_costs_an_hour():
 
 def test_a_file_that_is_no_ledger_is_refused(tmp_path):
     (tmp_path / "ledger.db").write_text("something else, and long enough to be looked at " * 30)
-    with pytest.raises(StorageError, match="cannot be used"):
+    with refused(StorageError, tmp_path / "ledger.db"):
         Ledger(tmp_path / "ledger.db").entries()
 
 

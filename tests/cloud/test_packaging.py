@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from tests.refused import refused
 from workbench.cloud.packaging import (
     HANDLER,
     MAX_UNZIPPED,
@@ -58,7 +59,7 @@ def test_one_model_always_gives_the_same_bytes(model, tmp_path):
 
 
 def test_an_archive_that_cannot_be_written_is_an_error(model, tmp_path):
-    with pytest.raises(StorageError, match="cannot be written"):
+    with refused(StorageError, tmp_path / "nowhere" / "model.tar.gz"):
         archive(model, tmp_path / "nowhere" / "model.tar.gz")
 
 
@@ -77,21 +78,21 @@ def test_folders_in_an_archive_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("member", "complaint"),
+    ("member", "named"),
     [
-        (("../evil", b""), "leads out"),
-        (("/evil", b""), "leads out"),
-        (("a/../../evil", b""), "leads out"),
-        (special("link", tarfile.SYMTYPE, "/etc/passwd"), "neither a file nor a folder"),
-        (special("link", tarfile.LNKTYPE, "model.onnx"), "neither a file nor a folder"),
-        (special("pipe", tarfile.FIFOTYPE), "neither a file nor a folder"),
-        (("big", bytes(101)), "more than 100 bytes"),
+        (("../evil", b""), "'../evil'"),
+        (("/evil", b""), "'/evil'"),
+        (("a/../../evil", b""), "'a/../../evil'"),
+        (special("link", tarfile.SYMTYPE, "/etc/passwd"), "'link'"),
+        (special("link", tarfile.LNKTYPE, "model.onnx"), "'link'"),
+        (special("pipe", tarfile.FIFOTYPE), "'pipe'"),
+        (("big", bytes(101)), "100 bytes"),
     ],
 )
-def test_what_an_archive_must_not_hold_is_refused_and_leaves_nothing(tmp_path, member, complaint):
+def test_what_an_archive_must_not_hold_is_refused_and_leaves_nothing(tmp_path, member, named):
     source = tar_of(tmp_path / "a.tar.gz", ("model.onnx", b""), member)
 
-    with pytest.raises(InvalidInput, match=complaint):
+    with refused(InvalidInput, named):
         unpack(source, tmp_path / "out", max_bytes=100)
 
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
@@ -102,18 +103,18 @@ def test_what_is_no_whole_archive_is_damaged(tmp_path):
     bent = whole[:60] + bytes(len(whole) - 60)
     for content in (b"", b"no archive", whole[: len(whole) // 2], bent):
         (tmp_path / "b.tar.gz").write_bytes(content)
-        with pytest.raises(Damaged, match="not a whole"):
+        with refused(Damaged, tmp_path / "b.tar.gz"):
             unpack(tmp_path / "b.tar.gz", tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_archive_is_an_error(tmp_path):
-    with pytest.raises(StorageError, match="No such file"):
+    with refused(StorageError, tmp_path / "a.tar.gz", "No such file or directory"):
         unpack(tmp_path / "a.tar.gz", tmp_path / "out")
 
 
 def test_a_folder_that_is_there_is_not_unpacked_into(tmp_path):
-    with pytest.raises(InvalidInput, match="there already"):
+    with refused(InvalidInput, tmp_path):
         unpack(tar_of(tmp_path / "a.tar.gz"), tmp_path)
 
 
@@ -161,7 +162,7 @@ def test_libraries_that_are_too_large_are_refused_before_aws_does(model, tmp_pat
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(MAX_UNZIPPED)
 
-    with pytest.raises(InvalidInput, match=r"takes 262,144,000: deploy an image"):
+    with refused(InvalidInput, "262,144,000"):
         function_zip(model, tmp_path / "a.zip", libraries=tmp_path)
 
 
@@ -186,7 +187,7 @@ def test_zips_that_would_write_elsewhere_are_refused(tmp_path, name, mode):
 def test_a_zip_larger_than_allowed_or_broken_leaves_nothing(tmp_path):
     packed = zip_of(tmp_path / "a.zip", "a", content="x" * 100)
 
-    with pytest.raises(InvalidInput, match="more than 99 bytes"):
+    with refused(InvalidInput, "99 bytes"):
         unzip(packed, tmp_path / "f", max_bytes=99)
     damaged = [packed.read_bytes()[:-30], packed.read_bytes()[5:]]  # an end, an offset before it
     for content in damaged:
