@@ -295,8 +295,8 @@ def _model_file(aws: CloudClient, package: Mapping[str, Any], sha256: str, name:
         try:
             file = unpack(packed, Path(folder) / "model") / MODEL_FILE
         except Damaged as error:  # which names the file here, that nobody can look at
-            told = f"{name}: {container['ModelDataUrl']} is no whole archive; push it again."
-            raise Damaged(told) from error
+            message = f"{name}: {container['ModelDataUrl']} is no whole archive; push it again."
+            raise Damaged(message) from error
         if not file.is_file():
             raise Damaged(f"{name}: the archive holds no {MODEL_FILE}; push it again.")
         return _check_digest(file.read_bytes(), sha256, name)
