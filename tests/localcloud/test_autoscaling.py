@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.hosted import Hosted, alive, on_instances, serverless, until
+from tests.refused import refused
 from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tags import Tags
@@ -391,32 +392,29 @@ def test_targets_policies_and_activities_are_there_after_a_restart(tmp_path):
 def test_what_cannot_be_scaled_is_refused(hosted):
     target = Target(hosted, on_instances())
 
-    with pytest.raises(ClientError, match="does not exist"):
+    with refused(ClientError, "endpoint/none/variant/one"):
         target.client.register_scalable_target(
             **target.which | {"ResourceId": "endpoint/none/variant/one"},
             MinCapacity=1,
             MaxCapacity=2,
         )
-    with pytest.raises(ClientError, match="not above MaxCapacity"):
+    with refused(ClientError, "MinCapacity", "MaxCapacity"):
         target.register(3, 2)
-    with pytest.raises(ClientError, match="does not go with"):
+    with refused(ClientError, "SageMakerVariantProvisionedConcurrencyUtilization"):
         target.track("SageMakerVariantProvisionedConcurrencyUtilization")
-    for bounds, said in [
-        ([(0, 5), (7, None)], "have a gap"),
-        ([(0, 5), (3, None)], "can't overlap"),
-        ([(0, 5)], "has no end"),
-        ([(None, None)], "at least one bound"),
-        ([(-9, 0)], "has no end"),
-    ]:
-        with pytest.raises(ClientError, match=said):
+    gap, overlap, ends = [(0, 5), (7, None)], [(0, 5), (3, None)], [[(0, 5)], [(-9, 0)]]
+    for bounds in (gap, overlap, *ends):
+        with refused(ClientError, "StepAdjustments"):
             target.step(bounds)
-    with pytest.raises(ClientError, match="with AdjustmentType"):
+    with refused(ClientError, "bound"):
+        target.step([(None, None)])
+    with refused(ClientError, "AdjustmentType"):
         target.step([(0, None)], AdjustmentType=None)
     with pytest.raises(target.client.exceptions.ObjectNotFoundException):
         target.client.delete_scaling_policy(**target.which, PolicyName="none")
-    with pytest.raises(ClientError, match="target must be a finite number above 0"):
+    with refused(ClientError, "target", 0.0):
         target.track(target=0.0)
-    with pytest.raises(ClientError, match="takes six fields"):
+    with refused(ClientError, "'0 8'"):
         target.client.put_scheduled_action(
             **target.which, ScheduledActionName="bad", Schedule="cron(0 8)"
         )

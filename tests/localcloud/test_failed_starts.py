@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from tests.hosted import Hosted, alive, on_instances, serverless, until
 from tests.lambdas import Lambdas
+from tests.refused import refused
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure
 from workbench.localcloud.lambda_.environments import Environments, FunctionFleet, Program
 from workbench.localcloud.lambda_.runtime import Runtime
@@ -122,7 +123,7 @@ def test_a_fleet_that_cannot_start_leaves_nothing(fault, kind):
             if kind == "on instances"
             else ServerlessFleet(launch, max_concurrency=3, provisioned=3, keep_alive=60.0)
         )
-        with pytest.raises(LaunchFailed, match=str(fault).replace("[", r"\[")):
+        with refused(LaunchFailed, fault):
             await fleet.start()
         return launch, fleet.instances
 
@@ -204,7 +205,7 @@ def test_a_process_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch, 
     async def run():
         environment = build_environment({}, tmp_path)
         before = descriptors(), children()
-        with broken(monkeypatch, where), pytest.raises(OSError, match="Too many open files"):
+        with broken(monkeypatch, where), refused(OSError, "Too many open files"):
             launch(["http.server"], tmp_path / "log", environment=environment, limits=limits)
         return before, (descriptors(), children())
 
@@ -217,7 +218,7 @@ def test_a_process_to_fork_from_that_cannot_be_started_leaves_nothing(tmp_path, 
     async def run():
         monkeypatch.setattr(fork_servers, "launch", out_of_files)
         nursery, before = ForkServers(), descriptors()
-        with pytest.raises(OSError, match="Too many open files"):
+        with refused(OSError, "Too many open files"):
             await nursery.prepare(None, log=tmp_path / "log")
         await nursery.close()
         return before, descriptors()

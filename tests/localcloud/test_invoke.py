@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from tests import wire
 from tests.graphs import lookup
 from tests.hosted import ROWS, Hosted, alive, archived, headers, on_instances, serverless, until
+from tests.refused import refused
 
 IMAGE = "x/workbench"  # as the workbench's own is called
 LIMIT = 6_291_456
@@ -42,7 +43,7 @@ def _on_demand(hosted):
     return hosted.endpoint(serverless(most=2))
 
 
-def refused(call, **arguments):
+def refusal(call, **arguments):
     """Return the answer of the error that a call raises."""
     with pytest.raises(ClientError) as caught:
         call(**arguments)
@@ -109,7 +110,7 @@ def test_payloads_have_the_limit_of_their_type(hosted, steady, on_demand):
             EndpointName=name, Body=fits, ContentType="application/json"
         )
         assert json.loads(answer["Body"].read()) == [[7.0, -1.0]]
-        told = refused(hosted.runtime.invoke_endpoint, EndpointName=name, Body=fits + b" ")
+        told = refusal(hosted.runtime.invoke_endpoint, EndpointName=name, Body=fits + b" ")
         assert told["Error"]["Code"] == "ValidationError"
         assert f"less than or equal to {limit}" in told["Error"]["Message"]
         assert told["ResponseMetadata"]["HTTPStatusCode"] == 400
@@ -117,7 +118,7 @@ def test_payloads_have_the_limit_of_their_type(hosted, steady, on_demand):
 
 def test_an_answer_has_the_limit_of_its_type(hosted, on_demand):
     rows = b"1,2,3\n" * 690_000  # 4.1 MB, and as many rows of two longer numbers
-    told = refused(
+    told = refusal(
         hosted.runtime.invoke_endpoint,
         EndpointName=on_demand,
         Body=rows,
@@ -132,7 +133,7 @@ def test_an_answer_has_the_limit_of_its_type(hosted, on_demand):
 def test_a_model_that_hangs_is_ended_and_replaced(hosted):
     name = hosted.endpoint()
     with hosted.stopped(name) as (pid,):
-        told = refused(hosted.invoke, name=name)
+        told = refusal(hosted.invoke, name=name)
         assert hosted.invoke(name)["Body"]
         until(lambda: not alive(pid))
     assert told["ResponseMetadata"]["HTTPStatusCode"] == 424
@@ -144,7 +145,7 @@ def test_a_model_that_hangs_is_ended_and_replaced(hosted):
 def test_a_serverless_model_that_hangs_is_ended(hosted):
     name = hosted.endpoint(serverless(most=1, ProvisionedConcurrency=1))
     with hosted.stopped(name) as (pid,):
-        told = refused(hosted.invoke, name=name)
+        told = refusal(hosted.invoke, name=name)
         assert told["OriginalMessage"].startswith("Your invocation timed out")
         assert hosted.invoke(name)["Body"]
         until(lambda: not alive(pid))
@@ -170,7 +171,7 @@ def test_a_models_refusal_is_a_model_error(hosted, steady):
 def test_a_models_failure_is_a_model_error(hosted):
     name = hosted.endpoint(on_instances(model="fails"))
     assert hosted.invoke(name, rows=[0])["Body"] == [[0.0]]
-    told = refused(hosted.invoke, name=name, rows=[1])
+    told = refusal(hosted.invoke, name=name, rows=[1])
     assert told["OriginalStatusCode"] == 500
     assert told["Error"]["Message"].startswith("Received server error (500) from primary")
     assert hosted.invoke(name, rows=[0])["Body"] == [[0.0]]
@@ -185,11 +186,11 @@ def test_an_unknown_endpoint_is_a_validation_error(hosted):
 
 
 def test_what_is_not_offered_yet_is_said(hosted, steady):
-    told = refused(
+    told = refusal(
         hosted.runtime.invoke_endpoint_with_response_stream, EndpointName=steady, Body=b""
     )
     assert "InvokeEndpointWithResponseStream" in told["Error"]["Message"]
-    told = refused(hosted.invoke, name=steady, TargetModel="another.tar.gz")
+    told = refusal(hosted.invoke, name=steady, TargetModel="another.tar.gz")
     assert "TargetModel" in told["Error"]["Message"]
 
 
@@ -220,7 +221,7 @@ def test_the_first_request_pays_a_cold_start_and_the_next_does_not(hosted):
 def test_requests_above_the_maximum_concurrency_are_throttled(hosted):
     name = hosted.endpoint(serverless(most=1, ProvisionedConcurrency=1))
     with hosted.stopped(name) as (pid,), hosted.pending(name) as (call,):
-        told = refused(hosted.invoke, name=name)
+        told = refusal(hosted.invoke, name=name)
         os.kill(pid, signal.SIGCONT)
         assert call.result()["Body"]
     assert told["Error"]["Code"] == "ThrottlingException"
@@ -260,7 +261,7 @@ def test_a_cold_start_that_fails_is_told(hosted):
     name = hosted.endpoint(serverless(model="gone", most=1))
     hosted.s3.delete_object(Bucket="models", Key="gone.tar.gz")
     for _ in range(2):
-        told = refused(hosted.invoke, name=name)
+        told = refusal(hosted.invoke, name=name)
         assert told["Error"]["Code"] == "ServiceUnavailable"
         assert told["ResponseMetadata"]["HTTPStatusCode"] == 503
         assert "s3://models/gone.tar.gz" in told["Error"]["Message"]
@@ -310,7 +311,7 @@ def test_cold_starts_can_be_forks(mode):
         assert instance["mode"] == mode
         with hosted.stopped(name) as (pid,), hosted.pending(name) as (call,):
             os.kill(pid, signal.SIGKILL)
-            with pytest.raises(ClientError, match="ModelError"):
+            with refused(ClientError, "ModelError"):
                 call.result()
         assert hosted.invoke(name)["Body"] == [[7.0, -1.0]]
         told = hosted.instances(name)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.refused import refused
 from workbench.errors import InvalidInput
 from workbench.localcloud.sagemaker.jsonpath import PathNotFound, parse
 from workbench.localcloud.sagemaker.records import Processing, Splitting
@@ -37,29 +38,29 @@ def test_a_path_picks_what_it_says(path, picked):
 
 @pytest.mark.parametrize("path", ["$.y", "$.x.y", "$[0]", "$.x[3]", "$['id','y']", "$.id[0]"])
 def test_what_is_not_there_is_said(path):
-    with pytest.raises(PathNotFound, match="picks what a record does not have"):
+    with refused(PathNotFound, path):
         parse(path).pick(RECORD)
 
 
 @pytest.mark.parametrize("path", ["", "x", "$x", "$[", "$[a]", "$..x", "$['a',0]", "$[?(@.x)]"])
 def test_what_is_no_path_is_refused(path):
-    with pytest.raises(InvalidInput, match="is not a path"):
+    with refused(InvalidInput, repr(path)):
         parse(path)
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "sign"),
     [
-        ("$[0:2,3:]", "only single ranges"),
-        ("$[:1, 0, 2:]", "only single ranges"),
-        ("$['id','x.y']", "cannot be a path"),
-        ("$['account_id']", "unexpected '_'"),
-        ("$.account_id", "unexpected '_'"),
-        ('$["id"]', "unexpected '\"'"),
+        ("$[0:2,3:]", "[0:2,3:]"),
+        ("$[:1, 0, 2:]", "[:1, 0, 2:]"),
+        ("$['id','x.y']", "['id','x.y']"),
+        ("$['account_id']", "'_'"),
+        ("$.account_id", "'_'"),
+        ('$["id"]', "'\"'"),
     ],
 )
-def test_what_sagemaker_refuses_is_refused(path, said):
-    with pytest.raises(InvalidInput, match=said):
+def test_what_sagemaker_refuses_is_refused(path, sign):
+    with refused(InvalidInput, repr(path), sign):
         parse(path)
 
 
@@ -96,7 +97,7 @@ def test_answers_that_are_not_as_many_as_the_records_are_refused():
     processing = Processing.of({"JoinSource": "Input"}, "text/csv", "")
     splitting = Splitting(lines=True, single=False, max_payload=100, processing=processing)
     (payload,) = splitting.payloads(io.BytesIO(b"1\n2\n"))
-    with pytest.raises(InvalidInput, match="answered 2 records with 1"):
+    with refused(InvalidInput, 2, 1):
         splitting.assemble_answer(payload, b"3\n")
 
 

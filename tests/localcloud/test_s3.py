@@ -18,6 +18,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from tests import wire
+from tests.refused import refused
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.s3.objects import ObjectStore
@@ -65,17 +66,17 @@ def test_making_ones_own_bucket_again_is_no_error_in_the_first_region_only(cloud
     elsewhere = Cloud(**values | {"region": "eu-central-1"}).client("s3")
     there = {"LocationConstraint": "eu-central-1"}
     here = {"LocationConstraint": "us-east-1"}  # which no bucket may be asked for
-    with pytest.raises(ClientError, match="InvalidLocationConstraint"):
+    with refused(ClientError, "InvalidLocationConstraint"):
         s3.create_bucket(Bucket=f"{bucket}-us", CreateBucketConfiguration=here)
     elsewhere.create_bucket(Bucket=f"{bucket}-eu", CreateBucketConfiguration=there)
 
     with pytest.raises(elsewhere.exceptions.BucketAlreadyOwnedByYou):
         elsewhere.create_bucket(Bucket=f"{bucket}-eu", CreateBucketConfiguration=there)
-    with pytest.raises(ClientError, match="BucketAlreadyOwnedByYou"):
+    with refused(ClientError, "BucketAlreadyOwnedByYou"):
         s3.create_bucket(Bucket=f"{bucket}-eu")
     s3.create_bucket(Bucket=f"{bucket}-too", CreateBucketConfiguration=there)
     assert s3.head_bucket(Bucket=f"{bucket}-too")["BucketRegion"] == "eu-central-1"
-    with pytest.raises(ClientError, match="IllegalLocationConstraintException"):
+    with refused(ClientError, "IllegalLocationConstraintException"):
         elsewhere.create_bucket(Bucket=f"{bucket}-none")
     location = elsewhere.get_bucket_location(Bucket=f"{bucket}-eu")["LocationConstraint"]
     assert location == "eu-central-1"
@@ -107,16 +108,16 @@ def test_only_an_empty_bucket_can_be_deleted(s3, bucket):
 
 def test_a_bucket_keeps_tags(s3, bucket):
     tags = [{"Key": "made-by", "Value": "workbench"}]
-    with pytest.raises(ClientError, match="NoSuchTagSet"):
+    with refused(ClientError, "NoSuchTagSet"):
         s3.get_bucket_tagging(Bucket=bucket)
 
     s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
     assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == tags
 
-    with pytest.raises(ClientError, match="InvalidTag"):
+    with refused(ClientError, "InvalidTag"):
         s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags * 2})
     s3.delete_bucket_tagging(Bucket=bucket)
-    with pytest.raises(ClientError, match="NoSuchTagSet"):
+    with refused(ClientError, "NoSuchTagSet"):
         s3.get_bucket_tagging(Bucket=bucket)
 
 
@@ -251,7 +252,7 @@ def test_reading_can_depend_on_what_is_there(s3, bucket):
 
 def test_writing_can_depend_on_what_is_there(s3, bucket):
     where = {"Bucket": bucket, "Key": "k"}
-    with pytest.raises(ClientError, match="NoSuchKey"):
+    with refused(ClientError, "NoSuchKey"):
         s3.put_object(**where, Body=b"x", IfMatch='"any"')
     etag = s3.put_object(**where, Body=b"x", IfNoneMatch="*")["ETag"]
 
@@ -278,12 +279,12 @@ def test_what_is_not_there_is_named(s3, bucket):
 
 def test_a_key_has_1024_bytes_at_most(s3, bucket):
     put(s3, bucket, "ä" * 512)
-    with pytest.raises(ClientError, match="KeyTooLongError"):
+    with refused(ClientError, "KeyTooLongError"):
         put(s3, bucket, "ä" * 513)
 
 
 def test_metadata_has_2_kilobytes_at_most(s3, bucket):
-    with pytest.raises(ClientError, match="MetadataTooLarge"):
+    with refused(ClientError, "MetadataTooLarge"):
         s3.put_object(Bucket=bucket, Key="k", Body=b"", Metadata={"a": "x" * 2048})
 
 
@@ -398,7 +399,7 @@ def test_an_upload_that_cannot_be_written_says_so(tmp_path):
     incoming = BodyWriter(tmp_path / "missing" / "file", {})
     incoming.write(b"x")
 
-    with pytest.raises(AwsError, match="cannot write"):
+    with refused(AwsError, "No such file or directory"):
         incoming.finish()
 
 
@@ -409,7 +410,7 @@ def test_an_upload_that_is_given_up_leaves_no_file(tmp_path):
     incoming.close()
 
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(AwsError, match="closed"):
+    with refused(AwsError, "closed"):
         incoming.finish()
 
 
@@ -465,7 +466,7 @@ def test_a_list_starts_behind_a_key(s3, bucket):
 
 def test_a_list_refuses_what_is_no_token_or_number(cloud, s3, bucket):
     for token in ("none of ours", ""):
-        with pytest.raises(ClientError, match="InvalidArgument"):
+        with refused(ClientError, "InvalidArgument"):
             s3.list_objects_v2(Bucket=bucket, ContinuationToken=token)
     assert raw(cloud, "GET", f"/{bucket}?max-keys=many")[0] == 400
 
@@ -542,7 +543,7 @@ def test_a_copy_onto_itself_must_change_something(s3, bucket):
     put(s3, bucket, "k")
     where = {"Bucket": bucket, "Key": "k", "CopySource": f"{bucket}/k"}
 
-    with pytest.raises(ClientError, match="InvalidRequest"):
+    with refused(ClientError, "InvalidRequest"):
         s3.copy_object(**where)
     s3.copy_object(**where, MetadataDirective="REPLACE", Metadata={"m": "1"})
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"k"
@@ -551,14 +552,14 @@ def test_a_copy_onto_itself_must_change_something(s3, bucket):
 def test_a_copy_needs_a_source_as_the_client_wants_it(s3, bucket):
     put(s3, bucket, "k")
     where = {"Bucket": bucket, "Key": "copy"}
-    with pytest.raises(ClientError, match="NoSuchKey"):
+    with refused(ClientError, "NoSuchKey"):
         s3.copy_object(**where, CopySource=f"{bucket}/nothing")
-    with pytest.raises(ClientError, match="InvalidArgument"):
+    with refused(ClientError, "InvalidArgument"):
         s3.copy_object(**where, CopySource="nothing")
-    with pytest.raises(ClientError, match="PreconditionFailed"):
+    with refused(ClientError, "PreconditionFailed"):
         s3.copy_object(**where, CopySource=f"{bucket}/k", CopySourceIfMatch='"other"')
     etag = s3.head_object(Bucket=bucket, Key="k")["ETag"]
-    with pytest.raises(ClientError, match="PreconditionFailed"):
+    with refused(ClientError, "PreconditionFailed"):
         s3.copy_object(**where, CopySource=f"{bucket}/k", CopySourceIfNoneMatch=etag)
 
 
@@ -628,7 +629,7 @@ def test_an_upload_that_was_aborted_is_gone(s3, bucket):
         with pytest.raises(s3.exceptions.ClientError) as error:
             call(**upload)
         assert code(error) == ("NoSuchUpload", 404)
-    with pytest.raises(ClientError, match="NoSuchUpload"):
+    with refused(ClientError, "NoSuchUpload"):
         part(s3, upload, 2, b"x")
 
 
@@ -640,13 +641,13 @@ def test_an_upload_is_completed_from_parts_as_they_are(s3, bucket):
     upload = begin(s3, bucket)
     first, second = part(s3, upload, 1, b"small"), part(s3, upload, 2, b"last")
 
-    with pytest.raises(ClientError, match="InvalidPartOrder"):
+    with refused(ClientError, "InvalidPartOrder"):
         complete(s3, upload, second, first)
-    with pytest.raises(ClientError, match="InvalidPart"):
+    with refused(ClientError, "InvalidPart"):
         complete(s3, upload, first | {"ETag": second["ETag"]})
-    with pytest.raises(ClientError, match="EntityTooSmall"):
+    with refused(ClientError, "EntityTooSmall"):
         complete(s3, upload, first, second)
-    with pytest.raises(ClientError, match="MalformedXML"):
+    with refused(ClientError, "MalformedXML"):
         complete(s3, upload)
     complete(s3, upload, second)
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"last"
@@ -661,7 +662,7 @@ def test_an_upload_is_completed_again_while_its_object_is_there(s3, bucket):
     assert again["ETag"] == made["ETag"]
 
     s3.put_object(Bucket=bucket, Key="k", Body=b"other")
-    with pytest.raises(ClientError, match="NoSuchUpload"):
+    with refused(ClientError, "NoSuchUpload"):
         complete(s3, upload, sent)
 
 

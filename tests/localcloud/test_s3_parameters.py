@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 from botocore.session import get_session
 
 from tests import wire
+from tests.refused import refused
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.s3.parameters import OPERATIONS, check_parameters
 
@@ -92,9 +93,9 @@ def test_an_object_is_not_put_without_what_was_asked_of_it(s3, bucket, extra, na
 
 
 def test_a_bucket_with_object_lock_is_not_made(s3):
-    with pytest.raises(ClientError, match="object-lock"):
+    with refused(ClientError, "NotImplemented", "'x-amz-bucket-object-lock-enabled'"):
         s3.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
-    with pytest.raises(s3.exceptions.ClientError, match="404"):
+    with refused(s3.exceptions.ClientError, 404):
         s3.head_bucket(Bucket="locked")
 
 
@@ -121,15 +122,15 @@ def test_the_one_access_control_list_may_be_put_again(s3, bucket):
     policy = {"Owner": acl["Owner"], "Grants": acl["Grants"]}
     s3.put_object_acl(Bucket=bucket, Key="k", AccessControlPolicy=policy)
     policy["Grants"].append({"Grantee": {"Type": "CanonicalUser", "ID": "1"}, "Permission": "READ"})
-    with pytest.raises(ClientError, match="AccessControlListNotSupported"):
+    with refused(ClientError, "AccessControlListNotSupported"):
         s3.put_object_acl(Bucket=bucket, Key="k", AccessControlPolicy=policy)
 
 
 def test_what_was_never_configured_is_answered_so(s3, bucket):
     assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
-    with pytest.raises(ClientError, match="NoSuchBucketPolicy"):
+    with refused(ClientError, "NoSuchBucketPolicy"):
         s3.get_bucket_policy(Bucket=bucket)
-    with pytest.raises(ClientError, match="NotImplemented"):
+    with refused(ClientError, "NotImplemented"):
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
 
@@ -154,7 +155,7 @@ def test_storage_class_and_encryption_are_kept_and_named(s3, bucket):
     assert {name: found[name] for name in kept} == kept
     (listed,) = s3.list_objects_v2(Bucket=bucket)["Contents"]
     assert listed["StorageClass"] == "STANDARD_IA"
-    with pytest.raises(ClientError, match="InvalidStorageClass"):
+    with refused(ClientError, "InvalidStorageClass"):
         s3.put_object(**where, Body=b"x", StorageClass="CHEAP")
     s3.copy_object(**where, CopySource=where, StorageClass="GLACIER_IR")
     assert s3.get_object(**where)["StorageClass"] == "GLACIER_IR"
@@ -201,7 +202,7 @@ def test_tags_of_an_object_are_kept_counted_replaced_and_deleted(s3, bucket):
     ids=["eleven", "twice", "long", "of AWS"],
 )
 def test_tags_that_s3_does_not_take_are_refused(s3, bucket, header, said):
-    with pytest.raises(ClientError, match=said):
+    with refused(ClientError, said):
         s3.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging=header)
 
 
@@ -259,12 +260,12 @@ def test_a_copy_and_an_upload_in_parts_replace_only_what_the_client_knows(s3, bu
     s3.put_object(**where, Body=b"x")
     s3.put_object(Bucket=bucket, Key="source", Body=b"y")
     for condition in ({"IfNoneMatch": "*"}, {"IfMatch": '"other"'}):
-        with pytest.raises(ClientError, match="PreconditionFailed"):
+        with refused(ClientError, "PreconditionFailed"):
             s3.copy_object(**where, CopySource=f"{bucket}/source", **condition)
     upload = where | {"UploadId": s3.create_multipart_upload(**where)["UploadId"]}
     etag = s3.upload_part(**upload, PartNumber=1, Body=b"z")["ETag"]
     parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
-    with pytest.raises(ClientError, match="PreconditionFailed"):
+    with refused(ClientError, "PreconditionFailed"):
         s3.complete_multipart_upload(**upload, MultipartUpload=parts, IfNoneMatch="*")
     assert s3.get_object(**where)["Body"].read() == b"x"
     assert len(s3.list_parts(**upload)["Parts"]) == 1  # it can be tried again

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from tests.graphs import linear, one_node
+from tests.refused import refused
 from workbench.errors import InvalidInput
 from workbench.localcloud.core.settings import limit_resources
 from workbench.localcloud.sandbox.cgroups import create_group
@@ -85,13 +86,13 @@ def test_a_sandbox_answers_and_ends_with_0_when_told(folder, log):
 
 
 def test_a_folder_without_a_model_fails_with_the_reason(tmp_path, log):
-    with pytest.raises(SandboxFailed, match=r"ended with 1.*must hold model\.onnx"):
+    with refused(SandboxFailed, 1, tmp_path, "model.onnx"):
         asyncio.run(start(tmp_path, log=log))
 
 
 def test_a_sandbox_that_never_answers_is_ended(folder, log):
     async def fail():
-        with pytest.raises(SandboxFailed, match=r"within 0 s.*wrote nothing"):
+        with refused(SandboxFailed, "0 s"):
             await start(folder, log=log, timeout=0)
 
     asyncio.run(fail())
@@ -200,7 +201,7 @@ def test_a_snapshot_of_a_folder_without_a_model_fails_with_the_reason(tmp_path, 
     async def fail():
         nursery = ForkServers()
         for _ in range(2):
-            with pytest.raises(SandboxFailed, match=r"must hold model\.onnx"):
+            with refused(SandboxFailed, "model.onnx"):
                 await start(tmp_path, log=log, mode="snapshot", fork_servers=nursery)
         await nursery.close()
 
@@ -212,7 +213,7 @@ def test_a_setting_that_is_wrong_is_said_by_what_was_forked_and_the_next_fork_se
         nursery = ForkServers()
         try:
             wrong = {"WORKBENCH_MAX_BATCH": "none"}
-            with pytest.raises(SandboxFailed, match="whole number of at least 1, got 'none'"):
+            with refused(SandboxFailed, 1, "'none'"):
                 await start(
                     folder, log=log, mode="imported", fork_servers=nursery, environment=wrong
                 )
@@ -230,7 +231,7 @@ def test_what_is_forked_from_is_not_waited_for_where_it_is_stopped(folder, log):
         await nursery.prepare(None, log=log)
         pid = nursery._parents[None].result().worker.pid
         os.kill(pid, signal.SIGSTOP)
-        with pytest.raises(SandboxFailed, match="did nothing for"):
+        with refused(SandboxFailed, "0.5 s"):
             await start(folder, log=log, mode="imported", fork_servers=nursery, timeout=0.5)
         sandbox = await start(folder, log=log, mode="imported", fork_servers=nursery)
         answer = await asyncio.to_thread(ask, sandbox, [[1, 2, 3]])
@@ -248,7 +249,7 @@ def test_what_is_forked_from_is_not_waited_for_where_it_is_stopped(folder, log):
 def test_a_snapshot_needs_one_thread(folder, log):
     async def fail():
         threads = {"WORKBENCH_THREADS": "2"}
-        with pytest.raises(InvalidInput, match="one thread"):
+        with refused(InvalidInput, "WORKBENCH_THREADS"):
             await start(
                 folder, log=log, mode="snapshot", fork_servers=ForkServers(), environment=threads
             )
@@ -261,7 +262,7 @@ def test_a_model_that_needs_more_memory_than_allowed_fails_and_says_so(tmp_path,
     big = numpy_helper.from_array(np.array([1, 64 * 1024 * 1024], np.int64), "shape")
     (tmp_path / "model.onnx").write_bytes(one_node("Expand", weights=[big], inputs=ONE_NUMBER))
 
-    with pytest.raises(SandboxFailed, match="more memory than it may have"):
+    with refused(SandboxFailed, "memory"):
         asyncio.run(start(tmp_path, log=log, limits=limit_resources(128)))
 
 

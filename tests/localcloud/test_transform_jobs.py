@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from tests.graphs import WEIGHTS, lookup
 from tests.hosted import Hosted, alive, archived, until
+from tests.refused import unnamed
 from tests.wire import check_answers
 from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
 from workbench.localcloud.core.access import AccessControl
@@ -330,41 +331,40 @@ def test_a_model_that_does_not_answer_in_time_is_told(cloud):
 
 
 @pytest.mark.parametrize(
-    ("objects", "options", "said"),
+    ("objects", "options", "named"),
     [
-        ({}, {}, "No S3 objects found under S3 URL"),
-        ({"a": "1," * 600_000}, {"MaxPayloadInMB": 1}, "Record 1 is larger than MaxPayloadInMB"),
-        ({"a": b"x" * 1_048_577}, {"MaxPayloadInMB": 1, "split": "None"}, "The object is larger"),
-        ({"a": "1,2,3\n"}, {"DataProcessing": {"InputFilter": "$[7]"}}, "Record 1: .* picks what"),
+        ({}, {}, ["No S3 objects found under S3 URL"]),  # as AWS says it
+        ({"a": "1," * 600_000}, {"MaxPayloadInMB": 1}, ["Record 1", "MaxPayloadInMB"]),
+        ({"a": b"x" * 1_048_577}, {"MaxPayloadInMB": 1, "split": "None"}, ["MaxPayloadInMB"]),
+        ({"a": "1,2,3\n"}, {"DataProcessing": {"InputFilter": "$[7]"}}, ["Record 1", "$[7]"]),
         (
             {"a": "1\n"},
             {"kind": JSONLINES, "DataProcessing": {"InputFilter": "$.x"}},
-            "Record 1: .* picks what",
+            ["Record 1", "$.x"],
         ),
-        ({"a": "1,2,3\n"}, {"DataProcessing": {"OutputFilter": "$[2]"}}, "picks what"),
+        ({"a": "1,2,3\n"}, {"DataProcessing": {"OutputFilter": "$[2]"}}, ["$[2]"]),
         (
             {"a": "not packed"},
             {"TransformInput": {"CompressionType": "Gzip"}},
-            "ClientError: s3://.*Not a gzipped file",
+            ["ClientError", "Not a gzipped file"],
         ),
         (
             {"a": gzip.compress(csv(ROWS).encode())[:-9]},
             {"TransformInput": {"CompressionType": "Gzip"}},
-            "ClientError: s3://.*ended before the end-of-stream",
+            ["ClientError", "end-of-stream"],
         ),
-        ({"a": "1,2,3\n"}, {"ModelName": "bad"}, "An instance did not come up.*cannot load"),
+        ({"a": "1,2,3\n"}, {"ModelName": "bad"}, ["instance", "model.onnx"]),
         (
             {"a": "1,2,3\n"},
             {"TransformOutput": {"S3OutputPath": "s3://nowhere/out"}},
-            "ClientError: NoSuchBucket",
+            ["ClientError", "NoSuchBucket"],
         ),
     ],
 )
-def test_a_job_that_cannot_be_done_says_why(cloud, objects, options, said):
+def test_a_job_that_cannot_be_done_says_why(cloud, objects, options, named):
     why, left = cloud.failed(cloud.put(**objects), **options)
     assert not left
-    with pytest.raises(AssertionError, match=f"(?s){said}"):
-        raise AssertionError(why)
+    assert not unnamed(why, *named)
 
 
 def test_an_object_that_is_gone_by_then_fails_alone(cloud):
