@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import workbench as wb
+from tests.refused import refused
 from workbench.errors import StorageError
 from workbench.registry.api import Registry
 from workbench.run import Run, load_run
@@ -63,7 +64,7 @@ def test_a_kept_run_is_the_run_and_tells_where(model, tmp_path):
 
     assert run.record.kept == str(tmp_path / "run")
     assert load_run(tmp_path / "run").facts == run.facts
-    with pytest.raises(StorageError, match="exists already: keep the run in a folder of another"):
+    with refused(StorageError, tmp_path / "run"):
         experiment.run(keep=tmp_path / "run")
 
 

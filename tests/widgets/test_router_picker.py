@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.refused import refused
 from workbench import plots
 from workbench.errors import InvalidInput
 from workbench.run import Run
@@ -132,5 +133,5 @@ def test_shares_over_time_are_of_requests_that_were_answered():
 def test_a_plain_run_has_no_places_to_draw():
     run = Run.from_arrays(scheduled=[0], finished=[1])
 
-    with pytest.raises(InvalidInput, match="several models"):
+    with refused(InvalidInput, "ensemble"):
         plots.plot_answers_by_place(run)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from tests.refused import refused
 from workbench.errors import Stopped, StorageError
 from workbench.widgets.live_progress import LiveProgress
 from workbench.widgets.run_queue import RunQueue
@@ -63,7 +64,7 @@ def test_waiting_ends_at_a_stop_and_leaves_nothing(tmp_path):
     stopped = threading.Event()
     with RunQueue(tmp_path).turn(threading.Event()):
         waiting = RunQueue(tmp_path).turn(stopped, lambda _: stopped.set())
-        with pytest.raises(Stopped, match="nothing was run"):
+        with pytest.raises(Stopped):
             waiting.__enter__()
         assert len(list(tmp_path.iterdir())) == 1
 
@@ -71,7 +72,7 @@ def test_waiting_ends_at_a_stop_and_leaves_nothing(tmp_path):
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").touch()
     with (
-        pytest.raises(StorageError, match="No run can queue"),
+        refused(StorageError, tmp_path / "file" / "queue"),
         RunQueue(tmp_path / "file" / "queue").turn(threading.Event()),
     ):
         pass

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.refused import refused
 from workbench.batching.policies import WorkConserving
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import BatchTransform, Lambda, Local, RealTime, Serverless
@@ -193,23 +194,21 @@ def test_dials_left_alone_leave_the_experiment_as_it_was(experiment):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "named"),
     [
-        ("load", 0, "load must be a finite number above 0, got 0."),
-        ("load", 50, "load must be from 0.1 to 10, got 50."),
-        ("max_size", 17, "max_size must be a whole number from 1 to 16, got 17."),
-        ("max_size", 2.5, "max_size must be a whole number from 1 to 16, got 2.5."),
-        ("max_size", "", "max_size must be a whole number from 1 to 16, got ''."),
-        ("max_wait", -0.001, "max_wait must be a finite number of seconds"),
-        ("workers", 0, "workers must be a whole number from 1 to 1024, got 0."),
-        ("memory_mb", 2048, "memory_mb cannot be changed here: load, max_size"),
+        ("load", 0, [0]),
+        ("load", 50, [0.1, 10, 50]),
+        ("max_size", 17, [1, 16, 17]),
+        ("max_size", 2.5, [1, 16, 2.5]),
+        ("max_size", "", [1, 16, "''"]),
+        ("max_wait", -0.001, [-0.001]),
+        ("workers", 0, [1, 1024, 0]),
+        ("memory_mb", 2048, ["load, max_size"]),
     ],
 )
-def test_a_bad_value_is_refused_by_name(experiment, name, value, words):
-    with pytest.raises(InvalidInput) as refused:
+def test_a_bad_value_is_refused_by_name(experiment, name, value, named):
+    with refused(InvalidInput, name, *named):
         TunableParameters(experiment, largest=16).vary(**{name: value})
-
-    assert str(refused.value).startswith(words)
 
 
 # -------------------------------------------------------------------------------------- widget
@@ -268,7 +267,7 @@ def test_settings_are_those_of_simulate(experiment):
 
 
 def test_without_an_experiment_it_says_so():
-    with pytest.raises(WorkbenchError, match="no experiment yet"):
+    with refused(WorkbenchError, "experiment"):
         WhatIf().turn(load=2)
 
 
