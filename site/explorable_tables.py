@@ -17,11 +17,12 @@ import numpy as np
 
 import workbench as wb
 from workbench.formatting import dollars, duration, figure, percent
-from workbench.pricing.cost import HOUR, MONTH
+from workbench.pricing.cost import MONTH
 from workbench.quantiles import find_rank
 from workbench.registry import zoo
 from workbench.registry.api import Registry
 from workbench.run import Run
+from workbench.units import HOUR
 from workbench.widgets.parameters import TunableParameter, list_batching
 from workbench.widgets.preview import describe_outcome
 

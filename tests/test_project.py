@@ -230,7 +230,8 @@ def test_the_local_cloud_may_import_these_and_no_others():
     forbidden = set(CONTRACTS["localcloud"]["forbidden_modules"])
 
     assert (below - {"workbench.cloud"} | cloud) - forbidden == {
-        *("workbench.errors", "workbench.extras", "workbench.validation", "workbench.modelserver"),
+        *("workbench.errors", "workbench.extras", "workbench.units", "workbench.validation"),
+        "workbench.modelserver",
         "workbench.scaling",
         "workbench.quantiles",  # the rule of CloudWatch's percentiles
         *("workbench.deployment", "workbench.pricing"),  # limits and prices

@@ -14,8 +14,9 @@ from workbench.cloud.aws import Cloud
 from workbench.cloud.consent import agree_to
 from workbench.errors import InvalidInput, OverBudget
 from workbench.formatting import dollars
-from workbench.pricing.cost import HOUR, Cost, total
+from workbench.pricing.cost import Cost, total
 from workbench.pricing.usage import Usage
+from workbench.units import HOUR
 from workbench.validation import flag, not_negative, positive
 
 if TYPE_CHECKING:

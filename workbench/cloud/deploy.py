@@ -42,10 +42,11 @@ from workbench.deployment.base import Deployment
 from workbench.deployment.composite import Composite
 from workbench.deployment.platforms import OnDemandPlatform
 from workbench.errors import CloudError, InvalidInput, NotFound, Unreachable, WorkbenchError
-from workbench.pricing.cost import HOUR, total
+from workbench.pricing.cost import total
 from workbench.registry.model import Model
 from workbench.scaling.base import ScalingPolicy, require_policy
 from workbench.scaling.schedule import Schedule
+from workbench.units import HOUR
 from workbench.validation import of_kind, positive, share
 
 if TYPE_CHECKING:

@@ -38,13 +38,13 @@ from workbench.registry.invariance_probe import has_trees, probe
 from workbench.registry.model import Model
 from workbench.registry.value_times import time_values
 from workbench.settings import settings_of
+from workbench.units import MB
 from workbench.validation import of_kind, positive, whole_number
 
-_MB = 1024**2
 _START_TIMEOUT = 600.0  # seconds in which the server must listen
 _PING_TIMEOUT = 2.0  # seconds in which /ping must be answered
 _STOP_TIMEOUT = 30.0  # seconds between SIGTERM and SIGKILL
-_MANY_ROWS, _MANY_BYTES = 1024, 2 * _MB  # of the larger batch whose memory is seen, at most
+_MANY_ROWS, _MANY_BYTES = 1024, 2 * MB  # of the larger batch whose memory is seen, at most
 _TOLERANCE = 1e-4  # by which answers may differ: decimals are cut off in texts
 
 
@@ -211,7 +211,7 @@ def _check_memory(pid: int, port: int, batch: NDArray[Any]) -> tuple[Check, floa
     many = np.resize(batch, (size, *batch.shape[1:]))
     status, body = _invoke(port, _bodies(many)[NPY], NPY, NPY)
     most = _peak_memory(pid)
-    finding = f"{base / _MB:,.0f} MB for {len(batch):,} rows, {most / _MB:,.0f} MB for {size:,}"
+    finding = f"{base / MB:,.0f} MB for {len(batch):,} rows, {most / MB:,.0f} MB for {size:,}"
     if status != 200:
         finding += f", which were answered {status}: {body.decode(errors='replace')[:100]}"
     growth = (most - base) / (size - len(batch))
@@ -351,11 +351,11 @@ def _fit(
         rows = int(rows * 0.99)
     memory_setting = settings_of(kind).get("memory_mb")
     if memory_setting is not None and (sizes := memory_setting.choices):
-        rows = max(0, min(rows, int((max(sizes) * _MB - memory) / growth)))
-        large = [size for size in sizes if size * _MB >= memory + rows * growth]
+        rows = max(0, min(rows, int((max(sizes) * MB - memory) / growth)))
+        large = [size for size in sizes if size * MB >= memory + rows * growth]
         held = f"{large[0]} MB of memory hold it" if large else "no memory size holds it"
         rows, more = rows if large else 0, f"{more}; {held}"
-    needed = f"; {(memory + rows * growth) / _MB:,.0f} MB of memory needed then"
+    needed = f"; {(memory + rows * growth) / MB:,.0f} MB of memory needed then"
     finding = f"up to {rows:,} rows a request: {row:,.0f} bytes a row, {limit:,} allowed{more}"
     finding += needed if rows else ""
     return PayloadFit(kind=kind.kind, rows=rows, finding=finding)

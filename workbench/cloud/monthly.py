@@ -17,8 +17,9 @@ from workbench.cloud.consent import agree_to
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.errors import CloudError, NotFound, OverBudget
 from workbench.formatting import dollars
-from workbench.pricing.cost import HOUR, MONTH, CostItem, Items
+from workbench.pricing.cost import MONTH, CostItem, Items
 from workbench.pricing.sheet import Price, PriceSheet
+from workbench.units import HOUR
 from workbench.validation import flag, not_negative
 
 KINDS = {

@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from workbench.deployment.base import MB
 from workbench.deployment.on_instances import EndpointOnInstances
 from workbench.deployment.platforms import FleetPlatform
-from workbench.pricing.cost import HOUR, Items, bill_item
+from workbench.pricing.cost import Items, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
 from workbench.settings import optional, whole
-
-_GB = 1024**3
+from workbench.units import GB, HOUR, MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,7 @@ class Async(EndpointOnInstances):
         hours, calls = usage.instance_seconds / HOUR, usage.calls
         return (
             *bill_item(prices, self.instance_type, hours, inferred=True),
-            *bill_item(prices, "async data", (usage.bytes_in + usage.bytes_out) / _GB),
+            *bill_item(prices, "async data", (usage.bytes_in + usage.bytes_out) / GB),
             *bill_item(prices, "s3 put", 2 * calls),
             *bill_item(prices, "s3 get", 2 * calls),
             *bill_item(prices, "sns publish", calls),

@@ -20,7 +20,6 @@ from workbench.settings import build_from_dict, check_settings, settings_to_dict
 if TYPE_CHECKING:
     from workbench.pricing.cost import Items
 
-MB = 1024**2
 
 KEEP_ALIVE = 600.0
 """Seconds an idle instance is kept by default. Inferred: AWS does not publish it."""

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from workbench.deployment.base import MB, PlanChoices
+from workbench.deployment.base import PlanChoices
 from workbench.deployment.on_instances import OnInstances
 from workbench.deployment.platforms import JobPlatform
-from workbench.pricing.cost import HOUR, Items, bill_item
+from workbench.pricing.cost import Items, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Spans, Usage
 from workbench.settings import optional, positive_amount
+from workbench.units import HOUR, MB
 
 
 @dataclass(frozen=True, kw_only=True)

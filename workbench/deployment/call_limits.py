@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from workbench.deployment.base import MB, Deployment
+from workbench.deployment.base import Deployment
+from workbench.units import MB
 
 
 class CallDemand(NamedTuple):

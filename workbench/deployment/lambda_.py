@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from workbench.deployment.base import MB, PlanChoices, event_bytes
+from workbench.deployment.base import PlanChoices, event_bytes
 from workbench.deployment.on_demand import OnDemandDeployment
 from workbench.deployment.platforms import OnDemandPlatform
 from workbench.pricing.cost import Items, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
 from workbench.settings import one_of, optional, setting, whole
+from workbench.units import MB
 
 INIT_LIMIT = 10.0
 """Seconds that the start of a function may take (Lambda developer guide, "Lambda quotas")."""

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from workbench.deployment.base import MB, Deployment, PlanChoices, event_bytes
+from workbench.deployment.base import Deployment, PlanChoices, event_bytes
 from workbench.deployment.instance_types import find_instance
 from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput
-from workbench.pricing.cost import HOUR, Items, bill_item
+from workbench.pricing.cost import Items, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage, instance_seconds
 from workbench.scaling.cpu import CpuTracking
 from workbench.settings import one_of, optional, setting, whole
+from workbench.units import HOUR, MB
 from workbench.validation import as_tuple, positive_share, whole_number
 
 _AGENT_VCPUS, _AGENT_GIB = 1, 1  # of an instance; see `RULES`

@@ -5,10 +5,11 @@ from typing import ClassVar
 
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform
-from workbench.pricing.cost import HOUR, CostItem, Items
+from workbench.pricing.cost import CostItem, Items
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage
 from workbench.settings import amount, optional, whole
+from workbench.units import HOUR
 
 MAX_THREADS = 1024
 """The most workers, and threads of each, on this machine: more hardly start."""

@@ -5,11 +5,12 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from workbench.deployment.base import KEEP_ALIVE, MB, Deployment
+from workbench.deployment.base import KEEP_ALIVE, Deployment
 from workbench.deployment.platforms import OnDemandPlatform
 from workbench.errors import InvalidInput
 from workbench.pricing.usage import Activity, Spans, Usage, instance_seconds
 from workbench.settings import amount, one_of, optional, whole
+from workbench.units import MB
 
 MB_PER_VCPU = 1769
 """Memory at which a Lambda function has one full vCPU (Lambda developer guide)."""

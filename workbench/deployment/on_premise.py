@@ -5,10 +5,11 @@ from typing import ClassVar
 
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform
-from workbench.pricing.cost import HOUR, CostItem, Items
+from workbench.pricing.cost import CostItem, Items
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage
 from workbench.settings import amount, one_of, optional, positive_amount, setting, whole
+from workbench.units import HOUR
 
 YEAR_HOURS = 8760.0
 """Hours of a year of 365 days, over which purchase and upkeep are spread evenly."""

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from workbench.deployment.base import MB
 from workbench.deployment.on_instances import EndpointOnInstances
 from workbench.deployment.platforms import FleetPlatform
-from workbench.pricing.cost import HOUR, Items, bill_data, bill_item
+from workbench.pricing.cost import Items, bill_data, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
 from workbench.settings import one_of, optional, whole
+from workbench.units import HOUR, MB
 
 
 @dataclass(frozen=True, kw_only=True)

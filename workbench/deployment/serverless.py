@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from workbench.deployment.base import MB, PlanChoices
+from workbench.deployment.base import PlanChoices
 from workbench.deployment.on_demand import OnDemandDeployment
 from workbench.pricing.cost import Items, bill_data, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
 from workbench.settings import one_of, setting, whole
+from workbench.units import MB
 
 _MEMORY = range(1024, 6145, 1024)
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, duration, percent
-from workbench.pricing.cost import HOUR, MONTH
+from workbench.pricing.cost import MONTH
 from workbench.quantiles import is_met
 from workbench.run_cost import cost
+from workbench.units import HOUR
 
 if TYPE_CHECKING:
     import polars as pl

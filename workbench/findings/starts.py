@@ -9,8 +9,8 @@ from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, duration, figure, percent
 from workbench.planner.break_even import crossings
-from workbench.pricing.cost import HOUR
 from workbench.run_cost import RunActivity, cost
+from workbench.units import HOUR, MB
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
     from workbench.run import Run
 
-_MIB = 2**20
 _BEHIND = 0.5
 """Of the requests in a burst: whose share in time is below this is said to lag behind."""
 
@@ -100,14 +99,14 @@ def compare_limits(kind: type["Deployment"], others: Sequence[type["Deployment"]
     """
     limits = {each: (each.payload_limit or inf, each.time_limit or inf) for each in (kind, *others)}
     listed = "; ".join(
-        f"{each.kind} {size / _MIB:,.0f} MiB and {duration(time)}"
+        f"{each.kind} {size / MB:,.0f} MiB and {duration(time)}"
         for each, (size, time) in limits.items()
     )
     most_bytes, most_seconds = limits.pop(kind)
     body, seconds = (max(values) for values in zip(*limits.values(), strict=True))
     text = f"What a call may bring, and how long it may take: {listed}."
     more = [
-        f"a body has more than {body / _MIB:,.0f} MiB" * (most_bytes > body),
+        f"a body has more than {body / MB:,.0f} MiB" * (most_bytes > body),
         f"a call takes longer than {duration(seconds)}" * (most_seconds > seconds),
     ]
     only_if = " or ".join(filter(None, more))

@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.forecasts.base import Floats
 from workbench.forecasts.online import (
-    DAY,
     OnlineForecaster,
     Points,
     check_counts,
     periods_in,
     spread_of,
 )
+from workbench.units import DAY
 from workbench.validation import keep, positive, whole_number
 
 

@@ -19,9 +19,6 @@ from workbench.forecasts.bands import Conformal
 from workbench.forecasts.base import Floats
 from workbench.validation import as_array, as_tuple, positive, whole_number
 
-DAY = 86400.0
-"""Seconds."""
-
 
 class Points(NamedTuple):
     """Single numbers forecast, and how far off they may be in relation to one another.

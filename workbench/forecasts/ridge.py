@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.forecasts.base import Floats
-from workbench.forecasts.online import DAY, OnlineForecaster, Points, periods_in, spread_of
+from workbench.forecasts.online import OnlineForecaster, Points, periods_in, spread_of
+from workbench.units import DAY
 from workbench.validation import as_tuple, keep, not_negative, positive, whole_number
 
 LAGS = (1, 2, 3, 4, 5, 10, 20, 30, 60)

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.forecasts.base import Floats
-from workbench.forecasts.online import DAY, OnlineForecaster, PointModel, Points, spread_of
+from workbench.forecasts.online import OnlineForecaster, PointModel, Points, spread_of
 from workbench.forecasts.ridge import LAGS, Changes, Ridge, check_lags
+from workbench.units import DAY
 from workbench.validation import keep, whole_number
 
 _LEVELS = (0.1, 0.5, 0.9)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.errors import InvalidInput
-from workbench.pricing.cost import HOUR
 from workbench.traffic.replay import from_counts
+from workbench.units import HOUR, MINUTE
 from workbench.validation import as_tuple, whole_number
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
     from workbench.traffic.trace import Trace
 
-MINUTE = 60.0
 DAY_HOURS = 24
 CALL_SECONDS = 0.1
 """What a call is taken to last where nobody knows."""

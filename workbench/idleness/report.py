@@ -17,7 +17,6 @@ from workbench.errors import InvalidInput
 from workbench.formatting import Table, dollars
 from workbench.idleness.calls import (
     CALL_SECONDS,
-    MINUTE,
     IdleCalls,
     check_hours,
     find_hours,
@@ -27,6 +26,7 @@ from workbench.idleness.kept_instances import KeptInstances
 from workbench.pricing.cost import MONTH, describe_unknown_data
 from workbench.pricing.sheet import PriceSheet
 from workbench.traffic.trace import Trace
+from workbench.units import MINUTE
 from workbench.validation import not_negative, of_kind, positive, share
 
 if TYPE_CHECKING:

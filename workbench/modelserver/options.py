@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-MB = 1024 * 1024
+MB = 1024**2
+"""Bytes: `workbench.units` is not in an image."""
 
 IF_ANSWERS_STAY = "if-answers-stay"
 """Stack the requests of a model whose answers do not depend on the batch, as its archive says."""

@@ -17,6 +17,7 @@ from workbench.pricing.cost import total
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
 from workbench.quantiles import SLO, is_met, longest_within, select_quantile
 from workbench.service_times import Floats
+from workbench.units import MINUTE
 
 if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from workbench.simulator import Outcome
     from workbench.simulator.place_outcomes import RoutedOutcome
 
-
-_MINUTE = 60.0
 
 SCALED, HYBRID = "scaled real-time", "hybrid"
 """What a plan searches besides inference types: fleets that change size, with functions or not."""
@@ -222,7 +221,7 @@ def attainment_by_minute(arrivals: Floats, within: NDArray[np.bool_]) -> Floats:
     >>> attainment_by_minute(np.array([1.0, 2.0, 150.0]), np.array([True, False, True])).tolist()
     [0.5, 1.0]
     """
-    edges = _MINUTE * np.arange(arrivals[-1] // _MINUTE + 1)
+    edges = MINUTE * np.arange(arrivals[-1] // MINUTE + 1)
     first = np.unique(np.searchsorted(arrivals, edges))
     counts = np.diff(np.append(first, len(arrivals)))
     shares: Floats = np.add.reduceat(within, first, dtype=np.int64) / counts

@@ -23,13 +23,14 @@ from workbench.planner.options import Options
 from workbench.planner.problem import PlanningProblem
 from workbench.planner.rate_search import RateFound, RateSearch, find_mark_policy
 from workbench.planner.service_sources import Measured, load_profile, resolve_service
-from workbench.pricing.cost import HOUR, total
+from workbench.pricing.cost import total
 from workbench.quantiles import SLO, samples_needed
 from workbench.registry.model import Model
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.traffic.map import poisson_process
 from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
+from workbench.units import HOUR
 from workbench.validation import inner_share, of_kind
 
 if TYPE_CHECKING:

@@ -20,12 +20,12 @@ from workbench.formatting import duration, percent
 from workbench.planner.candidates import CandidateTable, Configuration, latencies_of
 from workbench.planner.days import map_days
 from workbench.quantiles import is_met, longest_within
+from workbench.units import HOUR
 
 if TYPE_CHECKING:
     from workbench.planner.problem import PlanningProblem
     from workbench.traffic.trace import Trace
 
-_HOUR = 3600.0
 _DEVIATIONS = 2.0  # of the shares of draws: what nineteen of twenty keep to
 
 
@@ -70,7 +70,7 @@ class Holdout:
     @property
     def part(self) -> float:
         """Seconds of one share: an hour, or the whole where that is shorter."""
-        return min(_HOUR, self.trace.duration)
+        return min(HOUR, self.trace.duration)
 
     @property
     def label(self) -> str:

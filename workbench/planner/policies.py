@@ -15,6 +15,7 @@ from workbench.run import Run
 from workbench.run_cost import cost
 from workbench.service_times import ServiceTimes
 from workbench.sweeps import sweep
+from workbench.units import HOUR
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,7 +26,6 @@ _COLUMN_TYPES = {
     **dict.fromkeys(("failed", "batches"), "Int64"),
     **dict.fromkeys(("mean_batch_size", "per_million", "deciding"), "Float64"),
 }
-_HOUR = 3600.0
 
 
 def compare_policies(
@@ -70,7 +70,7 @@ def compare_policies(
         experiment.deployment,
         times,
         max_size=max_size,
-        window=window or min(_HOUR, experiment.trace.duration / 4),
+        window=window or min(HOUR, experiment.trace.duration / 4),
     )
     deciding = {planned.label: time.perf_counter() - began}
     known: list[Policy] = [

@@ -17,6 +17,7 @@ import numpy as np
 from workbench.batching.timer import BatchPolicy
 from workbench.planner.candidates import CandidateTable, Configuration
 from workbench.scaling.reactive import TargetTracking
+from workbench.units import MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,6 @@ _TYPES = 2  # instance types that are tried
 _MINIMA = 5  # numbers of instances that are tried as the minimum
 _SHARES = tuple(float(share) for share in np.geomspace(0.15, 1.0, 8).round(3))
 """Targets, as shares of what an instance serves in a minute without a break."""
-
-_MINUTE = 60.0
 
 
 def search_scaled(problem: PlanningProblem, kind: str) -> CandidateTable:
@@ -97,8 +96,8 @@ def note_rest(table: CandidateTable) -> None:
 
 def demand(problem: PlanningProblem) -> Floats:
     """Return requests a second in each minute of the trace, at least one."""
-    counts = problem.trace.counts(_MINUTE)
-    return counts / _MINUTE if len(counts) else np.array([problem.trace.rate])
+    counts = problem.trace.counts(MINUTE)
+    return counts / MINUTE if len(counts) else np.array([problem.trace.rate])
 
 
 def first_count(problem: PlanningProblem, choice: FleetChoice) -> int:
@@ -142,7 +141,7 @@ class _TrackingSearch(NamedTuple):
     def _raise_target(self, least: int) -> None:
         """Simulate targets between the lowest and the highest that will do with a minimum."""
         workers, most = self.choice.one.instance_workers, self.problem.options.max_count
-        full = _MINUTE * workers / self.choice.seconds[self.policy.max_size - 1]
+        full = MINUTE * workers / self.choice.seconds[self.policy.max_size - 1]
 
         def by_minute(share: float) -> TargetTracking:
             return TargetTracking(target=_round(share * full), least=least, most=most)

@@ -9,10 +9,10 @@ from workbench.planner.instance_capacity import CapacityTable
 from workbench.plots.channels import colour, panels, tooltips
 from workbench.plots.figure import Figure
 from workbench.plots.theme import INK, WIDTH
-from workbench.pricing.cost import HOUR
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.newsvendor import count_for_quantile, price_count
 from workbench.traffic.trace import Trace
+from workbench.units import HOUR
 from workbench.validation import positive
 
 _MOST_COUNTS = 60  # bars that a chart has room for

@@ -14,6 +14,7 @@ from workbench.plots.channels import colour, draw_limit, draw_lines, draw_points
 from workbench.plots.figure import Figure
 from workbench.plots.theme import INK
 from workbench.pricing.cost import MONTH
+from workbench.units import DAY
 from workbench.validation import choose, whole_number
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _MAX_BEATEN = 1500
 MAX_TARGET_RATIO = 20  # times the target: what is slower would press the rest together
 _SCREENED_OUT = "screened out"
-_DAY = 24 * 3600.0  # seconds
 _KEY_COLUMNS = ["kind", "deployment", "policy"]
 _TITLES = {"million": "US dollars a million requests", "month": "US dollars a month"}
 
@@ -215,6 +215,6 @@ def plot_break_even(
 
 def _find_crossing(row: dict[str, Any]) -> str:
     return (
-        f"Below {row['rate']:,.3g} requests a second ({_DAY * row['rate']:,.0f} a day) "
+        f"Below {row['rate']:,.3g} requests a second ({DAY * row['rate']:,.0f} a day) "
         f"{row['below']} is the cheapest, above it {row['above']}."
     )

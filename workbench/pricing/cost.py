@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import InvalidInput
 from workbench.formatting import Table, dollars
 from workbench.pricing.sheet import Price, PriceSheet, staleness_warning, weakest
+from workbench.units import GB
 
 if TYPE_CHECKING:
     import polars as pl
 
 MONTH = 730 * 3600.0
 """Seconds in a month of 730 hours, AWS's convention."""
-
-HOUR = 3600.0
-_GB = 1024**3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,8 +187,8 @@ def describe_unknown_data(*, requests: bool, answers: bool) -> tuple[str, ...]:
 def bill_data(prices: PriceSheet, bytes_in: float, bytes_out: float) -> Items:
     """Return the items of the data that a SageMaker endpoint processes."""
     return (
-        *bill_item(prices, "endpoint data in", bytes_in / _GB),
-        *bill_item(prices, "endpoint data out", bytes_out / _GB),
+        *bill_item(prices, "endpoint data in", bytes_in / GB),
+        *bill_item(prices, "endpoint data out", bytes_out / GB),
     )
 
 

@@ -4,9 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from workbench.batching.timer import BatchPolicy
+from workbench.units import HOUR
 from workbench.validation import keep, not_negative, of_kind, positive
-
-_HOUR = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class InstanceCapacity:
     @property
     def price(self) -> float:
         """US dollars a second."""
-        return self.hourly_price / _HOUR
+        return self.hourly_price / HOUR
 
     @property
     def cost_per_million(self) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from workbench.errors import InvalidInput, NotFound
 from workbench.files import as_path
 from workbench.scaling.base import Counts, Reading, ScalingPolicy, TypeCount
+from workbench.units import HOUR
 from workbench.validation import (
     Seed,
     as_tuple,
@@ -24,8 +25,6 @@ from workbench.validation import (
 
 if TYPE_CHECKING:
     import numpy as np
-
-_HOUR = 3600.0
 
 
 class SpotChange(NamedTuple):
@@ -110,7 +109,7 @@ class SpotPool:
             most: Instances there are at most: those beyond are not interrupted singly.
         """
         random = generator_from(seed)
-        expected = self.rate / _HOUR * positive("duration", duration, "seconds")
+        expected = self.rate / HOUR * positive("duration", duration, "seconds")
         single = random.poisson(expected * whole_number("most", most, low=1))
         at = (random.random(single) * duration).tolist()
         slots = random.integers(most, size=single).tolist()
@@ -126,7 +125,7 @@ class SpotPool:
         changes: list[tuple[float, float]] = []
         now = 0.0
         while self.pool_rate and now < duration:
-            now += random.exponential(_HOUR / self.pool_rate)
+            now += random.exponential(HOUR / self.pool_rate)
             back = now + random.exponential(self.outage)
             changes += [(now, 0.0), (back, math.inf)]
             now = back

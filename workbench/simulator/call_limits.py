@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.deployment.base import MB, Deployment
+from workbench.deployment.base import Deployment
 from workbench.quantiles import longest_within
 from workbench.simulator.kernels import Batches
+from workbench.units import MB
 
 Mask = NDArray[np.bool_]
 

@@ -19,12 +19,11 @@ from workbench.traffic.instants import seconds_since
 from workbench.traffic.patterns import MAX_REQUESTS, streams
 from workbench.traffic.replay import from_counts, from_csv, from_jsonl, from_timestamps, read_counts
 from workbench.traffic.trace import Trace
+from workbench.units import MINUTE
 from workbench.validation import Seed, positive_share, suggest
 
 if TYPE_CHECKING:
     import polars as pl
-
-_MINUTE = 60.0
 
 
 def public_traces() -> "pl.DataFrame":
@@ -129,15 +128,15 @@ def _read_requests(entry: PublicTrace, file: Path, part: _Part) -> Trace:
 
 
 def _read_minutes(entry: PublicTrace, file: Path, part: _Part) -> Trace:
-    counts = read_counts(file, period=_MINUTE)
-    duration = len(counts) * _MINUTE
+    counts = read_counts(file, period=MINUTE)
+    duration = len(counts) * MINUTE
     start, stop = part.start, duration if part.stop is None else part.stop
     if not 0 <= start < stop <= duration:
         raise InvalidInput(
             f"{entry.name} needs 0 <= start < stop <= {duration:,.0f} s, "
             f"got start={start!r} and stop={stop!r}."
         )
-    first, last = int(start // _MINUTE), math.ceil(stop / _MINUTE)
+    first, last = int(start // MINUTE), math.ceil(stop / MINUTE)
     thinning, spreading = streams(part.seed)
     counts = thinning.binomial(counts[first:last], part.share)
     if counts.sum() > MAX_REQUESTS:
@@ -145,8 +144,8 @@ def _read_minutes(entry: PublicTrace, file: Path, part: _Part) -> Trace:
             f"{entry.name} has {counts.sum():,} requests here, and at most {MAX_REQUESTS:,} fit "
             "one trace: choose a shorter part with start= and stop=, or a smaller share=."
         )
-    trace = from_counts(counts, period=_MINUTE, seed=spreading)
-    return trace.clip(start - first * _MINUTE, stop - first * _MINUTE)
+    trace = from_counts(counts, period=MINUTE, seed=spreading)
+    return trace.clip(start - first * MINUTE, stop - first * MINUTE)
 
 
 def _check_file(entry: PublicTrace, path: Path) -> Path:

@@ -14,10 +14,11 @@ from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.planner.candidates import Configuration
 from workbench.planner.options import Options
-from workbench.pricing.cost import HOUR, total
+from workbench.pricing.cost import total
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
 from workbench.scaling.base import ScalingPolicy
+from workbench.units import HOUR
 from workbench.widgets.app_shell import TABS, lay_out
 from workbench.widgets.code import code_of, decision_code, parts_code
 from workbench.widgets.deployment_picker import DeploymentPicker

@@ -10,7 +10,7 @@ from workbench.deployment.platforms import FleetPlatform
 from workbench.deployment.spill import SPILL_RULES, SpillRule
 from workbench.errors import WorkbenchError
 from workbench.formatting import dollars, percent
-from workbench.pricing.cost import HOUR, total
+from workbench.pricing.cost import total
 from workbench.pricing.usage import Usage
 from workbench.scaling import SCALING_POLICIES, InstanceCapacity, Schedule, TargetTracking
 from workbench.scaling.base import ScalingPolicy
@@ -18,6 +18,7 @@ from workbench.scaling.mark import MArkDescribed, MArkReleased
 from workbench.scaling.newsvendor import count_for_quantile, price_count
 from workbench.scaling.predictive import Predictive
 from workbench.traffic.trace import Trace
+from workbench.units import HOUR
 from workbench.widgets.form import Form, button, choice, number, show, slider
 from workbench.widgets.pickers import Picker
 from workbench.widgets.settings_form import SettingsForm

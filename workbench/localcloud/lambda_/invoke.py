@@ -31,6 +31,7 @@ from workbench.localcloud.lambda_.versions import (
     not_active_error,
 )
 from workbench.modelserver.http import Reply, Request, Response
+from workbench.units import MB
 
 MAX_PAYLOAD = 6_291_456
 """Bytes of an event that is waited for (Lambda API Reference, "Invoke")."""
@@ -42,7 +43,6 @@ PATH = "/2015-03-31/functions/"
 _ACTION = "/invocations"
 _TIMEOUT_ERROR = "Sandbox.Timedout"
 _TAIL_BYTES = 4096  # bytes of LogResult
-_MB = 1024**2
 _log = logging.getLogger("workbench.localcloud")
 
 
@@ -259,7 +259,7 @@ class _Report:
         line = (
             f"REPORT RequestId: {self.event.id}\tDuration: {1000 * duration:.2f} ms\t"
             f"Billed Duration: {billed} ms\tMemory Size: {self.version.facts['MemorySize']} MB\t"
-            f"Max Memory Used: {math.ceil(used / _MB)} MB\t"
+            f"Max Memory Used: {math.ceil(used / MB)} MB\t"
         )
         if init:
             line += f"Init Duration: {1000 * init:.2f} ms\t"

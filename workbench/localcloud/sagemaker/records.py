@@ -14,14 +14,14 @@ import orjson
 
 from workbench.errors import InvalidInput
 from workbench.localcloud.sagemaker.jsonpath import JsonPath, parse
+from workbench.units import MB
 
 _FORMATS: Mapping[str, Literal["csv", "json"]] = {
     "text/csv": "csv",
     "application/json": "json",
     "application/jsonlines": "json",
 }
-_MB = 1024 * 1024
-MAX_TRANSFORM_BYTES = 100 * _MB
+MAX_TRANSFORM_BYTES = 100 * MB
 """Bytes that a request has at most, whatever a job says (API reference, MaxPayloadInMB)."""
 
 
@@ -224,7 +224,7 @@ class Splitting:
             number += 1
             if len(line) > MAX_TRANSFORM_BYTES + 1:
                 raise InvalidInput(
-                    f"Record {number} is larger than {MAX_TRANSFORM_BYTES // _MB} MB."
+                    f"Record {number} is larger than {MAX_TRANSFORM_BYTES // MB} MB."
                 )
             if record := line.rstrip(b"\r\n"):
                 yield number, record
@@ -236,7 +236,7 @@ class Splitting:
     def _check(self, body: bytes, what: str) -> None:
         if len(body) > self.max_payload:
             raise InvalidInput(
-                f"{what} is larger than MaxPayloadInMB, which is {self.max_payload // _MB} MB "
+                f"{what} is larger than MaxPayloadInMB, which is {self.max_payload // MB} MB "
                 f"({self.max_payload} bytes)."
             )
 

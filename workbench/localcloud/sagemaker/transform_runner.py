@@ -33,6 +33,7 @@ from workbench.localcloud.sagemaker.records import (
 )
 from workbench.localcloud.sandbox.fleets import LocalFleet, RealTimeFleet
 from workbench.localcloud.sandbox.instances import Launch, LaunchFailed
+from workbench.units import MB
 
 Facts = Mapping[str, Any]
 """Members of CreateTransformJob, by name."""
@@ -40,7 +41,6 @@ Facts = Mapping[str, Any]
 DATA_LOG = ".data.log"
 """The end of the name of the platform's log about a job's data."""
 
-_MB = 1024 * 1024
 _DEFAULTS: Mapping[str, Any] = {
     "MaxConcurrentTransforms": 1,
     "BatchStrategy": "MultiRecord",
@@ -74,7 +74,7 @@ class TransformSettings:
         strategy = "SINGLE_RECORD" if self.splitting.single else "MULTI_RECORD"
         return (
             f"MaxConcurrentTransforms={self.concurrency}, "
-            f"MaxPayloadInMB={self.splitting.max_payload // _MB}, BatchStrategy={strategy}"
+            f"MaxPayloadInMB={self.splitting.max_payload // MB}, BatchStrategy={strategy}"
         )
 
     @staticmethod
@@ -92,7 +92,7 @@ class TransformSettings:
         }
         strategy, most = merged["BatchStrategy"], merged["MaxPayloadInMB"]
         concurrency = merged["MaxConcurrentTransforms"]
-        if not (most > 0 and concurrency > 0 and most * concurrency * _MB <= MAX_TRANSFORM_BYTES):
+        if not (most > 0 and concurrency > 0 and most * concurrency * MB <= MAX_TRANSFORM_BYTES):
             raise JobFailed(
                 f"ClientError: MaxConcurrentTransforms * MaxPayloadInMB must be 1 to 100, got "
                 f"{concurrency} * {most}, the container's /execution-parameters included."
@@ -102,7 +102,7 @@ class TransformSettings:
         splitting = Splitting(
             lines=source.get("SplitType", "None") == "Line",
             single=strategy == "SingleRecord",
-            max_payload=most * _MB,
+            max_payload=most * MB,
             processing=read_processing(job),
             assemble=output.get("AssembleWith", "None") == "Line",
         )

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.units import MB
+
 CPU_PERIOD_SECONDS = 0.002
 """Seconds of a period of the processor's quota.
 
@@ -19,7 +21,6 @@ At the kernel's default of 0.1 s, a call of a few milliseconds would end before 
 """
 
 _MIN_QUOTA_SECONDS = 0.001  # seconds: the kernel takes no shorter quota
-_MB = 1024**2
 _GROUP_PREFIX = "workbench"
 _NUMBERS = itertools.count()
 
@@ -112,7 +113,7 @@ def _make(kind: str, parents: list[Path], limits: ResourceLimits) -> ControlGrou
 
 
 def _settings(kind: str, limits: ResourceLimits) -> dict[str, str]:
-    (allowed, period), memory = quota(limits.cpus), str(limits.memory_mb * _MB)
+    (allowed, period), memory = quota(limits.cpus), str(limits.memory_mb * MB)
     if kind == "v2":
         return {"memory.max": memory, "cpu.max": f"{allowed} {period}"}
     periods = {"cpu.cfs_period_us": str(period), "cpu.cfs_quota_us": str(allowed)}
