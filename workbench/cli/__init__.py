@@ -15,7 +15,7 @@ from workbench.cli.option_names import name_options
 from workbench.cli.output import EXIT_INTERRUPTED, announce
 from workbench.errors import WorkbenchError
 
-_EXIT_ERROR, _EXIT_BROKEN_PIPE = 2, 141
+_EXIT_ERROR, _EXIT_BROKEN_PIPE = 2, 141  # as argparse; as a shell says of SIGPIPE: 128 + 13
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from workbench.cli.arguments import add_registry_path, model_of
 from workbench.cli.options import TIME
 from workbench.cli.output import Arguments, announce, show
+from workbench.cli.statuses import EXIT_NO
 from workbench.cloud.deploy import teardown
 from workbench.cloud.doctor import examine
 from workbench.cloud.ledger import Ledger, LedgerEntry
@@ -19,8 +20,6 @@ from workbench.deployment import KEEP_ALIVE
 from workbench.formatting import Table, dollars
 from workbench.localcloud import LocalCloud
 from workbench.localcloud.core.settings import ColdStart
-
-_EXIT_UNFIT = 1
 
 
 def _local_cloud(arguments: Arguments) -> int:
@@ -94,7 +93,7 @@ def _is_alive(pid: int) -> bool:
 def _doctor(arguments: Arguments) -> int:
     found = examine(model_of(arguments), threads=arguments.threads, rows=arguments.rows)
     show(arguments, str(found), found.to_dict())
-    return 0 if found.ok else _EXIT_UNFIT
+    return 0 if found.ok else EXIT_NO
 
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from workbench.traffic.patterns import bursty
 from workbench.traffic.trace import Trace
 
 MODEL = "digits-mlp-wide"
-BATCH_SIZES = (1, 4, 16, 32)
+BATCH_SIZES = (1, 4, 16, 32)  # few: who tries the demo waits for them
 
 SECONDS = 8.0
 """How long the traffic lasts at least."""
@@ -29,7 +29,7 @@ REQUESTS = 400
 SEED = 22
 """A seed whose bursts, five in all, take near a quarter of the time, as they do on average."""
 
-_BURST = 10.0
+_BURST = 10.0  # times the usual rate: plain to see
 _DWELL = (3 / 16, 1 / 16)  # mean stays between bursts and in them, as shares of the duration
 _MAX_WAIT_SERVICE_TIMES = 12  # service times that the first request of a batch waits for others
 _TARGET_SERVICE_TIMES = 40  # service times within which to answer

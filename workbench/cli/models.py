@@ -18,6 +18,7 @@ from workbench.cli.commands import add_action, show_help
 from workbench.cli.options import account_of, add_options
 from workbench.cli.output import Arguments, print_json, show
 from workbench.cli.samples import read_samples
+from workbench.cli.statuses import EXIT_NO
 from workbench.formatting import Table, file_size, format_cell, format_fact
 from workbench.progress import show_progress
 from workbench.registry.adaptation import Adaptation
@@ -28,8 +29,7 @@ from workbench.registry.model import Model
 from workbench.registry.onnx import check_model
 from workbench.registry.zoo import NAMES, build
 
-_EXIT_DAMAGED = 1
-_WIDTH = 96
+_WIDTH = 96  # characters of a line
 _LABELS = {
     "batch_invariance": "answers in batches",
     "agreement": "answers of the file",
@@ -133,7 +133,7 @@ def _verify(arguments: Arguments) -> int:
     sound = f"All files of {versions} versions are what was registered."
     text = "\n".join(problems) or (sound if versions else _empty(registry))
     show(arguments, text, {"problems": problems})
-    return _EXIT_DAMAGED if problems else 0
+    return EXIT_NO if problems else 0
 
 
 def _empty(registry: Registry) -> str:

@@ -69,6 +69,7 @@ def _print(arguments: Arguments, frame: "pl.DataFrame") -> int:
 
 
 _SINCE = time_option("so long back (%(default)s)")
+# a few lines at first, as far back as what is shown is kept or of use
 _ACTIONS: dict[str, tuple[str, Callable[[Arguments], int], dict[str, dict[str, Any]]]] = {
     "metrics": (
         "show what CloudWatch counted and timed, by the minute",

@@ -22,8 +22,9 @@ Option = Mapping[str, Any]
 """What `argparse` takes for an option."""
 
 MODEL = "digits-mlp-wide"
+# the README's
 POLICY = BatchPolicy(max_size=8, max_wait=0.025)
-TRAFFIC: Mapping[str, Any] = {
+TRAFFIC: Mapping[str, Any] = {  # some bursts, over before anybody has to wait
     "rate": 300.0,
     "burst": 6.0,
     "dwell": (4.0, 1.0),

@@ -21,7 +21,7 @@ from workbench.routing.cascade import Cascade
 from workbench.selection.needs import Bounds
 from workbench.selection.search import select
 
-_THRESHOLD = 0.9
+_THRESHOLD = 0.9  # certainty from which on a first answer stays
 _CASCADE_KINDS = ("serverless", "lambda")
 _KINDS = {word_of(kind): kind for kind in CLOUD_KINDS}
 

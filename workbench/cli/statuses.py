@@ -8,7 +8,7 @@ from workbench.cli.output import Arguments, announce
 if TYPE_CHECKING:
     from workbench.run.verdict import Verdict
 
-EXIT_NO, EXIT_MISSED, EXIT_INVALID = 1, 3, 4
+EXIT_NO, EXIT_MISSED, EXIT_INVALID = 1, 3, 4  # 2 is a wrong command line, as argparse has it
 
 
 def check_verdicts(verdicts: "Mapping[str, Verdict | None]") -> int:

@@ -28,7 +28,7 @@ from workbench.quantiles import SLO as TARGET
 from workbench.settings import settings_of
 from workbench.sweeps import Finding, How, sweep
 
-_BEGIN: Mapping[str, Any] = {
+_BEGIN: Mapping[str, Any] = {  # where nothing is said, as for one experiment
     "on": "local",
     "policy": POLICY,
     "slo": SLO[0],

@@ -15,6 +15,7 @@ from workbench.traffic.trace import Trace
 from workbench.validation import positive, positive_share
 
 _COUNTS, _PART = ".txt", ("start", "stop", "share")
+# without the "--" of an option
 _OF_FILES = [name[2:].replace("-", "_") for name in OPTIONS[FILES] if name != "--trace"]
 _OPTION_OF = {"duration": "trace-duration"}
 
