@@ -45,16 +45,16 @@ Correct = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.bool_] | None]
 
 BackendT = TypeVar("BackendT", bound=Backend)
 
-_POLL_INTERVAL = 0.02
-_POLLS_PER_FLUSH = 12
+_POLL_INTERVAL = 0.02  # seconds between looks at how many batches wait, or whether a call has ended
+_POLLS_PER_FLUSH = 12  # four times a second: often enough for a live chart
 _FLUSH_BATCHES = 250
 """Batches that are made into rows at once at most, while requests are sent: more delay them."""
 
 _FLUSH_PAUSE = 0.0005  # seconds for requests that came due meanwhile
-_LEAD_SECONDS = 0.05
-_MAX_SLEEP = 0.1
-_SWITCH_INTERVAL = 1e-4
-_PR_SET_TIMERSLACK = 29
+LEAD_SECONDS = 0.05  # until the first request: the rest of the set-up is over by then
+MAX_SLEEP = 0.1  # seconds; `stopped` is noticed no later
+_SWITCH_INTERVAL = 1e-4  # seconds a thread may keep others waiting: Python's 5 ms delay requests
+_PR_SET_TIMERSLACK = 29  # from linux/prctl.h; its unit is the nanosecond
 _REPLY_FIELDS = {  # what a reply tells of its batch, and as which type
     "cold": bool,
     "model_latency": float,
@@ -122,7 +122,7 @@ def replay(
     are left out.
     """
     stopped = stopped or threading.Event()
-    origin = clock() + _LEAD_SECONDS
+    origin = clock() + LEAD_SECONDS
 
     def now() -> float:
         return clock() - origin
@@ -178,6 +178,7 @@ def tune_process(backend: BackendT, *others: Backend) -> Iterator[BackendT]:
     with contextlib.ExitStack() as stack:
         for each in every:
             stack.enter_context(each)
+        # what is there by now stays: it need not be looked at again
         gc.collect()
         gc.freeze()
         gc.disable()  # a full collection would hold back every request for its duration
@@ -373,7 +374,7 @@ class Workers:
 
     def wait(self, seconds: float) -> None:
         """Sleep, not for long, and until an announced completion at most."""
-        seconds = min(seconds, _MAX_SLEEP)
+        seconds = min(seconds, MAX_SLEEP)
         if seconds <= 0:
             return
         if self._announced is None:
@@ -387,7 +388,7 @@ class Workers:
             self._queue.put(None)
         for thread in self._threads:
             while thread.is_alive() and not stopped.is_set() and self._now() < deadline:
-                thread.join(_MAX_SLEEP)
+                thread.join(MAX_SLEEP)
 
     @property
     def served_count(self) -> int:
@@ -435,6 +436,7 @@ class Workers:
             return CompletedBatch(number, requests, worker, started, error=text, reply=reply)
         if reply.origin is not None:
             started += reply.origin.delay
+        # by whatever clock its age was measured: not before it began
         finished = max(started, self._now() - reply.age)
         server = worker if reply.server is None else reply.server
         return CompletedBatch(number, requests, server, started, finished, reply)
@@ -466,6 +468,7 @@ class SampleRows:
         if self._single:
             return first
         rows = self._rows[requests]
+        # 0, 1, ..., from the start for each request
         within = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
         return np.asarray((np.repeat(first, rows) + within) % self._pool)
 
@@ -525,6 +528,7 @@ class RowMaker:
         right = self._right(np.concatenate(outputs), targets)
         if right is not None:
             rows = self._rows[requests[answered]]
+            # one pass for all requests; none has no rows
             right_rows = np.add.reduceat(right, np.cumsum(rows) - rows, dtype=float)
             shares[answered] = right_rows / rows
         return shares

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.measuring.load import (
+    LEAD_SECONDS,
+    MAX_SLEEP,
     Buffer,
     CompletedBatch,
     Inbox,
@@ -34,8 +36,6 @@ from workbench.process import Emit, run_in_process
 from workbench.routing.base import Place, PlaceAnswer, RoutedRequest, RoutingPolicy
 from workbench.routing.calls import PlaceEvent, Reaction, RoutedCalls
 
-_LEAD_SECONDS = 0.05
-_MAX_SLEEP = 0.1
 _Known = tuple[Any, float, float]  # label, confidence, correct
 _UNKNOWN: _Known = (None, math.nan, math.nan)
 
@@ -109,7 +109,7 @@ def replay_routed(
     answer are left out.
     """
     stopped = stopped or threading.Event()
-    origin = clock() + _LEAD_SECONDS
+    origin = clock() + LEAD_SECONDS
     replay = _RoutedReplay(load, lambda: clock() - origin)
 
     def flush() -> None:
@@ -187,7 +187,7 @@ class _RoutedReplay:
             self._wake(instant)
             due = min(self._calls.due, *(place.buffer.batcher.due for place in self._places))
             if (seconds := min(schedule[following], due) - now()) > 0:
-                self._completions.wait(min(seconds, _MAX_SLEEP))
+                self._completions.wait(min(seconds, MAX_SLEEP))
 
     def take_rows(self) -> RoutedRows | None:
         """Return what happened since the last call, if anything did.
