@@ -44,8 +44,10 @@ TO_COME, TO_OVERFLOW = -2, -3
 """In place of a batch's server: it has not been taken yet, or the overflow has to take it."""
 
 KEY_BITS = 20
+# a million instances, which leaves 42 bits for the batches of one times its weight
 """Bits of a key of `FleetState.tree` that hold the instance."""
 
+# with a bit to spare: what is added to a key does not overflow
 NEVER = 1 << 62
 """The key of an instance that takes no batches, and a number of batches that none ever has."""
 
@@ -223,6 +225,7 @@ def find_room(fleet: FleetState, most: int) -> int:
     Where there is none, it is the one of the least key of all.
     """
     best, key = fleet.tree[1] & ((1 << KEY_BITS) - 1), NEVER
+    # a scan: the tree is in the order of the keys, and cannot say who has room
     for instance in fleet.routable:
         own = fleet.tree[len(fleet.tree) // 2 + instance]
         if fleet.outstanding[instance] < most and own < key:
@@ -236,10 +239,10 @@ def set_key(tree: Counts, instance: int, key: int) -> None:
     node = instance + len(tree) // 2
     tree[node] = key
     while node > 1:
-        key = min(key, tree[node ^ 1])
+        key = min(key, tree[node ^ 1])  # the other child of the same parent
         node >>= 1
         if tree[node] == key:
-            break
+            break  # nor does any node further up change
         tree[node] = key
 
 
@@ -285,6 +288,7 @@ def draw(distribution: Floats, level: float) -> float:
     if last == 0:
         return float(distribution[0])
     position = level * last
+    # rounding may take a level below 1 as far as `last`
     below = min(int(position), last - 1)
     return float(
         distribution[below] + (position - below) * (distribution[below + 1] - distribution[below])
@@ -321,6 +325,7 @@ def form(
     while begin < stop:
         due = arrivals[begin] + max_wait
         end = begin + max_size
+        # a full batch is found by one look, where requests are many
         if end <= total and arrivals[end - 1] <= due:
             closed[batch] = arrivals[end - 1]
         else:
@@ -352,6 +357,7 @@ def form_by_settings(arrivals: Floats, settings: Settings, first: Counts, closed
     for setting in range(len(starts)):
         stop = len(arrivals)
         if setting + 1 < len(starts):
+            # a request at the very start opens its batch by the new setting
             stop = np.searchsorted(arrivals, starts[setting + 1])
         span = (begin, stop, batch)
         begin, batch = form(arrivals, span, sizes[setting], waits[setting], first, closed)
@@ -396,6 +402,7 @@ def serve_on_demand(batches: Batches, distributions: ServiceQuantiles, rules: On
     limit, provisioned, keep_alive, queues, pace, depth, cold_start = rules
     levels, slices, rate, phase, apart = distributions.speeds
     turning, varies = (rate, phase, apart), rate > 0
+    # a power of two, so that a mask of bits takes the place of a division
     ring = 1
     while ring < limit:
         ring *= 2
@@ -403,11 +410,14 @@ def serve_on_demand(batches: Batches, distributions: ServiceQuantiles, rules: On
     when, who = np.empty(ring), np.empty(ring, np.int32)
     kept, kept_since = np.empty(limit, np.int32), np.full(limit, -np.inf)
     warm, warm_since = np.empty(limit, np.int32), np.empty(limit)
+    # the lowest number on top, where `push_idle` puts it; they have been idle for ever
     for position in range(provisioned):
         kept[position] = provisioned - 1 - position
     first, busy, kept_count, warm_count, launched = 0, 0, provisioned, 0, provisioned
+    # the bucket of tokens as one number, when it is full again: there is no refill to count (GCRA)
     now, full_at = -np.inf, -np.inf
     for batch in range(len(closed)):
+        # a batch behind one that waited is not served before it
         now = max(now, closed[batch])
         while True:
             while busy > 0 and when[first & mask] <= now:
@@ -421,6 +431,7 @@ def serve_on_demand(batches: Batches, distributions: ServiceQuantiles, rules: On
                 first += 1
                 busy -= 1
             one, since, boot, is_new = np.int32(-1), now, 0.0, False
+            # provisioned ones first: Lambda goes on to others where all of these are busy
             if kept_count > 0:
                 kept_count -= 1
                 one, since = kept[kept_count], kept_since[kept_count]
@@ -436,6 +447,7 @@ def serve_on_demand(batches: Batches, distributions: ServiceQuantiles, rules: On
                     launched += 1
                     boot, is_new = draw(cold_start, init[batch]), True
                 elif queues:
+                    # a token or a completion, whichever comes first
                     now = ready if busy < limit else np.inf
                     if busy > 0:
                         now = min(now, when[first & mask])
@@ -448,6 +460,7 @@ def serve_on_demand(batches: Batches, distributions: ServiceQuantiles, rules: On
         if one < 0:
             finished[batch] = np.nan
         else:
+            # freed at this very instant, it has not been idle
             distribution = (
                 distributions.idle[rows[batch]] if now > since else distributions.busy[rows[batch]]
             )
@@ -472,6 +485,7 @@ def serve_fleet(
     `ttl` fails. Whoever calls again with a later `until` may have changed the fleet in between.
     """
     _, closed, rows, started, finished, _, _, server = batches
+    # arrays in variables of their own: see `serve_on_demand_from_buffer`
     routing, workers, ttl, routable, takes, own, offset, weight, tree = fleet[:9]
     idle, idle_since, idle_count, head, tail, outstanding = fleet[9:15]
     when, who, state, following, spill = fleet[15:]
@@ -483,6 +497,7 @@ def serve_fleet(
     mixes = len(busy_times) > height
     turning, varies = (rate, phase, apart), rate > 0
     mask = len(when) - 1
+    # all workers may lie on the one stack of a SHARED fleet, and an instance's own on its own
     width = len(idle) // len(head)
     touched = np.zeros(len(when), np.int64)  # the queues from which a batch may now be taken
     count = 1
@@ -526,16 +541,19 @@ def serve_fleet(
             break
         done = when[first & mask] if busy > 0 else np.inf
         due = closed[arriving] if arriving < len(closed) else np.inf
+        # then once more round, at `until`: what has waited too long fails
         over = min(done, due) > until or min(done, due) == np.inf
         now = until if over else min(done, due)
         count = 0
         if over:
             count = 1 if routing == SHARED else 0  # for what expires
+        # of one instant completions come first, so that what arrives finds the server free
         elif done <= due:
             while busy > 0 and when[first & mask] <= now:
                 worker = who[first & mask]
                 instance = worker // workers
                 queue = 0 if routing == SHARED else instance
+                # a retired instance needs its own stack for what still waits at it
                 if routing != SHARED or takes[instance]:
                     push_idle(idle, idle_since, queue * width, idle_count[queue], (now, worker))
                     idle_count[queue] += 1
@@ -562,6 +580,7 @@ def serve_fleet(
                         queue = find_room(fleet, most)  # slower, but not full
                         key = tree[leaves + queue]
                     in_flight = outstanding[queue]
+                    # its limit is for each instance
                     if routing == SHARED:
                         in_flight //= ready
                     leaves_it = in_flight >= most
@@ -681,6 +700,7 @@ def steer(
     spare = aim * latency - select_rank(latencies, answered, rank)
     wait = min(max(0.0, wait + (gain if spare > 0 else 1.0) * spare), latency)
     slow = 0
+    # downwards, so that the smallest size that is too slow stays
     for size in range(len(tried) - 1, 0, -1):
         if tried[size] >= LEAST_BATCHES and least[size] > latency / 2:
             slow = size
@@ -742,6 +762,7 @@ def serve_on_demand_from_buffer(
     free, max_size, wait = limit, state[MAX_SIZE], max_wait[0]
     while True:
         done = when[first & mask] if busy > 0 else np.inf
+        # what was sent and may not start yet waits for the next token
         if begun < count and busy < limit:
             done = min(done, full_at + pace - depth)
         arrival = arrivals[arrived] if arrived < total else np.inf
@@ -888,6 +909,7 @@ def serve_fleet_from_buffer(
         spare = 0
         for instance in routable:
             spare += own[instance] - outstanding[instance]
+    # below 0 after a fleet shrank: more is under way than now has workers
     free = max(0, spare)
     touched = np.zeros(len(when) + 1, np.int64)  # the queues from which a batch may now be taken
     touches = 1 if routing == SHARED else 0
@@ -1043,6 +1065,7 @@ def tally(arrivals: Floats, batches: Batches, limit: float, shift: int, counts: 
     """
     first, _, _, _, finished, _, _, _ = batches
     latency = np.empty(1)
+    # floats of 0 and more are in the order of their bits: classes by size without a logarithm
     bits = latency.view(np.int64)
     met = 0
     for batch in range(len(finished)):
@@ -1079,6 +1102,7 @@ def sum_billed_ms(batches: Batches, with_cold_starts: bool) -> tuple[int, int]: 
             if not with_cold_starts:
                 span -= init[batch]
             calls += 1
+            # rounded first: what exceeds a millisecond by rounding alone is not billed
             milliseconds += math.ceil(np.rint(1000 * span * 1e5) / 1e5)
     return calls, milliseconds
 

@@ -34,7 +34,7 @@ from workbench.simulator.sources import (
 from workbench.traffic.trace import Trace
 
 ROUTING = {"least_outstanding": LEAST_OUTSTANDING, "random": RANDOM, "shared": SHARED}
-_NONE: Floats = np.zeros(0)
+_NONE: Floats = np.zeros(0)  # of a trace that no loop reads
 _NONE.flags.writeable = False  # as a trace's arrivals, for which the loops are compiled
 
 

@@ -29,6 +29,7 @@ from workbench.simulator.kernels import (
 )
 from workbench.traffic.trace import Trace
 
+# multiples of it lie evenly in a round, however many there are
 _GOLDEN_SECTION = (math.sqrt(5) - 1) / 2
 
 

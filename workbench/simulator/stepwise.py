@@ -148,6 +148,7 @@ class _SharedQueue(Roster):
     def boot(self, instance: int, since: float) -> None:
         super().boot(instance, since)
         insort(self._open, instance)
+        # negative numbers: of workers freed at one instant, the lowest is last and taken first
         for worker in range(instance * self.workers, (instance + 1) * self.workers):
             insort(self._idle[0 if self._shared else instance], (since, -worker))
 
@@ -188,6 +189,7 @@ class _SharedQueue(Roster):
         if self._routing == RANDOM:
             queue = self._open[min(int(level * len(self._open)), len(self._open) - 1)]
         else:
+            # of instances that have as many, `min` takes the first, which has the lowest number
             queue = min(self._open, key=self._outstanding.__getitem__)
         self._outstanding[queue] += 1
         return queue
@@ -197,7 +199,7 @@ class _SharedQueue(Roster):
             return None
         since, server = self._idle[queue].pop()
         self._serving += 1
-        self._outstanding[-server // self.workers] += self._shared
+        self._outstanding[-server // self.workers] += self._shared  # else `route` did
         return _Assignment(-server, since)
 
     def rest(self, server: int, now: float) -> int:
@@ -206,6 +208,7 @@ class _SharedQueue(Roster):
         self._serving -= 1
         self._done += 1
         self._outstanding[instance] -= 1
+        # a retired instance still serves what waits in its own queue
         if not self._shared or self.retired[instance] is None:
             insort(self._idle[queue], (now, -server))
         return queue
@@ -253,6 +256,7 @@ class _OnDemandInstances:
     def _take_idle(self, now: float) -> _Assignment | None:
         if self._warm and now > self._warm[-1][0] + longest_within(self._rules.keep_alive):
             self._warm.clear()  # the last was freed last: when it has expired, all have
+        # provisioned ones first: Lambda goes on to others where all of these are busy
         idle = self._idle_provisioned or self._warm
         if not idle:
             return None
@@ -262,6 +266,7 @@ class _OnDemandInstances:
     def _start_instance(self, now: float) -> _Assignment | None:
         if now < self.next_start():
             return None
+        # the bucket of tokens as one number, when it is full again: see the compiled loops
         self._full_at = max(self._full_at, now) + self._rules.pace
         self._launched += 1
         return _Assignment(self._launched - 1, now, cold=True)
@@ -289,11 +294,11 @@ class StepSimulation:
         rules: FleetPlatform | OnDemandPlatform,
         chance: RandomInputs,
     ) -> None:
-        self._arrivals: list[float] = [math.inf]
+        self._arrivals: list[float] = [math.inf]  # never reached, so that there is a next one
         self._rows: list[int] = [0]
         if trace is not None:
             self._arrivals = [*trace.arrivals.tolist(), math.inf]
-            self._rows = np.append(0, np.cumsum(trace.rows)).tolist()
+            self._rows = np.append(0, np.cumsum(trace.rows)).tolist()  # a batch's: one difference
         self._label = policy.label
         self._batcher: Batcher = policy.batcher()
         self._platform = platform
@@ -302,6 +307,7 @@ class StepSimulation:
         self._speeds = chance.distributions(rules).speeds
         self._following = 0
         self._sent = 0
+        # the turn decides between equal instants: the batch sent first is first
         self._completions: list[tuple[float, int, int, int]] = []  # when, turn, batch, server
         self._sequence = count()
         self._done: list[int] = []  # batches, since a reading counted the late ones
@@ -345,6 +351,7 @@ class StepSimulation:
         now = max(now, 0.0)
         self.resume(now)
         while (upcoming := self.find_next()) <= until and upcoming < math.inf:
+            # servers may have changed after it was due
             now = max(now, upcoming)
             self.complete(now)
             while self._arrivals[self._following] <= now:
@@ -363,6 +370,7 @@ class StepSimulation:
 
     def admit(self, rows: int, now: float) -> None:
         """Take a request that arrives now, of so many rows, and that no trace foretold."""
+        # before the last, which is never reached
         self._arrivals[-1] = now
         self._arrivals.append(math.inf)
         self._rows.append(self._rows[-1] + rows)
@@ -408,6 +416,7 @@ class StepSimulation:
         ):
             return ()
         done = []
+        # of one queue even if no server is back: what waits may expire, or be allowed to start
         queues = [0] if len(self._platform.queues) == 1 else []
         while self._completions and self._completions[0][0] <= now:
             _, _, batch, server = heapq.heappop(self._completions)
@@ -418,6 +427,7 @@ class StepSimulation:
             done += self._serve(queue, now)
         self._done += done
         if done and self._batcher.watches:
+            # latencies before servers: a batcher that steers sends by its new settings
             for batch in done:
                 self._batcher.learn_latencies(self._latencies(batch), now)
             free = max(0, self._platform.free)
@@ -492,6 +502,7 @@ class StepSimulation:
     def _arrive(self, batch: int, now: float) -> None:
         """Begin a batch, or have it wait, or fail it."""
         chance, platform = self._chance, self._platform
+        # drawn as it arrives, not as it begins: so the compiled loops draw, whoever is served first
         level = chance.service_rng.random() if chance.service.sampled else 0.0
         drawn = platform.has_starts and len(chance.cold_start) > 1
         self._levels.append((level, chance.cold_start_rng.random() if drawn else 0.0))
@@ -502,6 +513,7 @@ class StepSimulation:
         if platform.waits:
             waiting.append(batch)
         else:
+            # it fails at once, but batches that arrive at this instant do not know yet
             self._outcomes[batch] = now, math.nan, 0.0, False, -1
             heapq.heappush(self._completions, (now, next(self._sequence), batch, -1))
 
