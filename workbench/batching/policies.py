@@ -32,7 +32,7 @@ from workbench.validation import (
 )
 
 # batches of a size from which on their least latency says something of its service
-_MIN_BATCHES_PER_SIZE = 3
+_MIN_BATCHES_PER_SIZE = 3  # of one or two, all may have met a pause
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +211,7 @@ class DeadlineBatcher(ClockBatcher):
     def add(self, request: int, now: float) -> Batches:
         """Take a request; send those before it first, if its company would make them late."""
         early = []
+        # the limit of one more than wait now
         if self._waiting and self._opened + self._wait_limits[len(self._waiting)] < now:
             early = self._close()
         if not self._waiting:
@@ -311,6 +312,7 @@ class SteeredBatcher(FreeServerBatcher):
         policy = self._policy
         rank = find_rank(policy.quantile, len(latencies))
         spare = policy.aim * policy.latency - latencies[rank - 1]
+        # down at once, up by degrees: lateness costs more than a batch that could be larger
         wait = self.max_wait + (policy.gain if spare > 0 else 1) * spare
         self.max_wait = min(max(0.0, wait), policy.latency)
         slow = [

@@ -89,6 +89,7 @@ def _size_distribution(arrivals: MAP, policy: BatchPolicy) -> tuple[Floats, floa
     if arrivals.phases == 1:
         fill = (size - 1) / float(rates[0])
     elif arrivals.phases == 2:
+        # of two phases each lasts as long as the other's way out is fast
         fill = (size - 1) * float(leave.sum() / (rates @ leave[::-1]))
     return np.append(short, 1 - short.sum()), fill
 

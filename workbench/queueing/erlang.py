@@ -34,6 +34,7 @@ def find_states(*, load: float, servers: int, room: int) -> Floats:
     whole_number("servers", servers, low=1)
     if whole_number("room", room, low=1) < servers:
         raise InvalidInput(f"room must be for all {servers} servers at least, got {room}.")
+    # in logarithms: powers and factorials of hundreds of servers overflow
     ratios = np.log(load / np.minimum(np.arange(1, room + 1), servers))
     logs = np.append(0.0, np.cumsum(ratios))
     shares: Floats = np.exp(logs - logs.max())
@@ -97,6 +98,7 @@ class AcceptedLatency:
 
         waiting: Floats = gammaincc(turns, self.servers * times)
         with np.errstate(divide="ignore"):  # log(0) at time 0, where nothing is over
+            # of one server both rates are the same, and the integral is that of a power
             if self.servers == 1:
                 logs = turns * np.log(times) - gammaln(turns + 1)
             else:

@@ -15,6 +15,7 @@ from workbench.queueing.predictions import (
 from workbench.service_times import ServiceTimes
 from workbench.validation import positive
 
+# a power of two, for the FFT; steps fine enough for quantiles within 1e-5 of M/D/1's
 _GRID_POINTS = 1 << 17
 _TAIL_EXPONENT = 25.0  # minus the logarithm of the share of waits beyond the grid
 
@@ -94,9 +95,10 @@ def _latency(
     step = (_TAIL_EXPONENT / _decay(rate, busy) + 2 * farthest) / _GRID_POINTS
     first = np.fft.rfft(rate * _survival(idle, step))
     others = np.fft.rfft(rate * _survival(busy, step))
+    # the equation is a convolution, and the FFT's goes round: e to the -25 comes in again at 0
     share = np.fft.irfft(idle_share * first / (1 - others), _GRID_POINTS).clip(0)
     waits = step * np.arange(_GRID_POINTS)
-    within = np.cumsum(share) - share / 2
+    within = np.cumsum(share) - share / 2  # half of its own: the middle of its step
     within[0] = 0.0
     mean = idle_share * idle.mean + (1 - idle_share) * busy.mean + float(share @ waits)
     return _Latency(idle_share, busy, idle, waits, within, mean)
@@ -106,13 +108,14 @@ def _decay(rate: float, distribution: ServiceDistribution) -> float:
     """Return the rate at which the share of waits beyond x falls with x: Lundberg's exponent."""
 
     def excess(decay: float) -> float:
+        # e to the 709 is the largest float
         grown = np.expm1(np.minimum(decay * distribution.values, 700.0)) @ distribution.weights
         return float(rate * grown - decay)
 
     low, high = 0.0, 1 / distribution.mean
     while excess(high) <= 0:
         low, high = high, 2 * high
-    for _ in range(60):
+    for _ in range(60):  # halvings: as many as a float has digits, and some
         middle = (low + high) / 2
         low, high = (low, middle) if excess(middle) > 0 else (middle, high)
     return high

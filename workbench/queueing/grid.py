@@ -156,7 +156,7 @@ def _search(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop
         for buffer in range(buffers):
             low, high = np.inf, 0.0
             for n in range(largest):
-                if shares[buffer, n] > 1e-10:
+                if shares[buffer, n] > 1e-10:  # rarer sizes move no share by 1e-5
                     low = min(low, service[memory, n].min())
                     high = max(high, service[memory, n].max() + longest)
             below, above = -quantile, 1 - quantile
@@ -169,6 +169,7 @@ def _search(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop
                     if shares[buffer, n] <= 1e-10:
                         continue
                     for sample in range(samples):
+                        # by ROUNDING, as the predictions
                         wait = x * (1 + 1e-12) - service[memory, n, sample]
                         if wait >= longest:
                             within += (n + 1) * shares[buffer, n]
@@ -197,6 +198,7 @@ def _search(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop
                     break
                 x = (above * low - below * high) / (above - below)
                 side = 1 if x < middle else -1
+                # in the paper's words kappa1 is 0.2 / span, kappa2 is 2 and n0 is 1
                 nudge = max(0.2 * width**2 / span, tolerance / 2)
                 x = x + side * nudge if nudge < abs(middle - x) else middle
                 reach = max(slack - width / 2, 0.0)

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 ROUNDING = 1e-12
 """Share of a limit by which a latency may exceed it and still be within it."""
 
-_SERVICE_VALUES = 256
+_SERVICE_VALUES = 256  # for quantiles: each takes time, and a share is off by 1/512 at most
 
 
 class Distribution(Protocol):
@@ -149,6 +149,7 @@ def find_quantiles(distribution: Distribution, shares: Floats) -> Floats:
     """Return the values that these shares stay within: by bisection, to 1e-10 of each."""
     low, high = (np.full(len(shares), bound) for bound in distribution.support)
     if math.isinf(distribution.support[1]):
+        # no upper end: double until the share is reached
         high = low + distribution.mean
         while (short := distribution.cdf(high) < shares).any():
             low, high = np.where(short, high, low), np.where(short, 2 * high, high)

@@ -210,6 +210,7 @@ class _ManyServersLatency:
         queued, spare = erlang_c(load=load, servers=self.servers), self.servers - load
         # A wait of rate `spare` and a service of rate 1 in sequence, stable where the two are near.
         slow, apart = min(spare, 1.0), abs(spare - 1)
+        # by expm1: a difference of two exponentials would lose its digits
         both = -np.expm1(-apart * times) / apart if apart else times
         within: Floats = 1 - np.exp(-times) - queued * np.exp(-slow * times) * both
         return within
