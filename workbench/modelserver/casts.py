@@ -71,6 +71,7 @@ def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         return values
     if values.dtype.kind == "O":
         return _cast_objects(values, dtype)
+    # what would warn is refused below, with its place
     with np.errstate(over="ignore", invalid="ignore"):
         wrong = _find_wrong(values, dtype)
         if wrong is not None and wrong.any():
@@ -112,12 +113,16 @@ def pack_floats(values: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:  # no
     rows = [values]
     try:
         while isinstance(rows[0], list):
+            # rows of several lengths are a ValueError here
             (size,) = {len(row) for row in rows}
             shape.append(size)
+            # one row, as most requests have, needs no copy
             rows = rows[0] if len(rows) == 1 else list(chain.from_iterable(rows))
+        # refuses text, in which NumPy would read numbers
         flat = np.frombuffer(struct.pack(f"{len(rows)}d", *rows))
     except (TypeError, ValueError, IndexError, OverflowError, struct.error):
         return None  # it has no numbers, or no shape
+    # not by >=, which NaN does not meet
     if not np.abs(flat).max() < _exact_limit(dtype):
         return None
     return flat.astype(dtype).reshape(shape)
@@ -160,12 +165,14 @@ def _find_wrong(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]
         wide = values.astype(np.float64)
         fits = (wide >= max(low, -_EXACT)) & (wide <= min(high, _EXACT)) & (wide == np.trunc(wide))
         return np.asarray(~fits)
+    # the range first: most arrays fit, and none needs a mask of them
     if low <= int(values.min()) and int(values.max()) <= high:
         return None
     return np.asarray((values < low) | (values > high))
 
 
 def _find_infinite(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_] | None:
+    # NaN is not within, and is looked at below
     if np.abs(values).max() <= np.finfo(dtype).max:
         return None
     return np.asarray(np.isinf(values.astype(dtype)) & ~np.isinf(values))
@@ -178,6 +185,7 @@ def _find_inexact(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool
         return None
     wide = values.astype(np.float64)
     back = wide < 2.0 ** (64 if values.dtype.kind == "u" else 63)  # else the way back overflows
+    # exact where neither the way there and back nor the type's own rounding changes it
     kept = np.where(back, wide, 0).astype(values.dtype) == values
     return np.asarray(~(back & kept & (values.astype(dtype).astype(np.float64) == wide)))
 

@@ -15,6 +15,7 @@ PIECE_BYTES = 1024 * 1024
 """Bytes that are read at a time."""
 
 _COMMA, _QUOTE, _BACKSLASH = b',"\\'
+# tables by byte: one look-up for a whole piece, whatever there is to find
 _BREAKS = np.zeros(256, bool)
 _BREAKS[[*b"\r\n"]] = True
 _STEPS = np.zeros(256, np.int8)  # what a byte of JSON adds to the depth of brackets
@@ -37,6 +38,7 @@ def whole_lines(
     while data := file.read(piece):
         if inside or (quoted and b'"' in data):
             codes = np.frombuffer(data, np.uint8)
+            # behind an odd number of quotes; a doubled one, for itself, leaves and enters
             within = inside ^ (np.cumsum(codes == _QUOTE) % 2).astype(bool)
             ends, inside = np.flatnonzero(_BREAKS[codes] & ~within), bool(within[-1])
             end = int(ends[-1]) + 1 if ends.size else 0
@@ -81,6 +83,7 @@ def _json_pieces(file: BinaryIO, opening: bytes, data: bytes, piece: int) -> Ite
     while data:
         codes = text.blank(data)
         depths = depth + np.cumsum(_STEPS[codes], dtype=np.int64)
+        # the first bracket that closes more than was opened ends the rows
         ends = np.flatnonzero(depths < 0)
         if ends.size:
             yield b"".join([opening, *rest, data[: ends[0]], closing])
@@ -118,6 +121,7 @@ class _TextMask:
         """Return which bytes stand behind an odd number of backslashes."""
         slash = np.concatenate([[self._escaping], codes == _BACKSLASH])
         at = np.arange(len(slash))
+        # the distance to the last other byte, without a loop over bytes
         last_other = np.maximum.accumulate(np.where(slash, -1, at))
         odd = (at - last_other) % 2 == 1
         self._escaping = bool(odd[-1])

@@ -30,7 +30,7 @@ NPY, JSON, CSV, JSONLINES = TYPES
 Order = Literal["C", "F"]
 
 _MAGIC = b"\x93NUMPY"
-_HEADER_CACHE_SIZE = 256
+_HEADER_CACHE_SIZE = 256  # clients send the same again and again
 _MAX_HEADER_BYTES = 64 * 1024  # NumPy itself refuses those of more than 10,000 characters
 
 

@@ -24,16 +24,16 @@ import httptools
 MAX_HEAD = 64 * 1024
 """Bytes of headers that are read, beyond those of the first packet, before a request is refused."""
 
-_BACKLOG = 1024
+_BACKLOG = 1024  # connections waiting to be taken; of more, each client tries again after a second
 _MIN_RATE = 500.0  # bytes a second of a body, beyond its time-out: Apache's mod_reqtimeout
-_SWEEP_SECONDS = 1.0
+_SWEEP_SECONDS = 1.0  # between looks at all connections: a time-out is late by so much at most
 _MAX_FILES = 8192  # descriptors that are asked for where the system's limit is lower
 _MAX_REJECTED = 64  # connections at a time that are answered that there are too many
 _QUIET_ENOUGH = 1.0  # seconds without a byte after which a connection may make room for another
-_CHUNK = 256 * 1024
+_CHUNK = 256 * 1024  # bytes of a file that an answer has in memory at a time
 _MAX_KNOWN_HEAD = 8 * 1024  # bytes of a head that a connection keeps
 _MAX_COPIED_BYTES = 64 * 1024  # bodies up to here leave in one piece with their headers
-_LINGER_SECONDS = 2.0
+_LINGER_SECONDS = 2.0  # for a client that is still sending to read why it is refused
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -272,6 +272,7 @@ class Connection(asyncio.Protocol):
         if length.isdigit() and int(length) > self._body_limit:
             self._reject(413, f"The body has {length} bytes, at most {self._body_limit} fit.")
         elif "expect" in request.headers and not self._busy:
+            # while another is being answered, it would come before that answer
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
@@ -296,6 +297,7 @@ class Connection(asyncio.Protocol):
         if request is None:
             return
         self._request = None
+        # one piece, as most bodies are, is not copied
         request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
         keep_alive = self._parser.should_keep_alive()
@@ -500,6 +502,7 @@ class Connection(asyncio.Protocol):
         may then lose the answer.
         """
         if not self._discard_input or self._transport.is_closing():
+            # all was read: there is nothing to be reset for
             self._transport.close()
             return
         self._resume_reading()
@@ -558,6 +561,7 @@ class Server:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
         while self._open and loop.time() < deadline:
+            # by looks, as a connection notifies nobody: this happens once in a server's life
             await asyncio.sleep(0.005)
         for connection in list(self._open):
             connection.abort()

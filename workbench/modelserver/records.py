@@ -55,6 +55,7 @@ class RecordReader(Reader):
         super().__init__(np.dtype(object), inputs[0].row if len(inputs) == 1 else ())
         self._inputs = tuple(inputs)
         self._names = [each.name for each in inputs]
+        # the header names each field
         self._max_npy_header += 100 * len(inputs)
         columns = [name_columns(each.name, each.row) for each in inputs]
         self._widths = [len(each) for each in columns]
@@ -125,6 +126,7 @@ class RecordReader(Reader):
         if "features" not in self._names:
             rows = [features(row) for row in rows]
         names = self._names
+        # most rows are objects of just these names: no look at each
         try:
             if all(len(row) == len(names) for row in rows):
                 return self._build([[row[name] for row in rows] for name in names])
@@ -211,6 +213,7 @@ class RecordReader(Reader):
 def _parse_csv(body: bytes) -> list[list[str]]:
     try:
         text = io.StringIO(body.decode("utf-8-sig"), newline="")
+        # a mark of the byte order, as spreadsheets write it, is no part of the first name
         return [row for row in csv.reader(text, strict=True) if row]
     except (ValueError, csv.Error) as error:
         raise RequestError(400, f"The body is not CSV: {error}.") from error
