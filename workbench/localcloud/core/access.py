@@ -194,6 +194,7 @@ class AccessControl:
 
     def _make_signer(self, date: str, region: str, service: str) -> hmac.HMAC:
         key = f"AWS4{self.key.secret}".encode()
+        # the chain of keys of the IAM User Guide, "Create a signed AWS API request"
         for part in (date, region, service, "aws4_request"):
             key = hmac.digest(key, part.encode("latin-1"), "sha256")
         return hmac.new(key, digestmod="sha256")

@@ -31,6 +31,7 @@ def make_access_key() -> AccessKey:
     >>> len(key.id), key.id[:4], len(key.secret)
     (20, 'AKIA', 40)
     """
+    # in base32, as AWS's are; those of lasting keys begin with AKIA (IAM user guide)
     letters = string.ascii_uppercase + "234567"
     name = "".join(secrets.choice(letters) for _ in range(16))
     return AccessKey(f"AKIA{name}", b64encode(secrets.token_bytes(30)).decode())

@@ -128,8 +128,10 @@ def json_response(content: Mapping[str, Any], status: int = 200) -> Response:
 
 def json_error(error: AwsError) -> Response:
     """Return an error so that botocore's JSON and REST-JSON parsers know it by name."""
+    # services differ in how they spell the message, and clients in which they read
     content = {"__type": error.code, "message": error.message, "Message": error.message}
     response = json_response(content | error.extra, error.status)
+    # where clients of REST-JSON look first
     response.headers = [("x-amzn-errortype", error.code), *response.headers]
     return response
 

@@ -98,6 +98,7 @@ def _read(shape: Shape, node: Any) -> Any:  # noqa: ANN401 - what the shape says
         found = [(name, each, node.get(_name(each, name))) for name, each in shape.members.items()]
         return {name: _read(member, inner) for name, member, inner in found if inner is not None}
     if isinstance(shape, ListShape):
+        # by its bare name a list is given that has no items
         items = [] if node == "" else _items(shape, node, _name(shape.member, "member"))
         return [_read(shape.member, each) for each in items]
     if isinstance(shape, MapShape) and isinstance(node, dict):
@@ -118,6 +119,7 @@ def _items(shape: Shape, node: Any, name: str) -> list[Any]:  # noqa: ANN401 - o
         node = node.get(name)
     if not isinstance(node, dict) or not all(name.isdecimal() for name in node):
         raise AwsError("MalformedQueryString", "Items of a list must be numbered from 1.")
+    # texts of digits, by number
     return [node[name] for name in sorted(node, key=lambda name: (len(name), name))]
 
 

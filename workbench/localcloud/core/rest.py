@@ -67,5 +67,6 @@ def _routes(service: str) -> list[_Route]:
         path, _, query = operation.http["requestUri"].partition("?")
         pattern = re.sub(r"\\{(\w+)(\\\+)?\\}", r"(?P<\1>[^/]+)", re.escape(path.rstrip("/")))
         fixed = {key: values[0] for key, values in parse_qs(query).items()}
+        # clients end a path with a slash or not
         routes.append((operation.http["method"], re.compile(f"{pattern}/?"), fixed, operation))
     return sorted(routes, key=lambda route: -len(route[2]))

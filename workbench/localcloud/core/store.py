@@ -19,7 +19,7 @@ from typing import IO, Any, ParamSpec, TypeVar
 from workbench.errors import Damaged, NotAvailable, StorageError
 
 _APPLICATION = 0x57424C43  # marks the SQLite file as ours: "WBLC"
-_VERSION = 1
+_VERSION = 1  # of the tables: a greater one is refused
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -65,6 +65,7 @@ class Store:
         if self.db.in_transaction:
             yield self.db
             return
+        # the lock at once: who takes it when it first writes may be refused half way
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield self.db
@@ -230,6 +231,7 @@ def _acquire_lock(path: Path) -> IO[str]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    # transactions are begun by `write` alone, and the thread beside the loop reads
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         _prepare(db, path)
@@ -252,6 +254,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     if _pragma(db, "user_version") > _VERSION:
         raise StorageError(f"{path} was made by a newer workbench; update this one.")
     db.execute("PRAGMA journal_mode = WAL")
+    # nothing is lost when the process is killed; a power cut takes the last writes, no more
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA foreign_keys = ON")
 

@@ -6,7 +6,7 @@ from typing import Any
 from workbench.localcloud.core.protocol import AwsError, Operation, validation_error
 from workbench.localcloud.core.store import Store
 
-_MAX_TAGS = 50
+_MAX_TAGS = 50  # SageMaker API Reference, AddTags
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tagged (arn TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tags (

@@ -41,7 +41,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "map": (dict,),
     "list": (list,),
 }
-_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800  # what `datetime` can hold
 _RANGES: dict[str, tuple[float, float]] = {  # AWS's types of numbers: Smithy 2.0, "Simple types"
     "integer": (-(2**31), 2**31 - 1),
     "long": (-(2**63), 2**63 - 1),
