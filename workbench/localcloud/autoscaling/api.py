@@ -73,12 +73,13 @@ _KINDS = {  # of what is kept: the member that names one, the parameter that cho
     "action": ("ScheduledActionName", "ScheduledActionNames", "ScheduledActions"),
     "activity": ("ActivityId", "", "ScalingActivities"),
 }
+# the service-linked role that AWS makes (user guide, "Service-linked roles")
 _ROLE = (
     f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
     "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 )
 _METRICS = {
-    (_INSTANCES, _PER_INSTANCE): "Invocations",
+    (_INSTANCES, _PER_INSTANCE): "Invocations",  # of all instances: divided by how many there were
     (_INSTANCES, _CONCURRENT): CONCURRENCY,
     (_PROVISIONED, _UTILISATION): "ServerlessProvisionedConcurrencyUtilization",
 }
@@ -176,10 +177,12 @@ class Autoscaling:
             "ScalableTargetARN": arn(_SERVICE, f"scalable-target/{new_id()}"),
             "RoleARN": _ROLE,
             "SuspendedState": dict.fromkeys(_SUSPENDABLE, False),
+            # what a later call does not name stays (API reference, RegisterScalableTarget)
             **(self._get("target", key) or {}),
             **{name: params[name] for name in given if name in params},
         }
         facts["SuspendedState"] |= params.get("SuspendedState", {})
+        # needed of a new target alone (API reference, RegisterScalableTarget)
         if "MinCapacity" not in facts or "MaxCapacity" not in facts:
             raise validation_error("A new scalable target needs MinCapacity and MaxCapacity.")
         if not 0 <= facts["MinCapacity"] <= facts["MaxCapacity"]:
@@ -190,6 +193,7 @@ class Autoscaling:
     async def _deregister(self, params: Facts) -> Facts:
         key = _read_key(params)
         self._target(key)
+        # its policies and actions go with it (API reference, DeregisterScalableTarget)
         self._drop_all(key)
         return {}
 
@@ -239,7 +243,7 @@ class Autoscaling:
         }
         if "Schedule" not in facts:
             raise validation_error("A new scheduled action needs a Schedule.")
-        _is_due(facts, before=now(), at=now())
+        _is_due(facts, before=now(), at=now())  # refuses what cannot be read
         self._put("action", key, facts, name)
         return {}
 
@@ -331,6 +335,7 @@ class Autoscaling:
     async def _tick(self) -> None:
         began, looks = time.monotonic(), 0
         while True:
+            # twice for each look, so that none is late by more than half of one
             await asyncio.sleep(min(1.0, self._minute / (2 * _LOOKS)))
             try:
                 self._schedule()
@@ -368,6 +373,7 @@ class Autoscaling:
 
     def _follow(self, key: _Key, due: "list[_TrackingPolicy]") -> None:
         """Have one target follow its policies; it is skipped while the endpoint updates."""
+        # read even while the endpoint updates, so that the next reading is of its own time alone
         readings = [policy.series.read(at=now()) for policy in due]
         try:
             endpoint, variant = self._find_variant(key)
@@ -440,6 +446,7 @@ class Autoscaling:
         key = _read_key(policy)
         if alarm_action.action not in self._steps:
             scaler = self._scaler(key, policy, self._target(key))
+            # an alarm of target tracking only shows what the policy reads by itself
             if not isinstance(scaler, StepScaler):
                 return
             self._steps[alarm_action.action] = scaler
@@ -605,6 +612,7 @@ def _steps(adjustments: Iterable[Mapping[str, Any]]) -> list[tuple[float, int]]:
         upper = each.get("MetricIntervalUpperBound")
         if lower is None and upper is None:
             raise validation_error("A step adjustment needs at least one bound of its interval.")
+        # below the threshold intervals are negative: the same, mirrored
         if upper is not None and upper <= 0:
             lower, upper = -upper, None if lower is None else -lower
         distance = lower or 0.0
@@ -642,6 +650,7 @@ def _read_key(params: Mapping[str, Any]) -> _Key:
 
 
 def _make_arn(kind: str, key: _Key, named: str) -> str:
+    # AWS's ARNs of policies and actions have this service, not application-autoscaling
     return arn("autoscaling", f"{kind}:{new_id()}:resource/sagemaker/{key.resource}:{named}")
 
 

@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from workbench.localcloud.core.protocol import validation_error
 
-_UNITS = {"minute": 60, "hour": 3600, "day": 86_400}
+_UNITS = {"minute": 60, "hour": 3600, "day": 86_400}  # seconds
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
+# minute, hour, day of month, month, day of week and year: the range and names of each (user guide)
 _FIELDS: Sequence[tuple[int, int, Sequence[str]]] = (
     (0, 59, ()),
     (0, 23, ()),
@@ -55,9 +56,11 @@ def is_due(expression: str, *, zone: str, begin: float, before: float, now: floa
             if len(parts) != len(_FIELDS):
                 raise validation_error(f"cron(...) takes six fields, got {inner!r}.")
             at = datetime.fromtimestamp(now, place)
+            # AWS's week begins with Sunday, which is 1
             values = (at.minute, at.hour, at.day, at.month, at.isoweekday() % 7 + 1, at.year)
             fields = zip(parts, _FIELDS, values, strict=True)
             allowed = [value in _parse_field(part, *limits) for part, limits, value in fields]
+            # once in its minute: the look before was earlier
             return all(allowed) and before < now // 60 * 60
     raise validation_error(f"Schedule must be at(...), rate(...) or cron(...), got {expression!r}.")
 

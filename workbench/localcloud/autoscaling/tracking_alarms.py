@@ -13,7 +13,7 @@ from workbench.localcloud.core.protocol import arn
 from workbench.localcloud.sagemaker.metering import CONCURRENCY, INVOCATIONS
 from workbench.scaling.reactive import HIGH_RESOLUTION, TargetTracking
 
-_PERIOD = 60
+_PERIOD = 60  # CloudWatch has SageMaker's metrics by the minute
 _PER_INSTANCE_METRICS = {"Invocations": ("InvocationsPerInstance", "Sum")}  # what one of them gets
 
 
@@ -37,6 +37,7 @@ def put_alarms(
         name, statistic = _PER_INSTANCE_METRICS[name]
         target *= _PERIOD / minute
     usual = TargetTracking(target=target)
+    # names and descriptions are in the form that AWS gives them
     names = [each["AlarmName"] for each in policy.get("Alarms", [])] or [
         f"TargetTracking-{resource}-Alarm{which}-{uuid.uuid4()}" for which in ("High", "Low")
     ]
