@@ -158,6 +158,7 @@ class Alarms:
             "StateUpdatedTimestamp": at,
             "StateTransitionedTimestamp": at,
         }
+        # a change overwrites all but the state (API reference, PutMetricAlarm)
         if former:
             content |= {key: value for key, value in former.items() if key.startswith("State")}
         content |= given | {"AlarmConfigurationUpdatedTimestamp": at}
@@ -277,7 +278,7 @@ class Alarms:
         at, former = self._clock(), alarm["StateValue"]
         alarm |= {
             "StateValue": state,
-            "StateReason": reason[:1023],
+            "StateReason": reason[:1023],  # the greatest length in botocore's model, as below
             "StateUpdatedTimestamp": at,
             "StateTransitionedTimestamp": at,
         }
@@ -389,6 +390,7 @@ def build_message(alarm_action: AlarmAction) -> str:
     )
 
 
+# UTC as in the messages that the user guide shows
 def _format_time(at: float) -> str:
     return format_time(at, "milliseconds").replace("Z", "+0000")
 
@@ -409,6 +411,7 @@ def _check(alarm: Mapping[str, Any]) -> None:
         raise metrics_validation_error(
             "DatapointsToAlarm must be at least 1 and at most EvaluationPeriods."
         )
+    # API reference, PutMetricAlarm: Period
     period = _period(alarm)
     if period % 60 and period not in (10, 20, 30):
         raise metrics_validation_error(

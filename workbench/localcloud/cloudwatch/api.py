@@ -196,15 +196,17 @@ def _refuse(error: AwsError, request: Request) -> Response:
     if find_protocol(request, "monitoring") == "query":
         return refuse(AwsError(code, error.message, error.status), request, "monitoring")
     response = refuse(error, request, "monitoring")
+    # how a service that spoke forms before keeps its old codes known (Smithy, awsQueryCompatible)
     side = "Sender" if error.status < 500 else "Receiver"
     response.headers = [*response.headers, ("x-amzn-query-error", f"{code};{side}")]
     return response
 
 
 def _decompress_body(request: Request) -> bytes:
+    # SDKs pack what has 10 KiB or more (Smithy, requestCompression)
     if request.headers.get("content-encoding", "") != "gzip":
         return request.body
-    unpacking = zlib.decompressobj(wbits=31)
+    unpacking = zlib.decompressobj(wbits=31)  # of gzip alone
     try:
         body = unpacking.decompress(request.body, _MAX_BODY_BYTES + 1)
     except zlib.error as error:
@@ -272,6 +274,7 @@ def _parse_statistics(name: str, given: Mapping[str, float]) -> Summary:
     if not all(map(_is_valid, given.values())) or count <= 0 or least > most:
         raise _value_error(f"{name} must have finite StatisticValues, and a SampleCount above 0.")
     known = Summary()
+    # then every percentile is that value
     if least == most:
         known.add(least, count)
         return known

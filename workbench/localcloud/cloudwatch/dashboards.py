@@ -70,6 +70,7 @@ class Dashboards:
     async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
         if not params["DashboardNames"]:
             raise AwsError("InvalidParameterValueException", "DashboardNames must not be empty.")
+        # all or none here; AWS deletes as many as it can (API reference, DeleteDashboards)
         for name in params["DashboardNames"]:
             self._get_dashboard(name)
         with self._store.write():

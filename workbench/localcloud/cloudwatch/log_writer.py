@@ -16,7 +16,7 @@ from workbench.localcloud.core.protocol import ACCOUNT, REGION
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tasks import TaskSet
 
-_FLUSH_SECONDS = 0.5
+_FLUSH_SECONDS = 0.5  # lines that came meanwhile are written together
 _MAX_STREAM_EVENTS = 50_000  # moto keeps them in memory
 _MAX_EVENT_BYTES = 256 * 1024  # PutLogEvents
 

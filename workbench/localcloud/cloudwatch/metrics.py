@@ -19,6 +19,8 @@ RESOLUTION = 1 / 512
 """How far a percentile may lie from the value that was put, as a share of it."""
 
 MINUTE = 60
+"""Seconds, whole as the beginnings of minutes are kept."""
+
 RETENTION_SECONDS = 15 * 86_400.0
 """Seconds that a metric's minutes are kept, which is what CloudWatch keeps them apart for."""
 
