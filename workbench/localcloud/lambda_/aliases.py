@@ -98,7 +98,7 @@ class AliasApi:
         names = ("FunctionVersion", "Description", "RoutingConfig")
         changed = {name: params[name] for name in names if name in params}
         alias = Alias({**facts, **changed, **create_revision()})
-        del alias.facts["LastModified"]
+        del alias.facts["LastModified"]  # AliasConfiguration has none
         self._table.find(function.name, alias.version)
         for version in alias.weights:
             self._table.find(function.name, version)

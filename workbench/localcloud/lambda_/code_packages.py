@@ -96,7 +96,7 @@ class CodePackages:
 
     def keep(self, used: Iterable[str], gone: Iterable[str]) -> None:
         """Remove code that is gone, unless it is used elsewhere, or about to be."""
-        for sha256 in set(gone) - {*used, *+self._taken, ""}:
+        for sha256 in set(gone) - {*used, *+self._taken, ""}:  # those above 0
             shutil.rmtree(self._folder / sha256, ignore_errors=True)
             self._zip(sha256).unlink(missing_ok=True)
 

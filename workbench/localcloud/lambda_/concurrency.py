@@ -24,7 +24,8 @@ from workbench.localcloud.lambda_.versions import (
 from workbench.localcloud.sandbox.instances import LaunchFailed
 
 MIN_UNRESERVED = 100
-"""Events of the account's limit that must stay for functions without a reserve."""
+"""Events of the account's limit that must stay for functions without a reserve (Lambda API
+Reference, PutFunctionConcurrency)."""
 
 _COLUMNS = """
 name TEXT NOT NULL, version TEXT NOT NULL, count INTEGER NOT NULL, changed TEXT NOT NULL,

@@ -62,6 +62,7 @@ def create_facts(arn: str, params: Mapping[str, Any], package: Mapping[str, Any]
         "FunctionName": name,
         "FunctionArn": arn,
         "Description": "",
+        # what is not named is as Lambda has it (API reference, CreateFunction)
         "Timeout": 3,
         "MemorySize": 128,
         "Version": LATEST,

@@ -95,6 +95,7 @@ class Environments:
             OSError: The machine has no process, memory or file descriptor left for it.
         """
         program, number = self.program, self.next_number()
+        # in AWS's form
         stream = f"{datetime.now(UTC):%Y/%m/%d}/[{program.version}]{secrets.token_hex(16)}"
         log = self.folder / "logs" / program.function / f"{number}.log"
         scratch = self.folder / "scratch" / str(number)

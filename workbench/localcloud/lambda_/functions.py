@@ -137,6 +137,7 @@ class Functions:
         check(params)
         function = Function(name, arn("lambda", f"function:{name}"))
         package, code = await self.packages.take(params.get("PackageType", "Zip"), params["Code"])
+        # not before the package was taken: another call may have come meanwhile
         if name in self.table.functions:
             raise conflict_error(f"Function already exist: {name}")
         facts = create_facts(function.arn, params, package)
@@ -201,7 +202,7 @@ class Functions:
         size = sum(version.facts["CodeSize"] for _, version in self.table)
         return {
             "AccountLimit": {
-                "TotalCodeSize": 75 * 1024**3,
+                "TotalCodeSize": 75 * 1024**3,  # the guide, "Lambda quotas"
                 "CodeSizeUnzipped": MAX_UNZIPPED,
                 "CodeSizeZipped": MAX_ZIP,
                 "ConcurrentExecutions": ACCOUNT_LIMIT,

@@ -99,6 +99,7 @@ class FunctionInvoker:
             context=context,
         )
         if kind == "Event":
+            # AWS answers as soon as the event is queued, whatever becomes of it
             reply(Response(202, headers=[("x-amzn-requestid", event.id)]))
         if self._functions.full(target.function) or version.fleet is None:
             event.finish(Failure.THROTTLED)
@@ -162,6 +163,7 @@ class _PendingFunctionCall:
         """Answer the client, and record the invocation."""
         assert isinstance(exchange, FunctionEvent)  # noqa: S101 - this is where it was made
         function, version, qualifier = self.target
+        # it is no longer counted by now
         under_way = function.under_way + 1
         report = None
         if failure := _make_error(outcome, exchange, function):
@@ -174,6 +176,7 @@ class _PendingFunctionCall:
             response = self._respond(report, body)
         if not self.discard_response:
             self.reply(response)
+        # the client does not wait for what is only written down
         if report is not None:
             report.note(self.invoker.log_writer)
         self.invoker.record(
@@ -255,6 +258,7 @@ class _Report:
         duration, init = self.duration, self.event.setup or 0.0
         environment = self.event.environment
         used = environment.measure() if environment else 0
+        # INIT is billed, too, since August 2025 (AWS Compute Blog, 29 April 2025)
         billed = math.ceil(round(1000 * (duration + init), 6))
         line = (
             f"REPORT RequestId: {self.event.id}\tDuration: {1000 * duration:.2f} ms\t"

@@ -29,10 +29,10 @@ _ROOT = "/2018-06-01/runtime/"
 _NEXT = f"{_ROOT}invocation/next"
 _INIT_ERROR = f"{_ROOT}init/error"
 _ERROR_TYPE = "lambda-runtime-function-error-type"
-_ACCEPTED = Response(202, b'{"status":"OK"}', "application/json")
+_ACCEPTED = Response(202, b'{"status":"OK"}', "application/json")  # the guide's (Runtime API)
 _PEAK = re.compile(rb"VmHWM:\s+(\d+) kB")
-_PAGE = 4096
-_MAX_TEXT_BYTES = 1024**2
+_PAGE = 4096  # bytes: a status in /proc has fewer
+_MAX_TEXT_BYTES = 1024**2  # of what one event wrote: it is in memory on its way to Logs
 
 
 class InitFailed(LaunchFailed):
@@ -93,6 +93,7 @@ class Runtime(InstanceClient):
 
     def watch(self, pid: int) -> None:
         """Measure the memory of this process."""
+        # held open, as the number may be another program's once this one has ended
         with contextlib.suppress(OSError):
             self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
 
@@ -214,6 +215,8 @@ class Runtime(InstanceClient):
     # --- the end of an event
 
     def _time_out(self) -> None:
+        # AWS resets an environment that timed out (developer guide, "execution environment
+        # lifecycle")
         self.closed = True
         self.measure()
         self.lost()
