@@ -22,6 +22,7 @@ OWNER = {"ID": ACCOUNT, "DisplayName": "local"}
 
 def object_headers(found: Object, overrides: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return an object's headers as its readers get them: `response-NAME` overrides one."""
+    # what S3 says of an object that was put without a type
     kept = {"content-type": "binary/octet-stream", **found.headers}
     kept |= {
         name.removeprefix("response-"): value

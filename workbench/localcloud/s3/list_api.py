@@ -45,6 +45,7 @@ class ListApi:
     async def _list(self, call: S3Request) -> Response:
         page, content = self._read_page(call, call.query.get("marker", ""))
         content["Marker"] = encode_key(call, call.query.get("marker", ""))
+        # only with a delimiter (API reference, ListObjects)
         if content["IsTruncated"] and "delimiter" in call.query:
             content["NextMarker"] = encode_key(call, _last(page))
         return xml_response("ListBucketResult", content | _contents(call, page))
@@ -92,7 +93,7 @@ class ListApi:
             "Prefix": encode_key(call, prefix),
             **repeat(call, "delimiter", "encoding-type"),
             "MaxKeys": most,
-            "IsTruncated": len(page) > most > 0,
+            "IsTruncated": len(page) > most > 0,  # of pages of none there is no end
         }
         return page[:most], content
 

@@ -38,7 +38,7 @@ upload TEXT NOT NULL REFERENCES uploads ON DELETE CASCADE, number INTEGER NOT NU
 blob TEXT NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL,
 checksums TEXT NOT NULL, PRIMARY KEY (upload, number)
 """
-LAST_CHARACTER = "\U0010ffff"
+LAST_CHARACTER = "\U0010ffff"  # no key comes behind it
 TYPE_HEADER = "x-amz-checksum-type"
 _MAX_COMPLETED = 1000  # uploads whose end can be asked for again
 MIN_PART = 5 * 1024 * 1024

@@ -159,7 +159,7 @@ _STORAGE_CLASSES = (
     "GLACIER_IR",
 )
 _LATER_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}  # must be restored before they are read
-_OWNERS = ((ACCOUNT,), AwsError("AccessDenied", "Access Denied", 403))
+_OWNERS = ((ACCOUNT,), AwsError("AccessDenied", "Access Denied", 403))  # there is one account here
 _VALUES: Mapping[str, tuple[tuple[str, ...], AwsError | None]] = {  # else NotImplemented
     "x-amz-api-version": (("2006-03-01",), None),
     "x-amz-acl": (

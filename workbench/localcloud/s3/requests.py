@@ -208,6 +208,7 @@ def read_object_headers(call: S3Request) -> dict[str, str]:
     given = call.headers
     headers = {name: given[name] for name in STORED_HEADERS if given.get(name)}
     codings = [each.strip() for each in headers.pop("content-encoding", "").split(",")]
+    # that is how it came, not what it is
     if codings := [each for each in codings if each not in ("", "aws-chunked")]:
         headers["content-encoding"] = ",".join(codings)
     if "x-amz-tagging" in headers:
@@ -217,6 +218,7 @@ def read_object_headers(call: S3Request) -> dict[str, str]:
         del headers["x-amz-storage-class"]  # as S3 does, which names the others alone
     headers["content-type"] = given.get("content-type") or "binary/octet-stream"
     own = {name: text for name, text in given.items() if name.startswith("x-amz-meta-")}
+    # S3 user guide, "Working with object metadata"
     if sum(len(name) - len("x-amz-meta-") + len(text) for name, text in own.items()) > 2048:
         raise AwsError(
             "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size."
@@ -286,6 +288,7 @@ class NotModified(AwsError):
 
 def check_conditions(headers: Mapping[str, str], found: "Object") -> None:
     """Check what the client wants to be true of the object it reads (RFC 9110, section 13)."""
+    # HTTP's dates have whole seconds; a condition on the ETag goes before one on the time
     if wanted := headers.get("if-match"):
         if not _matches(wanted, found.etag):
             raise precondition_error("If-Match")

@@ -168,6 +168,7 @@ class UploadApi:
         body = await self._objects.join(upload, parts, full)
         try:
             self._check_whole(call, body, sent, value)
+            # once more: while the parts were joined another may have come
             check_replaced(call.headers, self._objects.find(call.bucket, call.key))
             return self._objects.complete(upload, body)
         finally:

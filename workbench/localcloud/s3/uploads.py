@@ -19,7 +19,7 @@ from workbench.localcloud.s3.checksums import (
     verify_md5,
 )
 
-_MAX_LINE_BYTES = 16 * 1024
+_MAX_LINE_BYTES = 16 * 1024  # of a chunk's size or a trailer: one without end would fill the memory
 _TRAILER_SIGNATURE = "x-amz-trailer-signature"
 
 
