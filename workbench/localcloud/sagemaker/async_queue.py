@@ -80,6 +80,7 @@ class AsyncQueue:
 
     def set_notice(self, number: int, notice: Notice) -> None:
         """Note that a request has its result, and the notification about it."""
+        # the body goes: it is not sent again once there is a result
         self._table.change({"number": number}, notice=asdict(notice), body=None)
 
     def list_unsent(self) -> list[tuple[int, Notice]]:

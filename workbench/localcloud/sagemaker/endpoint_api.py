@@ -171,6 +171,7 @@ class EndpointApi:
         if ("AsyncInferenceConfig" in config) != (endpoint.async_config is not None):
             raise validation_error("An endpoint stays asynchronous or not; create another one.")
         variants = self._create_variants(endpoint, wanted)
+        # the other way is allowed (developer guide, "Update a serverless endpoint")
         if not endpoint.serverless and any(variant.serverless for variant in variants):
             raise validation_error(
                 "An endpoint on instances cannot become serverless; create another one."

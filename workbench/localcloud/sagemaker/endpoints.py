@@ -151,7 +151,7 @@ class Endpoint:
             **self.summary(),
             "EndpointConfigName": self.config,
             "ProductionVariants": [variant.summary() for variant in self.variants],
-            "FailureReason": self.reason[:1024],
+            "FailureReason": self.reason[:1024],  # botocore's FailureReason
             "LastDeploymentConfig": self.deployment,
             "PendingDeploymentSummary": self.pending,
             "AsyncInferenceConfig": self.async_config,
@@ -186,7 +186,7 @@ def _describe_capture(config: Facts) -> Facts:
         "CaptureStatus": "Started" if enabled else "Stopped",
         "CurrentSamplingPercentage": config["InitialSamplingPercentage"],
         "DestinationS3Uri": config["DestinationS3Uri"],
-        "KmsKeyId": "",
+        "KmsKeyId": "",  # botocore's model asks for one
     }
 
 

@@ -126,6 +126,7 @@ class EndpointInvoker:
 
     def next_id(self) -> str:
         """Return the id of a request."""
+        # a UUID for each takes ten times as long
         return f"{self._run}-{next(self._ids)}"
 
 

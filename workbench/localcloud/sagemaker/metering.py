@@ -111,6 +111,8 @@ class Metering:
             for pid, usage in _usages(variant):
                 seen[pid], former = usage, self._usages.get(pid)
                 values = {"MemoryUtilization": 100 * usage.memory / limit}
+                # a serverless endpoint has its memory alone (developer guide, "Monitor a serverless
+                # endpoint")
                 if former is not None and not config and usage.at > former.at:
                     used = (usage.seconds - former.seconds) / (usage.at - former.at)
                     values["CPUUtilization"] = 100 * used

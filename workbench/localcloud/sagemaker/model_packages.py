@@ -225,6 +225,7 @@ class Packages:
         }
 
     async def _list(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        # "Unversioned" where nothing is said (API reference, ListModelPackages)
         chosen, kind = {}, parameters.get("ModelPackageType", "Unversioned")
         if "ModelPackageGroupName" in parameters:
             group, kind = self._group(parameters["ModelPackageGroupName"]), "Versioned"
@@ -311,7 +312,7 @@ def _update_properties(found: dict[str, Any], parameters: Mapping[str, Any]) -> 
     properties = found.pop("CustomerMetadataProperties", {})
     properties |= parameters.get("CustomerMetadataProperties", {})
     left = _omit(properties, *parameters.get("CustomerMetadataPropertiesToRemove", []))
-    if len(left) > 50:
+    if len(left) > 50:  # botocore's CustomerMetadataMap
         raise validation_error(f"A package has at most 50 metadata properties, got {len(left)}.")
     if left:
         found["CustomerMetadataProperties"] = left
@@ -320,7 +321,7 @@ def _update_properties(found: dict[str, Any], parameters: Mapping[str, Any]) -> 
 def _add_specifications(found: dict[str, Any], added: list[dict[str, Any]]) -> None:
     there = found.setdefault("AdditionalInferenceSpecifications", [])
     there += added
-    if len(there) > 15:
+    if len(there) > 15:  # botocore's AdditionalInferenceSpecifications
         raise validation_error(
             f"A package has at most 15 additional specifications, got {len(there)}."
         )

@@ -164,6 +164,7 @@ class ModelApi:
             _check_variant(variant)
             self._resources.get("model", variant["ModelName"])
         serverless = any(variant.get("ServerlessConfig") for variant in variants)
+        # developer guide, "Deploy models with Amazon SageMaker Serverless Inference", exclusions
         if serverless and len(variants) > 1:
             raise validation_error(
                 "An endpoint with a serverless variant can have no other variant."
@@ -172,6 +173,7 @@ class ModelApi:
             _check_asynchronous(facts["AsyncInferenceConfig"], serverless=serverless)
         if "DataCaptureConfig" in facts:
             _check_capture(facts, serverless=serverless)
+        # API reference, ProductionVariant
         facts["ProductionVariants"] = [{"InitialVariantWeight": 1.0} | each for each in variants]
         made = self._resources.add("endpoint-config", facts["EndpointConfigName"], facts, tags)
         return {"EndpointConfigArn": made.arn}
@@ -291,7 +293,7 @@ def _check_asynchronous(config: Mapping[str, Any], *, serverless: bool) -> None:
 
 def _check_capture(facts: Mapping[str, Any], *, serverless: bool) -> None:
     config = facts["DataCaptureConfig"]
-    if serverless:
+    if serverless:  # likewise excluded
         raise validation_error("A serverless variant cannot have a DataCaptureConfig.")
     if "AsyncInferenceConfig" in facts:
         raise not_implemented_error("Data capture (DataCaptureConfig) of asynchronous endpoints")

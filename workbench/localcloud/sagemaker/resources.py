@@ -104,4 +104,4 @@ def _describe(kind: Kind, name: str) -> str:
 
 
 def _arn(kind: Kind, name: str) -> str:
-    return arn("sagemaker", f"{kind}/{name.lower()}")
+    return arn("sagemaker", f"{kind}/{name.lower()}")  # as AWS has written names there

@@ -37,7 +37,7 @@ from workbench.localcloud.sandbox.instances import Launcher, LaunchSettings, Var
 
 _KIND: Kind = "transform-job"
 _DESCRIBE_TIMEOUT = 1.0  # seconds that DescribeTransformJob waits for a job to end
-_THREADS = 4
+_THREADS = 4  # that read and write the files of all jobs
 _FINAL_STATUSES = ("Completed", "Failed", "Stopped")
 _MAX_REASON_LENGTH = 1024  # botocore's FailureReason
 _INSTANCE = "instance"  # the folder of logs, where endpoints have a variant's
@@ -79,7 +79,7 @@ class Job:
     def description(self) -> Facts:
         """Return what DescribeTransformJob answers."""
         facts = {**self.asked, **self.summary(), "TransformStartTime": self.started}
-        del facts["LastModifiedTime"]
+        del facts["LastModifiedTime"]  # DescribeTransformJob has none
         return {name: value for name, value in facts.items() if value is not None}
 
     def summary(self) -> Facts:

@@ -41,7 +41,7 @@ Facts = Mapping[str, Any]
 DATA_LOG = ".data.log"
 """The end of the name of the platform's log about a job's data."""
 
-_DEFAULTS: Mapping[str, Any] = {
+_DEFAULTS: Mapping[str, Any] = {  # where neither the job nor its container says
     "MaxConcurrentTransforms": 1,
     "BatchStrategy": "MultiRecord",
     "MaxPayloadInMB": 6,
@@ -395,7 +395,7 @@ async def _send_request(
 def _is_retryable(outcome: Outcome) -> bool:
     """Whether the same request may be answered another time."""
     if isinstance(outcome, Answer):
-        return outcome.status == 429 or outcome.status >= 500
+        return outcome.status == 429 or outcome.status >= 500  # what a client got wrong stays so
     return outcome in (Failure.TIMEOUT, Failure.GONE)
 
 
