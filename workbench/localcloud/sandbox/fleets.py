@@ -18,7 +18,7 @@ from workbench.localcloud.sandbox.pool import Admission, Pool, Rate
 
 Routing = Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"]
 
-_MAX_RESTART_DELAY = 30.0
+_MAX_RESTART_DELAY = 30.0  # seconds between two tries of what does not come up, at most
 _TIMER_SLACK_SECONDS = 0.002  # a timer that fires a moment early finds nothing to do
 _log = logging.getLogger("workbench.localcloud")
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from workbench.localcloud.sandbox.cgroups import ControlGroup
 
-_ROOT = Path(__file__).parents[3]
+_ROOT = Path(__file__).parents[3]  # where `workbench` lies
 _PROGRAMS = _ROOT / "workbench" / "modelserver"
 _INHERITED_VARIABLES = ("LANG", "LD_LIBRARY_PATH", "PATH", "VIRTUAL_ENV")
-_POLL_SECONDS = 0.01
+_POLL_SECONDS = 0.01  # between two tries
 _CLEAR_TRIES = 1000  # of removing the groups of a process that has ended
 
 
