@@ -23,10 +23,10 @@ from workbench.extras import require_extra
 from workbench.localcloud.core.access_keys import AccessKey
 from workbench.localcloud.core.settings import ColdStart, LocalCloudSettings
 
-_ACCOUNT = "123456789012"
+_ACCOUNT = "123456789012"  # moto's, too
 _REGION = "us-east-1"
-_STARTUP_TIMEOUT = 60.0
-_SHUTDOWN_TIMEOUT = 20.0
+_STARTUP_TIMEOUT = 60.0  # seconds: a busy machine takes many times what an idle one does
+_SHUTDOWN_TIMEOUT = 20.0  # seconds in which workers end and metrics are written; then it is killed
 
 
 class LocalCloud(Cloud):
@@ -152,6 +152,7 @@ class LocalCloud(Cloud):
         signed = AWSRequest("GET", url)
         SigV4Auth(Credentials(*(self.keys or ())), "workbench", self.region).add_auth(signed)
         request = urllib.request.Request(url, headers=dict(signed.headers))  # noqa: S310 - our own
+        # a proxy that the environment names would be asked for 127.0.0.1, too
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=60) as answer:
@@ -221,9 +222,11 @@ def _start(path: str | Path | None, port: int, settings: LocalCloudSettings) -> 
 def _launch(
     folder: Path, port: int, settings: LocalCloudSettings, *, temporary: bool
 ) -> _ServerProcess:
+    # the server ends with our end of the pipe, even where we are killed
     watched, held = os.pipe()
     output, announce = os.pipe()
     log = folder / "front.log"
+    # -P: nothing in the working directory takes the place of a module
     program = [sys.executable, "-P", "-m", "workbench.localcloud.server"]
     options = {
         "path": folder,

@@ -47,6 +47,7 @@ _COLUMNS = {
     "Username": "user",
     "AccessKeyId": "access_key",
 }
+# each service tells CloudTrail what only reads; here the name says it
 _READ_PREFIXES = ("Describe", "List", "Get", "Lookup", "Batch", "Search")
 _RESOURCE_MEMBER = re.compile("[A-Za-z]*(?:Name|Arn)")
 _DATA_EVENTS = {
@@ -123,6 +124,7 @@ def _parse_bucket_call(request: Request) -> tuple[str, dict[str, Any]]:
     """Return name and parameters of a call that manages buckets; "" for any other."""
     bucket, key = split_address(request)
     query = {each: "" for each, _ in parse_qsl(request.query, keep_blank_values=True)}
+    # SDKs repeat the operation's name in it
     query.pop("x-id", None)
     name = "" if key else _BUCKET_OPERATIONS.get((request.method, "&".join(query)), "")
     if (name == "ListBuckets") == bool(bucket):  # a bucket's GET lists its objects
@@ -154,7 +156,7 @@ class CloudTrail:
         resources = _resources(call)
         read_only = "true" if call.name.startswith(_READ_PREFIXES) else "false"
         event: dict[str, Any] = {
-            "eventVersion": "1.11",
+            "eventVersion": "1.11",  # user guide, "CloudTrail record contents"
             "userIdentity": {
                 "type": "IAMUser",
                 "accountId": ACCOUNT,
@@ -205,6 +207,7 @@ class CloudTrail:
 
     async def _look_up(self, params: dict[str, Any]) -> dict[str, Any]:
         self.flush()
+        # an event of this very instant is among them
         begin, end = params.get("StartTime", 0.0), params.get("EndTime", now() + 1)
         if begin > end:
             raise AwsError("InvalidTimeRangeException", "StartTime must not be later than EndTime.")
@@ -252,6 +255,7 @@ def _resources(call: ApiCall) -> list[dict[str, str]]:
 def _redact(content: Any) -> Any:  # noqa: ANN401 - JSON
     """Return parameters as CloudTrail shows them: no bodies, no secrets, no long texts."""
     if isinstance(content, Mapping):
+        # CloudTrail's own words, and its members begin in lower case
         return {
             name[:1].lower() + name[1:]: "HIDDEN_DUE_TO_SECURITY_REASONS"
             if _HIDDEN.search(name)

@@ -83,6 +83,7 @@ def _put_event(event: ServiceEvent) -> None:
 
 def _notify(topic: str, subject: str, message: str) -> None:
     try:
+        # SNS takes no longer subject (API reference, Publish)
         publish(topic, message, subject[:100])
     except Exception as error:  # noqa: BLE001 - moto raises what its clients are answered
         _log.warning("The topic %s took no message: %s", topic, error)

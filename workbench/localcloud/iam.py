@@ -27,6 +27,7 @@ def create_role() -> None:
     from moto.iam.models import iam_backends
 
     document = json.dumps({"Version": "2012-10-17", "Statement": [_TRUST]})
+    # an hour, as where IAM is not asked for another (CreateRole)
     options = _OPTIONS | {"tags": [], "max_session_duration": 3600}
     iam_backends[ACCOUNT]["aws"].create_role("workbench", document, **options)
 

@@ -109,6 +109,7 @@ class Monitoring:
             )
             with suppress(ValueError, AttributeError):  # it is not JSON
                 said = str(json.loads(response.body).get("message", ""))
+        # a __type may have a namespace in front
         self.trail.record(call, error=error.rpartition("#")[2], message=said)
 
     # --- what happens

@@ -72,7 +72,7 @@ STATE = "/_workbench/state"
 _S3_BODIES = {408: "RequestTimeout", 413: "EntityTooLarge"}  # which clients try again, or not
 _MAX_BODY = 70_167_211  # of what is no upload: Lambda's CreateFunction; others have lower limits
 _BODILESS = (204, 304)  # statuses that HTTP gives no body
-_GRACE = 5.0
+_GRACE = 5.0  # seconds for answers that are under way
 _MAX_SHUTDOWN = 60  # seconds, whole as signals have them
 _NAME = re.compile("[a-z][a-z0-9-]{1,39}")  # of a service, as requests are signed for it
 _log = logging.getLogger("workbench.localcloud")
@@ -170,6 +170,7 @@ class Dispatcher:
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request."""
         path = request.path
+        # a bucket may be called so: S3's own POSTs of objects have a query
         if path.startswith("/endpoints/") and request.method == "POST" and not request.query:
             asynchronous = path.endswith("/async-invocations")
             (self._asynchronous if asynchronous else self._invoking).handle(request, reply)
@@ -240,6 +241,7 @@ def _refuse_body(status: int, reason: str, request: Request) -> Response:
     """Return the answer to a body that cannot be taken, as clients of its service read it."""
     service, error = _find_scope(request).service, AwsError("BadRequest", reason, status)
     if service == "s3" and status in _S3_BODIES:
+        # S3 answers both with 400 (API reference, "Error responses")
         error = AwsError(_S3_BODIES[status], reason, 400)
     return refuse(error, request, service)
 
