@@ -307,6 +307,7 @@ def _target_tracking(
         predefined = {"PredefinedMetricType": metric.tracked}
         specification = {"PredefinedMetricSpecification": predefined}
     share = cloud.minute / _MINUTE
+    # of a shorter minute an instance gets as much less, while other metrics are levels
     per_minute = share if policy.metric == "invocations" else 1.0
     return {
         "PolicyType": "TargetTrackingScaling",

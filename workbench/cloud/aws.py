@@ -113,6 +113,7 @@ class Cloud:
             connect_timeout=10,
             read_timeout=_READ_TIMEOUTS.get(service, 70),
             max_pool_connections=pool,
+            # a call of Lambda's may be quiet for minutes (API reference, Invoke: keep-alive)
             tcp_keepalive=True,
             proxies={} if here else None,  # a proxy of the network's does not reach this machine
         )

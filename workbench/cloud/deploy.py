@@ -399,6 +399,7 @@ def open_entry(
     """Return the entry of what is about to be made, which the ledger has."""
     alarms = alarm_items(scaling, HOUR, region=aws.cloud.region)
     entry = LedgerEntry(
+        # SageMaker's names have 63 characters at most, and those of jobs begin with this one
         name=f"workbench-{model.group[:36]}-{secrets.token_hex(4)}",
         bucket=aws.bucket(),
         what=deployment.label,

@@ -348,7 +348,7 @@ def _fit(
 ) -> PayloadFit:
     rows, more = int(limit / row), kind.payload_note
     while rows and kind.payload(int(rows * row)) > limit:
-        rows = int(rows * 0.99)
+        rows = int(rows * 0.99)  # an encoding may round up
     memory_setting = settings_of(kind).get("memory_mb")
     if memory_setting is not None and (sizes := memory_setting.choices):
         rows = max(0, min(rows, int((max(sizes) * MB - memory) / growth)))

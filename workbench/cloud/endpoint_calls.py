@@ -16,7 +16,7 @@ from workbench.deployment.base import Deployment
 from workbench.errors import InvalidInput
 from workbench.validation import of_kind
 
-_MINUTE = timedelta(minutes=1)
+_MINUTE = timedelta(minutes=1)  # CloudWatch has SageMaker's metrics by the minute
 _METRICS = {"Invocations": ("Sum",), "ModelLatency": ("Average",)}
 
 

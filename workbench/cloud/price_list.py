@@ -25,7 +25,7 @@ SAGEMAKER, LAMBDA = "AmazonSageMaker", "AWSLambda"
 """The services whose prices are read, as the Price List calls them."""
 
 _PRICE_LIST_REGION = "us-east-1"  # one of the few regions in which the Price List answers
-_GB = 1024
+_GB = 1024  # MB, in which items name a memory
 _GROUPS = {
     "lambda duration x86_64": "AWS-Lambda-Duration",
     "lambda duration arm64": "AWS-Lambda-Duration-ARM",

@@ -20,7 +20,7 @@ from workbench.validation import as_tuple, positive_share, whole_number
 
 _AGENT_VCPUS, _AGENT_GIB = 1, 1  # of an instance; see `RULES`
 _MOST_VCPUS, _MOST_GIB = 16, 32  # of an environment; see `RULES`
-_CALLS_PER_VCPU = 64
+_CALLS_PER_VCPU = 64  # likewise
 
 RULES: Sequence[tuple[str, str, str]] = (
     ("announced 2025-11-30", "AWS News Blog, Introducing AWS Lambda Managed Instances", "verified"),

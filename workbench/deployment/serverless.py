@@ -12,7 +12,7 @@ from workbench.pricing.usage import Usage
 from workbench.settings import one_of, setting, whole
 from workbench.units import MB
 
-_MEMORY = range(1024, 6145, 1024)
+_MEMORY = range(1024, 6145, 1024)  # botocore's ProductionVariantServerlessConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,6 +118,7 @@ def _create_provider(aws: CloudClient, entry: LedgerEntry, deployment: LambdaMan
             "AllowedInstanceTypes": list(deployment.instance_types),
         },
         CapacityProviderScalingConfig={
+            # botocore's greatest
             "MaxVCpuCount": min(15_000, deployment.most * deployment.instance_vcpus),
             "ScalingMode": "Manual",
             "ScalingPolicies": [tracked],
