@@ -54,14 +54,15 @@ CITED_MAPS = {
 }
 """Three of the 48 arrival processes, by trace and hour; rates a second."""
 
-SIZES = np.arange(1, 21)
-MEMORIES = np.arange(1280, 3009, 64)
-WAITS = np.arange(1, 50, 2) / 100
+SIZES = np.arange(1, 21)  # requests that its fits of service times are for
+MEMORIES = np.arange(1280, 3009, 64)  # MB, in Lambda's steps of then
+WAITS = np.arange(1, 50, 2) / 100  # seconds
 MAX_SIZES = np.array([1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20])
 """Batch sizes with a service time, and the grid searched: memory in MB, waits in seconds, sizes."""
 
 # Coefficients of 1, b, m, b2, bm, m2, b3, mb2, bm2, m3 for batch size b and memory m.
 _TERMS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (3, 0), (2, 1), (1, 2), (0, 3))
+# of seconds, as its released solver has them
 _INCEPTION_V4 = (
     4.98785373866948,
     2.21290624531453,
@@ -74,6 +75,7 @@ _INCEPTION_V4 = (
     1.6826351295629e-7,
     -4.44821512957105e-10,
 )
+# likewise
 _RESNET_V2 = (
     4.10287326093357,
     2.44209348386686,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PLACE, TRIED, CONTEXT = "x-workbench-place", "x-workbench-tried", "x-workbench-context"
 
 _START_TIMEOUT = 600.0  # seconds in which the models must be ready
-_STOP_TIMEOUT = 30.0
+_STOP_TIMEOUT = 30.0  # seconds for its thread to end
 _GRACE = 5.0  # seconds for what is in flight when the server ends
 
 Deliver = Callable[[GivenAnswer, NDArray[Any] | None], None]

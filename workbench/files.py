@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SMALL_FILE = 2**16  # bytes: two pages of SQLite's shared memory
 
-_READ_ATTEMPTS = 100
+_READ_ATTEMPTS = 100  # of what is overwritten meanwhile
 
 _FRAME, _FACTS, _CALLS = "rows.parquet", "facts.json", "calls.parquet"
 

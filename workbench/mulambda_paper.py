@@ -81,6 +81,7 @@ class DummyModel(NamedTuple):
         return float(self.confidences[feature] / len(self.confidences) ** self.decay)
 
 
+# the prototype's, by its own names
 DUMMY_MODELS = (
     DummyModel("fast, bad", 0.010, 0.001, 0.10, 0.005, (0.50, 0.30, 0.10), 0.1),
     DummyModel("fast, ok", 0.015, 0.002, 0.35, 0.005, (0.80, 0.50, 0.30), 0.2),
@@ -114,18 +115,18 @@ environment monitoring. The prototype's score subtracts latency as a number that
 models: with a negative weight it comes out right.
 """
 
-CALLERS = 5
+CALLERS = 5  # each asks again once it is answered
 SIZE = 10.0  # units of input of each request
 NODE_DELAYS = (0.010, 0.030, 0.100, 0.300)  # seconds, paid twice a call
 
-# What the experiment leaves open, one value for all cells: of a call, the framework's seconds, at
-# least and beyond that on average; of a measured network latency, the mean surplus; seconds from
-# one measurement to the next (5 for each of four sets of callers); and from an answer to the same
-# caller's next request, on average, since the prototype reads all models from Redis in between.
-_FRAMEWORK = (0.016, 0.008)
-_SURPLUS = 0.010
-_MEASURED_EVERY = 20.0
-_PAUSE = 0.120
+# What the experiment leaves open, one value for all cells, in seconds.
+_FRAMEWORK = (
+    0.016,
+    0.008,
+)  # of a call in the framework: at least, and beyond that on average
+_SURPLUS = 0.010  # of a measured network latency, on average
+_MEASURED_EVERY = 20.0  # 5 for each of four sets of callers
+_PAUSE = 0.120  # from an answer to the next request: the prototype reads all models from Redis
 
 PolicyByWeights = Callable[[float, float], RoutingPolicy]
 """What returns a routing policy, given the weights of latency and accuracy."""

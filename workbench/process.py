@@ -28,8 +28,8 @@ Emit = Callable[[Any], None]
 Task = Callable[[Any, Emit, threading.Event], Any]
 """What can run apart: a module's function of an argument, a way to send messages, a stop signal."""
 
-_POLL_INTERVAL = 0.1
-_EXIT_TIMEOUT = 10.0
+_POLL_INTERVAL = 0.1  # seconds between two looks at whether it is to stop
+_EXIT_TIMEOUT = 10.0  # seconds for the status of a process whose pipe is closed already
 _SIGN_INTERVAL = 2.0  # seconds between a child's signs of life
 _MAX_SILENCE = 30.0  # seconds without one, and without computing, after which it counts as stuck
 _READY = {"R", "D"}  # it computes, or would if it had a processor or its disk

@@ -12,7 +12,7 @@ Progress = Callable[[int, int], None]
 PROGRESS = '<div class="progress">'
 """How the output of a cell begins that says how far work was."""
 
-_BAR_WIDTH = 24
+_BAR_WIDTH = 24  # characters: a line of 80 has room for words and counts beside it
 
 
 class ProgressBar:

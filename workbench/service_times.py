@@ -32,7 +32,7 @@ MAX_BATCH_ROWS = 100_000
 """The most rows in a batch: more than is ever served at once, and few enough for a table."""
 
 
-_FINE_LEVELS = np.linspace(0, 1, 1001)
+_FINE_LEVELS = np.linspace(0, 1, 1001)  # tenths of a per cent
 _MOST_CELLS = 4_000_000  # of a table: 32 MB, and a planner holds one for each size of a machine
 _TAIL = 900  # from which of them on a profile knows more than its samples do
 

@@ -28,12 +28,12 @@ from workbench.errors import InvalidInput
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-LEAST_WINDOW = 5
-_TOLERANCE = 0.04
-_STEP = 0.1
-_LEAST_CORRELATION = 1 / 3
-_MAX_SLICES = 8192
-_LEVELS = np.linspace(0, 1, 1001)
+LEAST_WINDOW = 5  # calls whose median is a speed: of fewer an outlier would be one
+_TOLERANCE = 0.04  # standard error of a speed's logarithm: well below a step
+_STEP = 0.1  # of a speed's logarithm: speeds within 10 % count as one
+_LEAST_CORRELATION = 1 / 3  # of speeds a window apart: below, their order says too little
+_MAX_SLICES = 8192  # bounds what a record takes
+_LEVELS = np.linspace(0, 1, 1001)  # tenths of a per cent
 _NORMAL_MAD = 1.4826  # a normal distribution's standard deviation over its median distance
 _NORMAL_MEDIAN = 1.2533  # the standard error of its median over that of its mean
 

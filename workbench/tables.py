@@ -29,7 +29,7 @@ VECTOR = "features"
 
 _TAIL = 64 * 1024  # bytes at the end of a file among which blank lines are looked for
 _LEADING_ZERO = r"^[+-]?0\d"  # a code such as 007, which is no number
-_FIRST_ROWS = 1000
+_FIRST_ROWS = 1000  # enough to show a fraction, and read at once
 _EXACT = 2.0**53  # from here on a float skips whole numbers
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Seed: TypeAlias = "int | np.random.Generator"
 T = TypeVar("T")
 
+# how many of each are a second
 _UNITS = {"us": 1e6, "ms": 1e3, "s": 1.0, "min": 1 / 60, "h": 1 / 3600, "d": 1 / 86_400}
 _MAX_EXACT_INTEGER = 2**53  # up to here floats tell whole numbers apart
 

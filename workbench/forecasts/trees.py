@@ -12,7 +12,7 @@ from workbench.forecasts.ridge import LAGS, Changes, Ridge, check_lags
 from workbench.units import DAY
 from workbench.validation import keep, whole_number
 
-_LEVELS = (0.1, 0.5, 0.9)
+_LEVELS = (0.1, 0.5, 0.9)  # a tree each; other quantiles lie between
 _ROWS = 10_000  # of each fit: more make it longer, and not much better
 _FEWEST = 100  # origins: from fewer, trees learn nothing
 _NARROWEST = 0.25  # of a band, in spreads of counts: where all that was learned from is the same

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
     from workbench.traffic.trace import Trace
 
-DAY_HOURS = 24
+DAY_HOURS = 24  # hours
 CALL_SECONDS = 0.1
 """What a call is taken to last where nobody knows."""
 

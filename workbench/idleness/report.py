@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from workbench.cloud.monitor import Clock
 
 _KEEP_ALIVES = (1, 2, 5, 10, 15, 30, 60)  # minutes
-_GAP_QUANTILES = (0.5, 0.9, 0.99, 1.0)
+_GAP_QUANTILES = (0.5, 0.9, 0.99, 1.0)  # the usual gap, long ones and the longest
 
 
 def idle_report(

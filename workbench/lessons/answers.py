@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from workbench.plots.figure import Figure
 
-FORMAT = 1
+FORMAT = 1  # of the file: any other is refused
 _DAMAGE = ValueError, KeyError, TypeError, AttributeError, RecursionError
 _NAME = re.compile("[a-z0-9-]{1,20}")  # of a lesson and of an exercise
 _KEPT = {"format", "lesson", "id", "mark", "guesses"}

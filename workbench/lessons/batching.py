@@ -21,11 +21,12 @@ TOPIC = "batching"
 CAPACITY = 100.0
 """Requests a second that the server answers one at a time."""
 
+# the buffer where it is not what is asked about: requests, and seconds
 _LARGEST, _WAIT = 16, 0.02
 _ONE, _EACH = 0.008, 0.002  # seconds of a batch, and of each request in it
-_RATES = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0)
-_SIZES = (1, 2, 4, 8, 16, 32)
-_WAITS = (0, 5, 10, 20, 50, 100)
+_RATES = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0)  # a second, at which the curve is drawn
+_SIZES = (1, 2, 4, 8, 16, 32)  # requests in a batch, likewise
+_WAITS = (0, 5, 10, 20, 50, 100)  # milliseconds of wait, likewise
 
 
 def plan_batching(student: Student) -> LessonPlan:

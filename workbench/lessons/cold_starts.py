@@ -17,12 +17,12 @@ from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
 
 TOPIC = "cold-starts"
-DAYS = 10
+DAYS = 10  # of traffic: their mean is what is asked for
 KEEP_ALIVE = 600.0
 """Seconds that an idle instance is kept: inferred, since AWS does not publish it."""
 
-_GAPS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 60.0)
-_CALL, _START = 0.05, 2.0
+_GAPS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 60.0)  # minutes between calls
+_CALL, _START = 0.05, 2.0  # seconds: a start is what a visitor would notice
 
 
 def plan_cold_starts(student: Student) -> LessonPlan:

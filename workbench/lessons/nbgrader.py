@@ -11,7 +11,7 @@ from typing import Any
 from workbench.files import as_path, make_folder, write_file
 from workbench.lessons.notebooks import find_notebook
 
-_SCHEMA = 3
+_SCHEMA = 3  # nbgrader's, of what a cell says of itself
 _SOLUTION = "### BEGIN SOLUTION\n{}\n### END SOLUTION\n{}"
 _HOW = (
     "\n\nHere: give a guess as a line of its own, such as `guess = 20`, where it says "

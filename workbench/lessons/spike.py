@@ -25,14 +25,16 @@ from workbench.traffic.patterns import flash_crowd
 from workbench.traffic.trace import Trace
 
 TOPIC = "spike"
-START, RAMP, HOLD, DECAY = 2400.0, 60.0, 600.0, 120.0
+START, RAMP, HOLD, DECAY = 2400.0, 60.0, 600.0, 120.0  # seconds
 STOP = START + RAMP + HOLD + DECAY
 """When the spike is over, seconds from the start of two hours."""
 
+# times the usual rate, instances, seconds of a call, and how busy instances are to be
 _PEAK, _MOST, _CALL, _BUSY = 20.0, 8, 0.04, 0.8
-_BOOT, _COLD_START = 180.0, 0.5
-_SLO = SLO(latency=0.5, quantile=0.95)
+_BOOT, _COLD_START = 180.0, 0.5  # seconds: an instance comes too late, a function nearly so
+_SLO = SLO(latency=0.5, quantile=0.95)  # a cold start alone takes as long
 _INSTANCE, _SERVED = "ml.m5.large", 1 / _CALL  # requests a second of one instance
+# one vCPU, and calls at once as an account has them: see `Lambda`
 _FUNCTION = Lambda(memory_mb=1769, max_concurrency=900)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _MOST_ROWS = 64  # that are run alone, some milliseconds each at most
-_MOST_BATCHES = 8
+_MOST_BATCHES = 8  # the largest, in which a difference is likeliest
 
 
 def describe_batching(

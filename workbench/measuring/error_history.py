@@ -23,11 +23,11 @@ from workbench.run.past_errors import PastErrors
 if TYPE_CHECKING:
     from workbench.run import Run
 
-FORMAT = 1
+FORMAT = 1  # of the file: a later one is left alone
 KEPT = 100
 """Comparisons of each way that are kept."""
 
-_RECENT = 20
+_RECENT = 20  # earlier ones tell of a machine as it was
 _FIGURE = "p95"
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-MAX_CALLS = 16_000
+MAX_CALLS = 16_000  # four bytes each
 TAIL_LEVELS = tuple(np.linspace(0.9, 1, 101).round(3).tolist())
 """The quantile levels of a service time's tail."""
 

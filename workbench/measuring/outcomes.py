@@ -25,8 +25,8 @@ from workbench.traffic.trace import Context, Trace
 Floats = NDArray[np.float64]
 
 _NORMAL_95 = 1.959963984540054  # 97.5th percentile of the normal distribution
-_KEPT_IN_MEMORY = 64
-_ROWS_A_REPORT = 50
+_KEPT_IN_MEMORY = 64  # models: a selection asks for all of a registry again and again
+_ROWS_A_REPORT = 50  # between two reports of progress
 
 Progress = Callable[[int, int], None]
 """Notified of how many rows are answered, of how many."""

@@ -65,9 +65,9 @@ _COLUMNS = (*_KINDS, "quantiles")
 Call = tuple[float, float]
 """When a call began, by the measuring process's clock, and how many seconds it took."""
 
-_BATCHES_PER_ROUND = 8
-_MIN_REPEATS, _MAX_REPEATS = 24, 100_000
-_MAX_IDLE = 60.0
+_BATCHES_PER_ROUND = 8  # that are timed; one before them finds the server idle
+_MIN_REPEATS, _MAX_REPEATS = 24, 100_000  # of a size: fewer show no tail, more fill the memory
+_MAX_IDLE = 60.0  # seconds before each call of a size: longer ones make hours
 
 
 @dataclass(frozen=True, eq=False)
@@ -309,6 +309,7 @@ def _polynomial(degree: int) -> Curve:
     return curve
 
 
+# of seconds over sizes; how far each is off at a size left out says which fits
 _CURVES: dict[str, Curve] = {
     "affine": _polynomial(1),
     "quadratic": _polynomial(2),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-AT_ONCE = 2
+AT_ONCE = 2  # compiled loops let go of the interpreter's lock
 
 
 @contextlib.contextmanager

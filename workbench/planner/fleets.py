@@ -160,7 +160,7 @@ def _costs(
     return dollars
 
 
-_CALL = Usage(calls=1)
+_CALL = Usage(calls=1)  # for its price
 
 
 class _Search:

@@ -59,7 +59,7 @@ def batch_dollars(deployments: list[Deployment], seconds: Floats, prices: PriceS
     return dollars
 
 
-_UNITS = (Usage(seconds=1.0), Usage(calls=1))
+_UNITS = (Usage(seconds=1.0), Usage(calls=1))  # for the prices of one each
 
 
 def evaluate_candidates(problem: PlanningProblem, candidates: CandidateTable) -> None:

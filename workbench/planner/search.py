@@ -31,7 +31,7 @@ from workbench.validation import of_kind, positive
 
 Clock = Callable[[], float]
 
-_MAX_CANDIDATES = 2_000_000
+_MAX_CANDIDATES = 2_000_000  # half a minute's search, at the rate below
 _CANDIDATES_PER_SECOND = 70_000  # candidates screened, each with one constant service time
 
 

@@ -23,9 +23,10 @@ from workbench.plots.theme import HEIGHT, WIDTH
 Answers = Mapping[tuple[str, str], pl.DataFrame]
 """Frames of answers, by the names of their panel and of their run."""
 
-_SHARES = np.linspace(0, 1, 101)
+_SHARES = np.linspace(0, 1, 101)  # of the answers: every per cent
 _TITLES = {"latency": "response time (s)", "accuracy": "accuracy of the answer"}
-_MAX_BARS = 300
+_MAX_BARS = 300  # parts of the time: two pixels each
+# values that were measured, none in between
 _STEPS: dict[str, Any] = {"interpolate": "step-after", "strokeWidth": 2}
 
 

@@ -13,7 +13,7 @@ from workbench.plots.figure import Figure
 from workbench.plots.series import make_unique
 from workbench.traffic.trace import Trace
 
-_BINS = 120
+_BINS = 120  # of a trace: six pixels each at a chart's width
 
 
 def arrival_rates(traces: Trace | Sequence[Trace], *, window: float | None = None) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from workbench.plots.figure import Figure
 from workbench.plots.series import Result, Results, caption, make_unique, name_results
 from workbench.run import Run
 
-_LEVELS = [level / 100 for level in range(1, 100)]
+_LEVELS = [level / 100 for level in range(1, 100)]  # the percentiles that are compared
 
 
 def latency_errors(results: Results, reference: Result) -> pl.DataFrame:

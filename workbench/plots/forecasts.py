@@ -18,7 +18,7 @@ from workbench.validation import inner_share, positive, whole_number
 
 T = TypeVar("T")
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # the median, and bands of a half and of nine tenths
 _PAST = 2  # periods before the forecast that are shown, for each one after it
 
 

@@ -9,12 +9,12 @@ from workbench.plots.theme import HEIGHT, WIDTH
 
 _OUTCOME, _CURVE, _GUESS = "what came out for you", "at other values", "your guess"
 _FAR = 4  # a guess beyond so many times all outcomes is drawn at the end of the axis
-_STEPS = (0.1, 0.3, 0.8, 1.25, 3.0, 10.0)
+_STEPS = (0.1, 0.3, 0.8, 1.25, 3.0, 10.0)  # of a guess to the outcome: the ends of `_BINS`
 _BINS = (
     *("under 0.1", "0.1 to 0.3", "0.3 to 0.8", "about right", "1.25 to 3", "3 to 10", "over 10"),
 )
 _SIDES = ("too low", "about right", "too high")
-_PANEL = 110
+_PANEL = 110  # pixels of height for each exercise
 
 
 def plot_guess(

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import altair as alt
     import polars as pl
 
-_MAX_POINTS = 200
+_MAX_POINTS = 200  # of a curve: more are not to be seen, and make the page larger
 _PREDICTION_POINTS = 500  # shares of a prediction to choose points from
-_MAX_BINS = 60
-_MIN_REQUESTS_PER_BIN = 50
+_MAX_BINS = 60  # of a run's time: more would show noise
+_MIN_REQUESTS_PER_BIN = 50  # of fewer a percentile says little
 
 
 def latency_ecdf(runs: Results, *, points: int = _MAX_POINTS) -> "pl.DataFrame":

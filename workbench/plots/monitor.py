@@ -18,7 +18,7 @@ _PANELS = {
     "Overhead latency (ms)": ("OverheadLatency",),
     "Cold start (ms)": ("ModelSetupTime",),
 }
-_WIDTH, _HEIGHT = 330, 150
+_WIDTH, _HEIGHT = 330, 150  # pixels of a panel: two beside each other
 _STATISTICS = ("Sum", "p50", "p95", "p99")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import altair as alt
     import polars as pl
 
-_MAX_BEATEN = 1500
+_MAX_BEATEN = 1500  # that are drawn: a plan has thousands, and each makes the page larger
 MAX_TARGET_RATIO = 20  # times the target: what is slower would press the rest together
 _SCREENED_OUT = "screened out"
 _KEY_COLUMNS = ["kind", "deployment", "policy"]

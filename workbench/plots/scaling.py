@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LOAD, INSTANCES, SPILLED = "Requests a second", "Instances", "Spilled over (%)"
 _FAILED = "failed"
-_BINS = 120
+_BINS = 120  # of a run: six pixels each at a chart's width
 
 
 def fleet_over_time(run: Run, *, bins: int = _BINS) -> "pl.DataFrame":

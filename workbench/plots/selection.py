@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 _HEIGHT = math.sqrt(3) / 2  # of a triangle with sides of 1
+# of the triangle: where each counts alone
 _CORNERS = {"accuracy": (0.5, _HEIGHT), "latency": (0.0, 0.0), "cost": (1.0, 0.0)}
 _MOST_WINNERS = 8  # that a legend names; the rarer ones are "others"
 _OTHERS = "others"
 _NONE = "nothing passes"
-_PANEL_WIDTH = 380
+_PANEL_WIDTH = 380  # pixels
 _SIDE = 270  # pixels of a triangle's side
 _LEGEND_STEP = 16  # pixels of a line of the legend, which stands above the triangle
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Profiles = Profile | Sequence[Profile]
 
-_LOW_QUANTILE, _HIGH_QUANTILE = 0.05, 0.95
+_LOW_QUANTILE, _HIGH_QUANTILE = 0.05, 0.95  # the ends of what is drawn as a band
 
 
 def service_times(profiles: Profiles) -> "pl.DataFrame":

@@ -11,7 +11,7 @@ PALETTE = (
     *("#3399ee", "#dd5599", "#666600", "#2244ff", "#999900", "#aa11aa"),
     *("#ff2266", "#007744"),
 )
-DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 4))
+DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 4))  # pixels drawn and left out
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 KINDS = (
     *("real-time", "serverless", "async", "hybrid", "lambda", "batch transform", "lambda managed"),
@@ -21,8 +21,8 @@ KINDS = (
 INK = "#797979"
 """Text and axes where the background is not known: at least 4.3:1 on white and on #111."""
 
-WIDTH = 720
-HEIGHT = 380
+WIDTH = 720  # pixels: charts below one another line up
+HEIGHT = 380  # pixels
 
 
 def config(ink: str = INK) -> dict[str, Any]:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["Model", "Registry", "Samples"]
 
 _APPLICATION = 0x57424D52  # marks the SQLite file as ours: "WBMR"
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 1  # of the tables: a greater one is refused
 STAGE = "Development"
 """Where a version is in its life until somebody says another."""
 

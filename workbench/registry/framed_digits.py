@@ -27,7 +27,7 @@ SIDE = 14
 NOISE = 0.25
 """Standard deviation of the noise in each pixel."""
 
-TRAINING_ROWS, HELD_OUT_ROWS = 9_000, 10_000
+TRAINING_ROWS, HELD_OUT_ROWS = 9_000, 10_000  # some 7 and 18 frames of each image
 _PATCH = 7  # pixels of a patch's side
 _LEAST_CONTRAST = 0.5  # norm of a patch about its mean: below it shows nothing
 _THRESHOLD = 0.3  # below which a patch's match counts as none

@@ -30,13 +30,13 @@ SECONDS = 1.0
 
 ORDINARY, LARGE = "ordinary rows", "a large value"
 
-_TOLERANCES = {"float16": 1e-2}
+_TOLERANCES = {"float16": 1e-2}  # whose steps are 1e-3 of a value
 _TOLERANCE = 1e-4  # of other floats, where another order of sums makes 1e-6
 _LARGE = 1000.0  # times the largest number among the rows
 _MANY = 3000  # rows in which a forest's votes may tie
 MANY_SIZES = (51, 129, _MANY)  # above 128 rows ONNX Runtime shares out trees in a third way
-_REPEATS = 3
-_MAX_BATCH_BYTES = 2**26
+_REPEATS = 3  # of a row alone: answers at random differ
+_MAX_BATCH_BYTES = 2**26  # of a larger one the machine may have no room
 
 
 class BatchSession(Protocol):

@@ -31,13 +31,13 @@ from workbench.registry.rows import as_rows, find_missing
 from workbench.validation import choose, finite, generator_from, of_kind
 
 _METRICS = {"classification": "accuracy", "regression": "r2"}
-_POOL_BYTES = 2**24
+_POOL_BYTES = 2**24  # of sample rows, where none are given
 _BATCH_SIZES = (1, 8, 32)  # by which a figure is measured where answers change
 _LARGE_FILE = 2**24  # bytes
-_OPTIMISED_ROWS = 50
+_OPTIMISED_ROWS = 50  # that both files are asked
 _OPTIMISED_APART = 0.05  # of the largest number in a row: 8-bit weights are off by less
 _AS_IT_IS = Adaptation()
-_ALIKE = (1.0, 0.0)
+_ALIKE = (1.0, 0.0)  # as many labels alike, and scores no apart
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ SECONDS = 0.5
 _COPIES = 16  # of a row in the batch that is timed: a call's own time would hide the row's
 _REPEATS = 3  # the shortest counts
 _LONG = 0.05  # seconds of a call from which on one row, once, is enough
-_ORDINARY_ROWS = 3
+_ORDINARY_ROWS = 3  # whose median is the usual time
 _MANY = 256  # rows of a pool that are timed at most
 _AROUND = (8.0, 0.125)  # times the smallest normal number: products turn tiny, or all is
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from workbench.registry.api import Registry
 
 
-_FEW_ROWS = 20
+_FEW_ROWS = 20  # to draw a network's weights with
 _CALIBRATION_ROWS = 300  # of the training rows
 _FRAMED_TARGETS = {framed_digits.TASK: "digits", f"{framed_digits.TASK}-kind": "kinds"}
 """What is asked in each task on framed digits: which digit it is, or of which kind the row."""
@@ -345,6 +345,7 @@ def _mlp(
     return estimator
 
 
+# sizes far apart in time and accuracy, so that there is something to choose among
 _RECIPES = {
     "digits-logistic": _train("digits", _logistic),
     "digits-forest": _train("digits", _forest()),

@@ -22,9 +22,9 @@ from workbench.routing.base import (
     silent_places,
 )
 
-_FAILURES_IN_A_ROW = 3
+_FAILURES_IN_A_ROW = 3  # one or two may be chance, and leaving a place out costs the others
 _FIRST_PAUSE = 1.0  # seconds that a failing place is left out at first
-_LONGEST_PAUSE = 60.0
+_LONGEST_PAUSE = 60.0  # a place that answers again is missed for no longer
 
 
 class GivenAnswer(NamedTuple):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LONG = 100  # requests that went elsewhere
 _STEPS = 20  # of the target, to which delays before a place's own latency are rounded
-_ROOT_HALF = math.sqrt(0.5)
+_ROOT_HALF = math.sqrt(0.5)  # the normal distribution by erfc
 
 Rank = tuple[float, ...]
 """What a policy makes of a prospect: the largest is taken."""

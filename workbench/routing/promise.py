@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _SHARE_OF_ERROR = 0.1  # spent on how much is won
-_MOST_ROWS = 2**40
+_MOST_ROWS = 2**40  # more than any data set has
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,9 @@ from workbench.validation import as_tuple, not_negative, positive_share, whole_n
 
 _SECONDS = amount("seconds")
 _LONGER_THAN_0 = positive_amount("seconds")
+# an asynchronous endpoint may have none for a while
 _LEAST = setting("Least", "instances at least", whole(0))
-_MOST = setting("Most", "instances at most", whole(1))
+_MOST = setting("Most", "instances at most", whole(1))  # of none nothing scales
 _PERIOD = setting("Period (s)", "seconds of a metric's value", _LONGER_THAN_0)
 
 

@@ -29,9 +29,9 @@ Winner = Callable[[float], str]
 NOTHING = "nothing passes"
 
 _WEIGHTS = (0.001, *np.linspace(0.01, 0.99, 99).tolist(), 0.999)  # at the ends one alone counts
-_PRICES = tuple(np.geomspace(0.1, 10, 61).tolist())
-_TARGETS = tuple(np.linspace(0, 1, 101).tolist())
-_FACTORS = tuple(np.geomspace(0.1, 10, 7).tolist())
+_PRICES = tuple(np.geomspace(0.1, 10, 61).tolist())  # a tenth to ten times, in steps of 8 %
+_TARGETS = tuple(np.linspace(0, 1, 101).tolist())  # every per cent
+_FACTORS = tuple(np.geomspace(0.1, 10, 7).tolist())  # each twice the one before, about
 
 
 class Flip(NamedTuple):

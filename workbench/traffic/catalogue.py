@@ -105,6 +105,7 @@ def _mooncake(name: str, file: str, about: str, *, sha256: str) -> PublicTrace:
     )
 
 
+# counts and times are those of the very files whose checksums these are
 _TRACES = (
     _azure_llm(
         "code",

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["poisson", "mmpp2", "map2"]
 
-_MIN_GAPS = 200
+_MIN_GAPS = 200  # ten for each of the blocks, whose spread is to say something
 _BLOCKS = 20  # consecutive parts of a trace whose spread gives a figure's standard error
-_WINDOWS = 12
+_WINDOWS = 12  # evenly on a logarithmic scale
 _MAX_LOGIT = 20.0  # beyond this a logit is 0 or 1
 
 

@@ -21,7 +21,7 @@ FLUSH_INTERVAL = 0.2
 """Seconds between updates of the page: a notebook server drops messages when they are too many."""
 
 _POINT_INTERVAL = 1.0  # seconds between points of the live chart
-_MAX_POINTS = 300
+_MAX_POINTS = 300  # then every other one goes
 
 
 class LiveProgress:

@@ -90,6 +90,7 @@ class TunableParameters:
         return self._latest_trace[1]
 
 
+# times the trace's rate: fine up to twice, then coarser
 _LOADS = (*(step / 10 for step in range(1, 21)), 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _WAIT_STEPS = 40  # steps of the slider from no wait to the target
 

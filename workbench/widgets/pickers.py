@@ -162,4 +162,4 @@ class SLOPicker(Picker):
         return SLO(latency=self["latency"].value / 1000, quantile=self["quantile"].value)
 
 
-_QUANTILES = (0.5, 0.9, 0.95, 0.99)
+_QUANTILES = (0.5, 0.9, 0.95, 0.99)  # those that targets name

@@ -21,9 +21,9 @@ from workbench.traffic.trace import Trace
 Counts = NDArray[np.int64]
 
 _SHIFT = 46  # leaves a latency's exponent and 6 bits of its fraction: bins 1.6 % wide at most
-_BINS = 1 << (63 - _SHIFT)
+_BINS = 1 << (63 - _SHIFT)  # one for each value of the bits that are left
 _FAILED_BIN = int(np.array(np.inf).view(np.int64)) >> _SHIFT  # the first bin of NaN, of what failed
-_MAX_POINTS = 240
+_MAX_POINTS = 240  # of a curve: more are not to be seen
 _MAX_STEPWISE_REQUESTS = 20_000  # requests of a trace that is simulated step by step
 _DEFAULT_QUANTILE = 0.95  # where there is no target
 

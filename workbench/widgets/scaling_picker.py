@@ -30,6 +30,7 @@ _BEGIN_POLICIES: dict[str, Any] = {
 }
 """What the controls begin with of policies that have no defaults throughout."""
 
+# the target that a new experiment has, and a call well below it
 _BEGIN_RULES: dict[str, SpillRule] = {
     ByDeadline.kind: ByDeadline(latency=0.1, service=(0.02,)),
     Hedge.kind: Hedge(after=0.1),

@@ -55,6 +55,7 @@ _KINDS: dict[str, tuple[str, Callable[..., Trace], tuple[str, ...]]] = {
 }
 """By kind: its name in the list, what makes the trace, and the controls of its settings."""
 
+# ten seconds, with bursts, waves and a crowd in them: what is run takes as long
 _DEFAULTS = {
     "rate": 300.0,
     "burst": 6.0,
@@ -229,8 +230,8 @@ class TrafficPicker(Picker):
         return f"{words}, {figure(value.rate, 4)} per second{more}"
 
 
-_WINDOWS = 120
-_WIDTH, _HEIGHT = 240, 56
+_WINDOWS = 120  # of a trace: two pixels each
+_WIDTH, _HEIGHT = 240, 56  # pixels
 
 
 def sketch(trace: Trace) -> str:

@@ -24,7 +24,7 @@ from workbench.widgets.notebook import kernel_options
 from workbench.widgets.prepared_kernel import Visit, prepare_kernel
 from workbench.widgets.presets import preset_of
 
-PORT = 8866
+PORT = 8866  # Voilà's own
 LOOPBACK = "127.0.0.1"
 _IDLE_TIMEOUT = 600  # seconds after which the kernel of a page that was closed ends
 _PATIENCE = 600  # seconds that a kernel may take to start, and then the page's outputs to arrive
