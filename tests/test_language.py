@@ -2,6 +2,7 @@
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +67,40 @@ def functions():
 def words_of(text):
     """The words of a text, also those that names are made of."""
     return {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)}
+
+
+def constants():
+    """Each constant of a module that holds a number: its place, its lines, and what follows it."""
+    for path, tree in TREES.items():
+        lines = path.read_text().splitlines()
+        for node, after in pairwise([*tree.body, ast.Pass()]):
+            if isinstance(node, ast.Assign | ast.AnnAssign) and holds_number(node):
+                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+                if re.sub("[_A-Z0-9(), ]", "", ast.unparse(target)) == "":
+                    place = f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(target)}"
+                    yield place, lines[max(0, node.lineno - 2) : node.end_lineno], after
+
+
+def holds_number(node):
+    values = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
+    return any(isinstance(each, int | float) and not isinstance(each, bool) for each in values)
+
+
+def is_text(node):
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def test_every_constant_that_holds_a_number_says_why():
+    """By a comment beside or above it, or a text below it; units are in `workbench.units`."""
+    offences = [
+        place
+        for place, (above, *own), after in constants()
+        if not is_text(after)
+        and not above.startswith("# ")
+        and not any(re.search("(^| )# ", line) for line in own)
+    ]
+
+    check(offences)
 
 
 def test_no_function_is_named_by_a_participle():
