@@ -58,6 +58,7 @@ def find_broken_calls(
 def _largest_content(deployment: Deployment) -> int | None:
     """Return the most bytes of content that a call may carry; None: any."""
     most = [
+        # an encoding grows with its content, so that the greatest is found by halves
         bisect_right(range(part.payload_limit + 1), part.payload_limit, key=part.payload) - 1
         for part in deployment.simple_parts
         if part.payload_limit is not None

@@ -106,7 +106,7 @@ class Roster:
         A scaler may decide once more after the end of a run: that is billed to nobody.
         """
         last = np.zeros(len(self.launched))
-        if len(self.active) < len(last):
+        if len(self.active) < len(last):  # else nobody asks for the last batch of each
             kernels.find_last(batches.server, batches.finished, last)
         return [
             (
@@ -145,7 +145,9 @@ class Instances(Roster):
         self.booting.clear()
         count, workers = len(self.launched), max(part.workers for part in parts)
         own = np.array([parts[each].workers for each in self.part], np.int64)
+        # the lowest number on top, where `push_idle` puts it
         stacks = workers * np.arange(count)[:, None] + own[:, None] - 1 - np.arange(workers)
+        # one place for each worker that may be busy, and a power of two
         ring = 1 << max(count * workers - 1, 0).bit_length()
         queues = 1 if self._shared else count
         self.arrays = kernels.FleetState(
@@ -225,6 +227,7 @@ class Instances(Roster):
         size = len(fleet.when)
         most = self.busy_count + len(self.active) * fleet.workers
         if size < most:
+            # laid out from its first entry on: a longer ring goes round elsewhere
             positions = (fleet.state[kernels.FIRST] + np.arange(size)) % size
             fleet.state[kernels.FIRST] = 0
             wider = 1 << (most - 1).bit_length()
@@ -479,7 +482,7 @@ class Rescaling:
         for _ in range(more):
             seconds = self._boot()
             number = instances.launch(now, now + seconds, part)
-            if now + seconds == now:
+            if now + seconds == now:  # shorter than a float can tell at that instant
                 instances.boot(number, now)
 
 

@@ -285,10 +285,11 @@ class _HybridSteps:
         batches.finished[chosen] = np.nan
         if math.isfinite(after := hybrid.spill.hedge_after):
             due = batches.closed + after
+            # "not in time" rather than "late", as the end of a batch that failed is NaN
             hedged = np.flatnonzero((batches.server != TO_OVERFLOW) & ~(batches.finished <= due))
             at, chosen = np.append(at, due[hedged]), np.append(chosen, hedged)
             levels = np.append(levels, self._levels.random(len(hedged)))
-        if offered is not batches.closed or math.isfinite(after):
+        if offered is not batches.closed or math.isfinite(after):  # else they are in order
             order = np.argsort(at, kind="stable")
             at, chosen, levels = at[order], chosen[order], levels[order]
         platform = cast("OnDemandPlatform", hybrid.overflow.platform)
@@ -344,6 +345,7 @@ def _list_types(parts: Sequence[Deployment], services: Sequence[ServiceTimes]) -
     means = np.full((len(parts), height), np.nan)
     for row, (fleet, service) in enumerate(zip(fleets, services, strict=True)):
         means[row, : len(service.means)] = service.means / fleet.workers
+    # the smallest batch that all types have a time for
     covered = means[:, ~np.isnan(means).any(0)]
     seconds = covered[:, 0] if covered.size else np.ones(len(parts))
     weights = np.rint(1000 * seconds / seconds.min()).astype(int).tolist()

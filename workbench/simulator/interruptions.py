@@ -69,12 +69,12 @@ class Interruptions:
         if change.room is not None:
             self.room = change.room
             gone += mine[int(min(self.room, len(mine))) :]
-        for instance in dict.fromkeys(gone):
+        for instance in dict.fromkeys(gone):  # once each
             boots = instance in instances.booting
             instances.retire(instance, now)
             if not boots:
                 end = now + self._pool.notice
-                instances.retired[instance] = end
+                instances.retired[instance] = end  # it is billed until then
                 heapq.heappush(self._ends, (end, instance))
 
     def _lose(self, instance: int, now: float) -> None:

@@ -168,6 +168,7 @@ class _RoutedSteps:
                     number, self._rows[number], self._contexts[number], arrival=now
                 )
                 self._react(calls.arrive(request, now), now)
+            # in order of places, or a set's own order would decide between equal instants
             for place in touched if len(touched) == 1 else sorted(touched):
                 steps = self._steps[place]
                 steps.wake(now)

@@ -206,7 +206,7 @@ def serve_fleet(
         interruptions = Interruptions(
             spot, changes, instances, source.room, spot_rng, to_overflow=to_overflow
         )
-        scaling = scaling or Schedule(())
+        scaling = scaling or Schedule(())  # or nobody would ask when instances go
     if scaling is None:
         advance(-np.inf, np.inf)
     else:

@@ -98,6 +98,7 @@ class BatchSource(ABC):
         over = mine[done]
         begin, end = batches.first[over], batches.first[over + 1]
         sizes = end - begin
+        # the numbers of their requests, without a loop over batches
         numbers = np.arange(sizes.sum()) + np.repeat(begin - np.cumsum(sizes) + sizes, sizes)
         latency = np.repeat(batches.finished[over], sizes) - self.arrivals[numbers]
         return int((latency > target).sum())
@@ -120,7 +121,7 @@ def stack_quantiles(services: Sequence[ServiceTimes], phase: float) -> ServiceQu
         own = np.linspace(0, 1, table.shape[1])
         for row, quantiles in enumerate(table):
             room[row] = np.interp(at, own, quantiles) if len(own) > 1 else quantiles
-    shape[:, np.isnan(shape[:, :, 0]).any(0)] = np.nan
+    shape[:, np.isnan(shape[:, :, 0]).any(0)] = np.nan  # a size that one type lacks is no size
     busy, idle = (each.reshape(-1, levels) for each in (shape[::2], shape[1::2]))
     for each in (busy, idle):
         each.flags.writeable = False  # as those of a `ServiceTimes`: loops are compiled once
