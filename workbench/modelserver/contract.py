@@ -99,6 +99,7 @@ class Contract:
         parameters = {
             "MaxConcurrentTransforms": self._options.workers,
             "BatchStrategy": "MULTI_RECORD",
+            # SageMaker takes 6 where nobody says
             "MaxPayloadInMB": min(self._options.max_payload_mb, 6),
         }
         reply(Response(200, orjson.dumps(parameters), "application/json"))

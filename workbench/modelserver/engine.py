@@ -116,6 +116,7 @@ def _open(folder: Path, threads: int) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 4  # errors come as exceptions; the log would say them twice
+    # threads that wait by computing would take their time from other containers
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     path = _find(folder)
     try:
