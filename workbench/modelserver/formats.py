@@ -132,6 +132,7 @@ class Reader:
                 yield read(lines)
 
     def _npy(self, body: bytes) -> InputBatch:
+        # a client's bodies mostly have one size and one header: comparing is faster
         header, size, shape, order, single = self._known  # of the array before
         if len(body) == size and body.startswith(header):
             rows = np.ndarray(shape, self._dtype, body, len(header), order=order)
@@ -203,6 +204,7 @@ class Reader:
         except ValueError:
             plain = False
         rows = values if plain else _parse_csv(lines, self._dtype)
+        # a row of several axes comes flat, as a line has one
         if self._row and None not in self._row and rows.shape[1] == math.prod(self._row):  # type: ignore[arg-type]
             rows = rows.reshape(-1, *self._row)
         elif not self._row and rows.shape[1] == 1:
@@ -287,6 +289,7 @@ def _sort_by_preference(accept: str) -> list[str]:
     choices: list[tuple[float, int, str]] = []
     for part in accept.split(","):
         name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        # what is no weight is taken for q=0: the choice is left out, and the others still count
         weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
         with_weight = float(weight) if weight.replace(".", "", 1).isdigit() else 0.0
         if with_weight:
@@ -327,6 +330,7 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON can hold
 def parse_jsonlines(body: bytes) -> list[Any]:
     """Return what each line holds that is not blank; one that is no JSON is refused."""
     lines = [line for line in body.splitlines() if line.strip()]
+    # in one call, which is faster; a line of two values makes one too many
     values: list[Any] = parse_json(b"[" + b",".join(lines) + b"]")
     if len(values) != len(lines):
         raise RequestError(400, "Each line must be one JSON value.")
@@ -399,7 +403,7 @@ def _write_csv(outputs: NDArray[Any]) -> bytes:
     if outputs.dtype.kind not in "OUS":
         body = dump(outputs)
         if b"null" not in body:  # JSON knows neither NaN nor infinity
-            return body[2:-2].replace(b"],[", b"\n") + b"\n"
+            return body[2:-2].replace(b"],[", b"\n") + b"\n"  # but for its brackets, JSON is CSV
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(outputs.tolist())
     return text.getvalue().encode()

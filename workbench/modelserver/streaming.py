@@ -85,6 +85,7 @@ class BlockWriter:
         else:
             array = formats.strip_objects(outputs)
             if first:
+                # the header tells how many rows there are and of what type: it is written last
                 self._file.seek(_HEADER_BYTES)
             self._arrays.append((len(array), array.dtype))
             self._file.write(array.tobytes())
