@@ -75,6 +75,7 @@ class _CpuScaler:
         self._busy.append(reading.serving / policy.workers)
         needed = math.ceil(math.fsum(self._busy) / len(self._busy) / policy.target)
         needed = min(max(needed, policy.least), policy.most)
+        # an older call for no more than this one is never the most again
         while self._called and self._called[-1][1] <= needed:
             self._called.pop()
         self._called.append((now, needed))

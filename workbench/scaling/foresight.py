@@ -90,6 +90,7 @@ class ClairvoyantSchedule:
 
     def _at(self, instant: float) -> int | dict[str, int]:
         """Return the instances wanted: all that serve now or before a launch could help."""
+        # instants are sums of floats: some would fall a period early
         first = int(np.searchsorted(self.times, instant + 1e-9, "right")) - 1
         last = int(np.searchsorted(self.times, instant + self.boot + 1e-9, "right"))
         counts = self.counts[max(first, 0) : last].max(axis=0)
@@ -155,7 +156,7 @@ def clairvoyant(
     else:
         exact = demand.size * len(capacities) <= EXACT_UNKNOWNS
         solved = _solve(demand, None, rates, costs, whole=exact)[0]
-        counts = np.ceil(solved - 1e-6).astype(np.int64)
+        counts = np.ceil(solved - 1e-6).astype(np.int64)  # the solver's 3.0000001 is 3
     calls = np.maximum(demand - counts @ rates * period, 0.0)
     return ClairvoyantSchedule(
         times=period * np.arange(len(demand), dtype=np.float64),
@@ -219,6 +220,7 @@ def _schedule_one(demand: Floats, most: float, costs: _Costs) -> Whole:
     boots = price * costs.boot * counts
     table = np.maximum(demand[:, None] - most * counts, 0.0)  # what is spilled, and then its price
     if costs.call_price is None:
+        # without functions, what is spilled is never answered
         table[table > 1e-9 * most * counts[-1]] = np.inf
     else:
         table *= costs.call_price
@@ -226,6 +228,7 @@ def _schedule_one(demand: Floats, most: float, costs: _Costs) -> Whole:
     for period in range(1, len(demand)):
         before = table[period - 1]
         least = np.minimum.accumulate(before[::-1])[::-1]
+        # a launch costs a difference of boots, whose former part goes into the minimum
         table[period] += np.minimum(least, np.minimum.accumulate(before - boots) + boots)
     schedule = np.empty(len(demand), np.int64)
     schedule[-1] = table[-1].argmin()

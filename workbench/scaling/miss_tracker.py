@@ -58,6 +58,7 @@ class MissTracker:
         """
         count = max(reading.requests, reading.late)
         if count:
+            # a moving mean over all of them at once: a reading does not say their order
             old = (1 - self._rule.weight) ** count
             self._share = old * self._share + (1 - old) * reading.late / count
 

@@ -81,6 +81,7 @@ def fill_greedily(
         return np.array([max(0, math.ceil(left[:steps].max(initial=0.0) / most[0] - 1e-9))])
     while left[:steps].max(initial=0.0) > 1e-9:
         first = int(left[:steps].argmax())
+        # what has capacity to spare is below 0 by now
         ends = np.flatnonzero(left[first:] < 0)
         span = int(ends[0]) if len(ends) else len(left) - first
         taken = np.minimum(most[:, None], np.maximum(left[first : first + span], 0.0)).sum(axis=1)

@@ -221,6 +221,7 @@ class TargetTrackingScaler(_PeriodScaler):
             now: In seconds, on any clock.
         """
         policy = self._policy
+        # NaN is neither: it ends both rows
         self._above = self._above + 1 if value > policy.target else 0
         self._below = self._below + 1 if value < policy.low * policy.target else 0
         wanted = current

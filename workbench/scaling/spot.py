@@ -110,6 +110,7 @@ class SpotPool:
         """
         random = generator_from(seed)
         expected = self.rate / HOUR * positive("duration", duration, "seconds")
+        # for each slot, whether an instance has it by then or not: the run comes later
         single = random.poisson(expected * whole_number("most", most, low=1))
         at = (random.random(single) * duration).tolist()
         slots = random.integers(most, size=single).tolist()
@@ -230,6 +231,7 @@ class _SpotHedgeScaler:
 
     def decide(self, reading: Reading, now: float) -> Counts:
         hedge = self._hedge
+        # it sees the fleet that it wanted, or it would make up for what spot lacks as well
         alone = reading._replace(types={}, ready=self._wanted, starting=0)
         wanted = self._scaler.decide(alone, now)
         if not isinstance(wanted, int):
