@@ -137,7 +137,9 @@ def _read_minutes(entry: PublicTrace, file: Path, part: _Part) -> Trace:
             f"got start={start!r} and stop={stop!r}."
         )
     first, last = int(start // MINUTE), math.ceil(stop / MINUTE)
+    # streams of their own, so that a seed spreads requests in the same way whatever the share
     thinning, spreading = streams(part.seed)
+    # as if each request were drawn, in one draw a minute
     counts = thinning.binomial(counts[first:last], part.share)
     if counts.sum() > MAX_REQUESTS:
         raise InvalidInput(

@@ -111,6 +111,7 @@ def _numbers_from(times: "pl.Series", origin: Origin, unit: Unit | None) -> NDAr
         zero = _instant(origin) * per_second // 1_000_000_000
     elif origin is not None:
         zero = finite("origin", origin, unit or "seconds")
+        # whole numbers stay whole: floats would round nanoseconds since 1970
         zero = int(zero) if zero.is_integer() and abs(zero) < 2**62 else zero
     elif first > _MAX_START * per_second:
         zero = first
@@ -130,6 +131,7 @@ def _ask_for_unit(times: "pl.Series", origin: Origin) -> None:
         )
     if first <= _MAX_START or (origin is not None and not isinstance(origin, str | datetime)):
         return
+    # 1e11 seconds end in the year 5138: larger numbers count something smaller
     unit = next((each for each in _PER_SECOND if first < 1e11 * _PER_SECOND[each]), "ns")
     raise InvalidInput(
         f"times are seconds from the trace's start, and these begin at {first:,.0f}. If they count "
@@ -143,6 +145,7 @@ def _parse_instants(texts: "pl.Series") -> "pl.Series":
 
     plain = texts.str.strip_chars()
     _check_offsets(plain.drop_nulls().str.contains(_OFFSET))
+    # ISO 8601 has T between date and time, and allows a comma
     plain = plain.str.replace(r"^(\S{6,10})[Tt]", "${1} ").str.replace(",", ".", literal=True)
     read = pl.Series([None] * len(plain), dtype=pl.Int64)
     for form in _FORMATS:

@@ -271,9 +271,11 @@ def _exponentials(rates: Floats, times: Floats) -> Floats:
         from scipy.linalg import expm
 
         return expm(rates * times[:, None, None])
+    # one phase or two have a closed form, which is far faster than `expm`
     middle = np.trace(rates) / len(rates)
     rest = rates - middle * np.eye(len(rates))
     half = sqrt(float(rest[0, 0] ** 2 + rest[0, -1] * rest[-1, 0])) if len(rates) == 2 else 0.0
+    # with the greater eigenvalue outside, what is left decays and never overflows
     fade = np.exp(-2 * half * times)
     slope = -np.expm1(-2 * half * times) / (2 * half) if half else times
     parts = np.multiply.outer((1 + fade) / 2, np.eye(len(rates))) + np.multiply.outer(slope, rest)
@@ -290,6 +292,7 @@ def _long_product(matrices: Floats) -> tuple[Floats, float]:
         logarithm += float(np.log(scale).sum())
         if len(matrices) == 1:
             return matrices[0], logarithm
+        # pairs, as NumPy multiplies a whole stack of matrices at once
         odd = matrices[len(matrices) // 2 * 2 :]
         matrices = np.concatenate([matrices[:-1:2] @ matrices[1::2], odd])
 
@@ -352,6 +355,7 @@ def check_map(d0: ArrayLike, d1: ArrayLike) -> tuple[Floats, Floats]:
     if not d1.any():
         raise InvalidInput("d1 holds no rate above 0, so that no request would ever arrive.")
     reached = (off + d1 > 0) | np.eye(len(d1), dtype=bool)
+    # squared, paths double each time: more than enough for the longest, phases - 1
     for _ in d1:
         reached = reached @ reached
     if not reached.all():

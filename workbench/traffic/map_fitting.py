@@ -186,6 +186,7 @@ def _times(trace: Trace | ArrayLike) -> tuple[Floats, float]:
         return trace.arrivals, trace.duration
     gaps = as_gaps(trace)
     times = np.concatenate([[0.0], np.cumsum(gaps)])
+    # the mean gap comes after the last arrival as well, so that the rate is 1 / mean
     return times, float(times[-1]) * (1 + 1 / len(gaps))
 
 
@@ -234,6 +235,7 @@ def _search(form: Form, grid: Floats, observed: _TraceStatistics) -> tuple[float
         figures = _figures(*form(parameters, observed.rate), observed.windows, observed.rate)
         return (figures - observed.figures) / observed.tolerances
 
+    # least squares may end in a local minimum: from the best of a grid, computed at once
     costs = (distances(grid) ** 2).sum(axis=-1)
     starts = grid[np.argsort(costs)[:4]]
     ends = [least_squares(distances, start, max_nfev=200) for start in starts]
@@ -255,6 +257,7 @@ def _figures(d0: Floats, d1: Floats, windows: Floats, rate: float) -> Floats:
     lag = (np.einsum("...i,...ij->...", second, d1 @ stay) * rate**2 - 1) / variance
     excess = np.einsum("...i,...i->...", flow, d1.sum(axis=-1)) - rate**2
     turns = speed[..., None] * windows
+    # expm1, as 1 - exp(-x) loses its digits in short windows
     risen = 1 + np.expm1(-turns) / turns
     counts = 1 + (2 * excess / (rate * speed))[..., None] * risen
     moments = np.stack([variance + 1, 6 * third.sum(axis=-1) * rate**3], axis=-1)
@@ -328,6 +331,7 @@ def _assess(found: MAP, kind: Kind, observed: _TraceStatistics) -> MapFit:
 
 
 def _ks_distance(found: MAP, gaps: Floats) -> float:
+    # at most so many places, as each one takes a matrix exponential
     places = np.linspace(0, len(gaps) - 1, min(len(gaps), CHUNK_GAPS)).astype(np.int64)
     expected = found.gap_cdf(np.sort(gaps)[places])
     above, below = (places + 1) / len(gaps) - expected, expected - places / len(gaps)

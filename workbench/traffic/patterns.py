@@ -99,6 +99,7 @@ def bursty(
     ends, is_high = _sojourns(dwell, duration, times)
     starts = np.concatenate([[0.0], ends[:-1]])
     counts = times.poisson(np.where(is_high, high, low) * (ends - starts))
+    # given their number, arrivals of a Poisson process are spread evenly
     spread = times.random(counts.sum()) * np.repeat(ends - starts, counts)
     return draw_trace(name, np.repeat(starts, counts) + spread, duration, rows, samples)
 
@@ -200,6 +201,7 @@ def flash_crowd(
     top = start + ramp
     parts = (
         times.random(base) * duration,
+        # the inverse of a ramp's distribution, which grows with the square
         start + ramp * np.sqrt(times.random(climbing)),
         top + hold * times.random(staying),
         top + hold + decay * times.exponential(size=fading),
@@ -283,6 +285,7 @@ def _sojourns(
     """Draw when each stay of the two-state process ends, up to the duration, and which are high."""
     starts_high = times.random() * sum(dwell) >= dwell[0]
     means = np.array(dwell[::-1] if starts_high else dwell)
+    # a few more than expected, so that mostly one draw is enough
     pairs = int(check_expected(duration / means.sum())) + 16
     stays, clock = np.empty(0), 0.0
     while clock < duration:
@@ -303,6 +306,7 @@ def _map_arrivals(d0: Floats, d1: Floats, duration: float, times: np.random.Gene
     arrivals, clock = [], 0.0
     while clock < duration:
         left = expected * (1 - clock / duration)
+        # four standard deviations more than expected, so that mostly one draw is enough
         size = min(1_000_000, int(left + 4 * math.sqrt(left)) + 16)
         visited, jumps = _walk(edges, phase, times.random(size))
         instants = clock + np.cumsum(times.exponential(size=size) / leave[visited])
@@ -318,6 +322,7 @@ def _walk(
     """Walk the phases, one jump for each draw; return the phases visited and the jumps taken."""
     phases = len(edges)
     visited, jumps = [], []
+    # in Python's floats and lists, which are faster one by one than NumPy's
     for draw in draws.tolist():
         visited.append(phase)
         jump = bisect_right(edges[phase], draw)

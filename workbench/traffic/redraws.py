@@ -71,12 +71,14 @@ class Redraws:
         return replace(self, factor=self.factor * factor)
 
     def _draw(self, number: int) -> Trace:
+        # a stream of its own, so that no generator of a seed and a number draws the same
         seed = np.random.SeedSequence([self.seed, number, 0xDA7]).generate_state(1)[0]
         day = self.draw(int(seed))
         known = self.trace
         carries = known.bytes.any() or (known.rows != 1).any() or known.context is not None
         if self.whole or not carries:
             return day
+        # a stream of its own: what requests carry does not hang on how many draws their times took
         rng = np.random.default_rng([self.seed, number, 1])
         return replace(day, **_pick_contents(known, rng.integers(len(known), size=len(day))))
 
@@ -156,6 +158,7 @@ def _draw_arrivals(process: MAP, duration: float, seed: int) -> Trace:
     if len(d1) == 2 and (d1 == np.diag(rates)).all():
         low, high = (0, 1) if rates[0] <= rates[1] else (1, 0)
         stays = (1 / float(d0[low, high]), 1 / float(d0[high, low]))
+        # a low rate of 0 would make `burst` endless
         burst = float(rates[high] / max(rates[low], 1e-9 * rates[high]))
         return patterns.bursty(
             rate=process.rate, burst=burst, dwell=stays, duration=duration, seed=seed

@@ -165,7 +165,7 @@ def from_csv(
     """
     with _translate_errors(path) as file:
         with file.open("rb") as opened:
-            first = opened.readline(1_000_000)
+            first = opened.readline(1_000_000)  # no line of notes is longer, and any file may come
         noted = first.startswith(_NOTES_MARK)
         saved = {"name": file.name} | (json.loads(first[1:]) if noted else {})
         asked = None if column is None else [column]

@@ -187,7 +187,7 @@ class Trace:
         >>> Trace([0.0, 1.0, 4.0], 10.0).counts(3).tolist()
         [2, 1, 0]
         """
-        whole = int(self.duration / positive("window", window) + 1e-9)
+        whole = int(self.duration / positive("window", window) + 1e-9)  # 59.9999999 windows are 60
         edges = window * np.arange(whole + 1)
         before = np.searchsorted(self.arrivals, edges)
         if edges[-1] >= self.duration:
