@@ -193,6 +193,7 @@ class ExpertsRouter(_BanditRouter):
             for said, log in zip(self._say(request.context), self._logs, strict=True)
             if said < 0 or said in weights
         ]
+        # over the largest weight, as far losses would take all exponentials to 0
         most = max((log for _, log in advice), default=0.0)
         spread = 0.0 if advice else 1.0  # the weight of those who have no word: even chances
         for said, log in advice:
@@ -212,9 +213,11 @@ class ExpertsRouter(_BanditRouter):
         return [expert.get(context, expert.get("", -1)) for expert in self._experts]
 
     def _learn(self, request: RoutedRequest, place: int, reward: float) -> None:
+        # None: another router chose the place, or it stalled and its failure was learned
         chance = self._drawn.pop((request.number, place), None)
         if chance is None:
             return
+        # over its chance: on average each place loses as if it were asked every time
         loss = self._rate * (1 - reward) / chance
         for number, said in enumerate(self._say(request.context)):
             if said == place:
@@ -266,8 +269,10 @@ class LinearRouter(_BanditRouter):
         """Return the place with the largest upper bound."""
         features = self._features(request)
         spread = self._inverse @ features
+        # inverse @ rewards is the model, and inverse is symmetric
         bounds = (spread * self._rewards).sum(axis=1)
         bounds += self._alpha * self._np.sqrt(spread @ features)
+        # of equals not always the first, which nothing would be known beside
         order = self._random.permutation(len(states))
         return (states[max(order, key=lambda number: bounds[states[number].index])].index,)
 
@@ -288,5 +293,6 @@ class LinearRouter(_BanditRouter):
         features = self._features(request)
         inverse = self._inverse[place]
         change = inverse @ features
+        # the inverse with one more row in the matrix (Sherman and Morrison, 1950)
         inverse -= self._np.outer(change, change) / (1 + features @ change)
         self._rewards[place] += reward * features

@@ -202,7 +202,7 @@ class SeenStates:
 
     def note(self, states: Sequence[PlaceState]) -> None:
         """Take note of the places that a router chooses among."""
-        if states is self._last:
+        if states is self._last:  # `RoutedCalls` hands on the same list while all places are well
             return
         for state in states:
             self.states[state.index] = state

@@ -132,6 +132,7 @@ class RoutedCalls:
         while self._timers and self._timers[0][0] <= now:
             _, number, place = heapq.heappop(self._timers)
             opened = self._open.get(number)
+            # a timer stays in the heap when its answer comes
             if opened is None or opened.is_given or place not in opened.pending:
                 continue
             opened.pending.discard(place)
@@ -204,6 +205,7 @@ class RoutedCalls:
         elif not opened.asked:
             return self._available
         fit = [state for state in self._available if state.index not in opened.asked]
+        # a shadow's answer is not given: rather a place that has failed
         if any(state.index not in self._silent for state in fit):
             return fit
         return [state for state in self.states if state.index not in opened.asked]
@@ -215,8 +217,10 @@ class RoutedCalls:
             self._failures[place], self._pauses[place] = 0, 0.0
             return
         self._failures[place] += 1
+        # without a place there would be nobody to ask
         if self._failures[place] < _FAILURES_IN_A_ROW or len(self.states) == 1:
             return
+        # what was asked there before it was left out
         if self._back[place] > now:
             return
         self._pauses[place] = min(max(_FIRST_PAUSE, 2 * self._pauses[place]), _LONGEST_PAUSE)

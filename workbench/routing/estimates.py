@@ -87,6 +87,7 @@ class LatencyModel:
     def learn(self, in_flight: int, seconds: float) -> None:
         """Learn that an answer took so long; an infinite time is a failure."""
         if not math.isfinite(seconds):
+            # the last ten foremost, as failures come and go together
             self.answered += (0.0 - self.answered) / 10
             return
         self.answered += (1.0 - self.answered) / 10
@@ -150,11 +151,13 @@ class SharedDelay:
         news = (1.0, work, seconds, work * work, seconds * seconds, work * seconds)
         self._sums = [keep * old + new for old, new in zip(self._sums, news, strict=True)]
         count, works, delays, squares, errors, products = self._sums
+        # times the number of answers, the variance of work
         spread = squares - works * works / count
         if count <= _FEW or spread <= 0:
             return
         slope = (products - works * delays / count) / spread
         left = max(0.0, errors - delays * delays / count - slope * slope * spread)
+        # the standard error of a slope, of which two values are estimated
         error = _CLEAR * math.sqrt(left / (count - 2) / spread)
         if abs(slope - self.slope) > error:
             self.slope = max(0.0, slope)

@@ -107,6 +107,7 @@ class LoadAwareRouter(SingleAnswerRouter):
         step, slope = self._policy.target / _STEPS, self._shared.slope
         for state, work in zip(states, elsewhere, strict=True):
             before = waited + slope * (work + self._work[state.index])  # that of the next call, too
+            # in steps, so that what was computed serves again; upwards, as to be late is worse
             before = min(before // step + 2, _STEPS) * step if before > step else 0.0
             network = state.place.network_of(request.client)
             key = state.in_flight, network, before, request.context
@@ -124,6 +125,7 @@ class LoadAwareRouter(SingleAnswerRouter):
         latency = mean + network + before
         spare = self._policy.target - latency
         if deviation and before < self._policy.target:
+            # the normal distribution: `erfc` keeps its digits where hardly any answer is in time
             in_time = model.answered * 0.5 * math.erfc(spare / deviation * -_ROOT_HALF)
         else:
             in_time = float(spare >= 0)
@@ -220,6 +222,7 @@ class LoadAwareRouter(SingleAnswerRouter):
         model = self._latency[answer.place]
         if seconds < math.inf and model.is_known:
             self._shared.learn(elsewhere, seconds - model.estimate(answer.in_flight)[0])
+            # a shared delay that is too large must not leave a place without seconds of its own
             seconds = max(seconds - self._shared.slope * elsewhere, seconds / 10)
         if answer.place in self._guessed:
             self._work[answer.place] = min(self._work[answer.place] or math.inf, seconds)

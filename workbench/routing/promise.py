@@ -234,6 +234,7 @@ def _descend(test: _LossTest, paired: _Paired, order: "NDArray[Any]", share: flo
 
     rows = len(paired.sure)
     lost, won = paired.count(order)
+    # the first that fails, or the one appended where none does
     passing = int(np.append(test.passes(rows, lost, won), [False]).argmin())
     if passing:
         return float(order[passing - 1])
@@ -255,6 +256,7 @@ def _least_share(counts: "NDArray[np.int64]", rows: int, error: float) -> "NDArr
     import numpy as np
     from scipy.special import betaincinv
 
+    # `betaincinv` takes no 0, whose limit is 0
     some = np.maximum(counts, 1)
     return np.asarray(betaincinv(some, rows - some + 1, error) * (counts > 0))
 

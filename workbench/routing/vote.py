@@ -99,6 +99,7 @@ class VoteRouter:
                 return Settlement(ask=free)
         last = len(self._order)
         ranks = [  # the last named whose label nobody outvotes
+            # one without a label votes for itself alone
             ((votes[each.label] or 1) == most, self._order.get(each.place, last))
             for each in answers
         ]
