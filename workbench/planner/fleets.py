@@ -108,6 +108,7 @@ def screen_fleets(
     workers, most = np.array([[fleet.workers, fleet.most] for fleet in fleets]).T[:, index]
     counts = (servers.ravel() // workers).astype(np.int64) + 1
     there = np.minimum(counts, most)
+    # one deployment for each type and count, of which there are far fewer than rows
     pairs, numbers = np.unique(np.stack([index, there]), axis=1, return_inverse=True)
     ones = [fleet.one for fleet in fleets]
     broken = table.broken_limits(ones)
@@ -226,6 +227,7 @@ class _Search:
         """Yield counts between load and target, doubled until one will do, then halved."""
         workers, most = self.fleet.workers, self.fleet.most
         able = self.load.predicted <= self._problem.limit
+        # where nothing can meet it, one count is simulated, so that there are figures to show
         hopeless = not able.any()
         able |= hopeless
         low = min(int(self.load.servers[able].min() // workers), most - 1)  # too few

@@ -129,6 +129,7 @@ class FluidBill:
         for at, (launched, kept) in enumerate(zip(wanted[:, -1], wanted.max(axis=1), strict=True)):
             count = counts[at] = max(launched, min(count, kept))
         paid = np.repeat(counts, asked.every)
+        # serving are those paid for in all periods of a boot; the first are there at once
         before = np.concatenate((np.full(policy.steps - 1, paid[0]), paid))
         serving = np.lib.stride_tricks.sliding_window_view(before, policy.steps).min(axis=1)
         calls = float(np.maximum(self._demand(asked) - serving * most, 0.0).sum())

@@ -116,6 +116,7 @@ def _try(problem: PlanningProblem, configuration: Configuration) -> OutOfSample:
         count = math.floor(held.trace.duration / held.part)  # what is left over goes with the last
         edges = np.searchsorted(arrivals, held.part * np.arange(1, count))
         return _count(problem, [each for each in np.split(within, edges) if len(each)])
+    # the draws after those on which picks were judged
     draws = range(problem.options.unseen_draws, 2 * problem.options.unseen_draws)
     with map_days() as each_day:
         found = each_day(lambda n: _find_in_time(problem.on_day(n), configuration)[1], draws)

@@ -198,6 +198,7 @@ class RateSearch:
                 return found
             high = min(low * step, most)
             if again := self._try(policy, high):
+                # steps grow, as a guess may be far off
                 low, found, step = high, again, step**2
         while found is None:
             if high <= floor:
@@ -207,6 +208,7 @@ class RateSearch:
             if found is None:
                 high, step = low, step**2
         while high > _PRECISION * low:
+            # the middle of rates is one by ratio
             rate = math.sqrt(low * high)
             again = self._try(policy, rate)
             low, high, found = (rate, high, again) if again else (low, rate, found)

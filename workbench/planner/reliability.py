@@ -118,6 +118,7 @@ class _Headroom:
         else:
             return
         for _ in range(_ROUNDS // 2):
+            # limits are shares: their middle is one by ratio
             found = self._search(math.sqrt(failing * holding))
             if found is None or found.configuration in self._table.judged:
                 break
@@ -153,6 +154,7 @@ def judge(
 ) -> None:
     """Simulate picks on other days, each until it is clear that it fails, and keep the counts."""
     options = problem.options
+    # a float's 19.0000001 days are 19
     allowed = options.unseen_draws - math.ceil(options.unseen_share * options.unseen_draws - 1e-9)
     ratios: dict[int, list[float]] = {
         place: []
