@@ -154,6 +154,7 @@ def name_features(estimator: Estimator) -> list[str]:
     if names is None and library in _LIBRARIES:
         names = _FEATURES[library](model)
     found = [] if names is None else [str(name) for name in names]
+    # as CatBoost ("0") and LightGBM ("Column_0") name columns that have no names
     unnamed = any(found == [f"{word}{at}" for at in range(len(found))] for word in ("", "Column_"))
     return [] if unnamed else found
 

@@ -64,6 +64,7 @@ def _repeat(proto: Proto, name: str, axis: int, axes: int, batch_axes: Mapping[s
         node("Concat", parts, [f"{name}/sizes"], axis=0),
         node("Expand", [kept.name, f"{name}/sizes"], [name]),
     ]
+    # a node must stand after those whose outputs it takes
     for each in reversed(nodes):
         proto.graph.node.insert(0, each)
 
@@ -123,6 +124,7 @@ def put_batches_first(proto: Proto, axes: Mapping[str, int]) -> None:
         value.name = name
         order = [axis, *(each for each in range(len(list_axes(value))) if each != axis)]
         sizes = [value.type.tensor_type.shape.dim[each] for each in order]
+        # copies, as the list takes its own along when it is emptied
         kept = [
             onnx.TensorShapeProto.Dimension.FromString(each.SerializeToString()) for each in sizes
         ]

@@ -67,6 +67,7 @@ def run_row_by_row(
     import onnx
 
     opset = _read_opset(proto)
+    # a body must not have names of the graph around it
     body = onnx.compose.add_prefix_graph(proto.graph, "row/")
     outputs = []
     inputs = [
@@ -155,7 +156,7 @@ def _leave(body: Proto, outputs: list[_Edge], opset: int) -> None:
 def _make(kind: str, source: str, target: str, axis: int, opset: int) -> Proto:
     import onnx
 
-    if opset < 13:
+    if opset < 13:  # later versions take axes as an input
         return onnx.helper.make_node(kind, [source], [target], axes=[axis])
     return onnx.helper.make_node(kind, [source, f"axis/{axis}"], [target])
 

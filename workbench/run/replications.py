@@ -68,6 +68,7 @@ class Replications:
         """Return what the latencies of each repetition say; NaN is a failure, and infinite."""
         ordered = [np.sort(np.where(np.isnan(part), np.inf, part)) for part in parts]
         pooled = np.sort(np.concatenate(ordered), kind="stable")  # merges what is in order
+        # a float's 190.0000001 is 190
         ranks = np.ceil(np.array(LEVELS) * len(pooled) - 1e-9).astype(int) - 1
         quantiles = pooled[np.maximum(ranks, 0)]
         counts = np.array([np.searchsorted(each, quantiles, side="right") for each in ordered])
