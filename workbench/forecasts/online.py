@@ -128,6 +128,7 @@ class OnlineForecaster(ABC):
             raise InvalidInput(f"{type(self).__name__} has no counts yet: call fit first.")
         if state.walk is None or state.walk.steps < steps:
             model, needed = self.make_model(state.period, steps), self._least(state.period)
+            # a multiple of `refit`, as it would be with all counts from the beginning on
             first = max(
                 needed, (len(state.counts) - self.window - steps) // model.refit * model.refit
             )
@@ -180,6 +181,7 @@ class _Walk:
 
     def _compare(self, count: float) -> None:
         """Take in the errors of all forecasts of this count."""
+        # the last one opened looked one period ahead
         for ahead, (values, spreads) in enumerate(reversed(self._open)):
             self._errors[ahead].add((count - values[ahead]) / spreads[ahead])
 

@@ -107,12 +107,15 @@ class _RidgeModel:
             return
         origins = np.arange(self._next, known + 1)
         rows = self._changes.find(counts, origins)
+        # sums are all that a fit takes: old rows need not be kept
         self._squares += rows.T @ rows
         self._products += rows.T @ (
             counts[origins[:, None] + self._ahead] - counts[origins - 1, None]
         )
         self._next, self._rows = known + 1, self._rows + len(origins)
+        # by each column's own squares, so that none shrinks for its unit
         penalty = self._shrinkage / self._rows * np.diag(np.diag(self._squares))
+        # least squares, as counts that never change make it singular
         self._weights = np.linalg.lstsq(self._squares + penalty, self._products)[0].astype(float)
 
     def points(self, counts: Floats, origins: NDArray[np.int64]) -> Points:

@@ -157,6 +157,7 @@ def join_rows(parts: list[Rows], trace: Trace) -> "tuple[pl.DataFrame, int]":
         )
         for name in parts[0]
     }
+    # the last key goes first
     order = np.lexsort((columns["sent"], columns["request"]))
     columns = {name: values[order] for name, values in columns.items()}
     retries = int(columns.pop("retries").sum())

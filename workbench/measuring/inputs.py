@@ -104,8 +104,10 @@ class _FilePiece:
 
         if self.path.suffix == ".npy":
             mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            # a copy: a slice would keep the whole file mapped
             rows = np.array(mapped[self.first : self.first + self.count])
             return _MemoryPiece(self.taken, rows, self.first)
+        # without glob, as a name may have * in it
         part = pl.scan_parquet(self.path, glob=False).slice(self.first, self.count)
         return _MemoryPiece(self.taken, part.collect(), self.first)
 
@@ -129,6 +131,7 @@ class Source:
         """Return the rows in pieces of about 1 MB, smaller where every worker is to have some."""
         rows = max(1, PIECE_BYTES // self.taken.row_bytes)
         if self.count is not None:
+            # two for each: if one worker is slow, another takes its second
             rows = min(rows, max(1, -(-self.count // (2 * workers))))
         return self._pieces(rows)
 

@@ -75,6 +75,7 @@ def _thin(name: str, calls: "pl.Series | None", room: int) -> list[float] | None
     step = -(-len(values) // room)
     if step > 1 and name == "samples":
         values = values[::step]
+    # instants are thinned, as the rounding of gaps would add up
     elif step > 1:
         values = _round(np.diff(np.cumsum(values)[::step], prepend=0.0), _GAPS_STEP)
     return [float(value) for value in values]
@@ -92,5 +93,5 @@ def delay_calls(frame: "pl.DataFrame", seconds: float) -> "pl.DataFrame":
 
 def _round(values: Floats, step: float) -> Floats:
     """Return values to steps of a share of theirs."""
-    positive = np.maximum(values, 1e-9)
+    positive = np.maximum(values, 1e-9)  # 0 has no logarithm
     return np.exp(np.rint(np.log(positive) / step) * step)

@@ -294,6 +294,7 @@ def fit_service_times(
         raise InvalidInput(f"A fit needs at least 4 batch sizes, got {len(sizes)}.")
     kinds = list(_CURVES) if kind == "auto" else [kind]
     errors = {kind: _leave_one_out_error(_CURVES[kind], sizes, seconds) for kind in kinds}
+    # rounded, so that of kinds that fit alike the plainest is taken
     best = min(errors, key=lambda kind: round(errors[kind], 6))
     return ServiceTimeFit(best, sizes, seconds, errors[best])
 
@@ -303,6 +304,7 @@ Curve = Callable[[Floats, Floats, Floats], Floats]
 
 def _polynomial(degree: int) -> Curve:
     def curve(sizes: Floats, seconds: Floats, asked: Floats) -> Floats:
+        # least squares of relative errors, as `error` has them
         terms = np.polynomial.polynomial.polyfit(sizes, seconds, degree, w=1 / seconds)
         return np.asarray(np.polynomial.polynomial.polyval(asked, terms))
 
@@ -560,6 +562,7 @@ class _Row:
 
 def _median_interval(times: Floats) -> tuple[float, float]:
     """Return a 95 % confidence interval of the median of sorted times, from order statistics."""
+    # 1.96 standard deviations of Binomial(n, 0.5), which are sqrt(n) / 2
     reach = 0.98 * math.sqrt(len(times))
     low = max(0, math.floor(len(times) / 2 - reach))
     high = min(len(times) - 1, math.ceil(len(times) / 2 + reach))
