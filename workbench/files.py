@@ -128,6 +128,7 @@ def write_file(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object
         with draft.open("xb") as file, lock(file.fileno()):
             write(file)
             file.flush()
+            # on the disk before it has its name: after a crash an empty file could have it
             os.fsync(file.fileno())
         draft.replace(path)
     except (OSError, PolarsError) as error:
@@ -240,7 +241,7 @@ def _read_frame(path: Path, expected: str) -> "pl.DataFrame":
         ) from error
     if hashlib.sha256(content).hexdigest() != expected:
         raise Damaged(f"{path} is not what was saved. Restore it or run again.")
-    return pl.read_parquet(io.BytesIO(content))
+    return pl.read_parquet(io.BytesIO(content))  # what was checked: the file may change
 
 
 def load_facts(path: str | os.PathLike[str]) -> dict[str, Any]:

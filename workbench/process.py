@@ -66,6 +66,7 @@ def run_in_process(
         _start(log) as child,
         child.watch(max_silence),
     ):
+        # the path first: the parcel's classes are imported as it is unpickled
         child.send(sys.path)
         child.send(parcel)
         notified = False
@@ -236,6 +237,7 @@ def _serve(descriptor: int) -> None:
     sending = threading.Lock()
 
     def send(kind: str, value: Any) -> None:  # noqa: ANN401 - whatever the task emits
+        # the thread that watches sends as well
         with sending:
             link.send((kind, value))
 

@@ -262,6 +262,7 @@ class ServiceTimes:
     def _derive(self, table: Floats, idle_table: Floats, label: str | None) -> Self:
         """Return other times of the same kind: what was checked of these holds of those."""
         derived = copy(self)
+        # cached ones, which would be of the old times
         for name in ("means", "idle_means", "digest", "_has_size"):
             vars(derived).pop(name, None)
         for name, values in (("table", table), ("idle_table", idle_table)):
@@ -407,6 +408,7 @@ def _borrow_tail(own: Floats, calls: int, other: Floats) -> Floats:
         return own
     known = max(last // 2, int(last * (1 - 10 / calls)))
     later = own[last // 2] - other[last // 2]
+    # a tail that is moved may begin below what is known
     return np.maximum.accumulate(np.append(own[:known], other[known:] + later))
 
 

@@ -113,6 +113,7 @@ def _find_window(ratios: Floats) -> int:
     """Return how many independent calls have a median that is known well enough, an odd number."""
     if len(ratios) < 2:
         return LEAST_WINDOW
+    # from call to call, so that a change of speed, which is rare, does not count as spread
     spread = _NORMAL_MAD * float(np.median(np.abs(np.diff(ratios)))) / np.sqrt(2)
     return max(LEAST_WINDOW, int((_NORMAL_MEDIAN * spread / _TOLERANCE) ** 2) | 1)
 
@@ -126,6 +127,7 @@ def _correlate(values: Floats, lag: int) -> float:
 
 
 def _smooth(values: Floats, window: int) -> Floats:
+    # NumPy has none
     import polars as pl
 
     return pl.Series(values).rolling_median(window, min_samples=1, center=True).to_numpy()

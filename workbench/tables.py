@@ -93,6 +93,7 @@ class TextTable:
         for batch in self.scan().collect_batches(chunk_size=rows):
             kept.append(batch)
             held += len(batch)
+            # as many as may be blank at the end are held back
             if (whole := held - self.blank) >= rows:
                 joined, whole = pl.concat(kept), whole - whole % rows
                 yield from (joined[at : at + rows] for at in range(0, whole, rows))
@@ -177,6 +178,7 @@ def _find_types(table: TextTable) -> dict[str, Any]:
             ).alias(name)
             for name in names
         )
+        # in pieces, as a file may be larger than the memory
         .collect(engine="streaming")
     )
     kinds = {"none": pl.String, "whole": pl.Int64, "float": pl.Float64, "truth": pl.Boolean}

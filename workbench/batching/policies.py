@@ -300,6 +300,7 @@ class SteeredBatcher(FreeServerBatcher):
         self._latencies += latencies
         self._late += sum(latency > longest_within(self._policy.latency) for latency in latencies)
         if len(self._waiting) < self.max_size:  # behind a backlog, waits would pass for service
+            # the last to join may have waited as long, if alone: no more than the service took
             service = min(latencies) - self.max_wait
             self._least.setdefault(len(latencies), []).append(service)
         allowed = (1 - self._policy.quantile) * self._policy.window
@@ -322,7 +323,7 @@ class SteeredBatcher(FreeServerBatcher):
         ]
         if slow:
             self.max_size = max(1, min(slow) - 1)
-        elif spare > 0 or len(self._waiting) >= self.max_size:
+        elif spare > 0 or len(self._waiting) >= self.max_size:  # larger ones work a backlog off
             self.max_size = min(policy.max_size, self.max_size + 1)
 
 

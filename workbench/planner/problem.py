@@ -170,6 +170,7 @@ class PlanningProblem:
         assert self.days is not None  # noqa: S101 - who asks has seen to it
         seed = self.options.seed + 1 + number
         other = replace(self, trace=self.days[number], options=replace(self.options, seed=seed))
+        # service times do not hang on the day
         vars(other).update(_service_times=self._service_times)
         return other
 
@@ -401,6 +402,7 @@ class Screening:
         sizes = _find_neighbours(np.array(times.sizes), rows)
         table = (times.idle_table if deployment.on_demand else times.table)[sizes]
         if table.shape[1] > 1:
+            # means of equal parts, which keep the mean: single quantiles would leave out the tail
             levels, fine = np.linspace(0, 1, table.shape[1]), np.linspace(0, 1, 1001)
             drawn = np.array([np.interp(fine, levels, row) for row in table])
             between = (drawn[:, 1:] + drawn[:, :-1]) / 2

@@ -96,6 +96,7 @@ class Figure:
         page: str = _converter().vegalite_to_html(
             {"description": _PLACEHOLDER}, vl_version=_version(), bundle=True
         )
+        # a text of the user's must not end the script that it stands in
         spec = json.dumps(self.spec(ink="currentColor")).replace("<", "\\u003c")
         head = f"<title>{html.escape(self.title)}</title>{_PAGE_STYLE}"
         page = page.replace("<html>", '<html lang="en">', 1)

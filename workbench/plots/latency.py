@@ -59,6 +59,7 @@ def _sample_distribution(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return latencies and the shares answered within them, at a few points."""
     if isinstance(run, Run):
+        # rounded, as differences of instants make many of what is one latency
         answered = run.latencies[np.isfinite(run.latencies)].round(9)
         latency, counts = np.unique(answered, return_counts=True)
         share = np.cumsum(counts) / len(run)

@@ -215,6 +215,7 @@ def bill_item(
     if len(items) == 1:
         return tuple(items)
     ends = (*(tier.start for tier in tiers[1:]), math.inf)
+    # what of the quantity lies in each tier; below 0 where nothing does
     shares = (
         min(used + quantity, end) - max(used, tier.start)
         for tier, end in zip(tiers, ends, strict=True)

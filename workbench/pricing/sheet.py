@@ -241,6 +241,7 @@ def _user_path(region: str) -> Path:
     return home() / "prices" / f"{region}.csv"
 
 
+# `_changed` is for the cache alone: a sheet that was written again is read again
 @lru_cache(maxsize=8)
 def _read(path: Path, region: str, _changed: int) -> PriceSheet:
     try:

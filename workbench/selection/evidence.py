@@ -63,6 +63,7 @@ class Evidence:
         bound, strata = 0.0, list(self.strata())
         for share, rows in strata:
             right = round(float(self.outcomes.correct[rows].sum()))
+            # without a right answer the bound is 0; the risk is divided, as all bounds have to hold
             if right:
                 ends = right, len(rows) - right + 1
                 bound += share * float(betaincinv(*ends, risk / len(strata)))
