@@ -163,6 +163,7 @@ def _md1_longer(load: float, waits: Floats) -> Floats:
     """Return the chance to wait longer than so many service times."""
     from scipy.special import lambertw, pdtrc
 
+    # far out, chances fall by 1 / z, where z > 1 solves z = exp(load (z - 1))
     system, decay = _md1_system(load), float(-load / lambertw(-load * np.exp(-load), -1).real)
     beyond = np.cumsum(system[::-1])[::-1] + system[-1] * decay / (1 - decay)
     slots = np.floor(waits) + 1

@@ -169,6 +169,7 @@ def _serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, OSError):
         link.send(_prepare(link.recv()))
+        # no copy keeps `held`: when this process ends, it closes, and the copies end
         watched, held = os.pipe()
         while True:
             order = link.recv()
