@@ -127,6 +127,7 @@ def batch_dollars(seconds: ArrayLike, memory_mb: ArrayLike) -> Floats:
     `seconds` has a row a memory size.
     """
     memory = np.atleast_1d(np.asarray(memory_mb, dtype=np.float64))[:, None]
+    # the prices of a GB-second and of a request
     return np.asarray(seconds) * memory / 1024 * 1.66667e-5 + 2e-7
 
 

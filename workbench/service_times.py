@@ -392,6 +392,7 @@ def _thin_levels(distributions: Mapping[int, Floats]) -> dict[int, Floats]:
     """Return as many quantiles as a table of these sizes has room for, with the same means."""
     last = len(next(iter(distributions.values()))) - 1
     cells = max(distributions) * last
+    # numbers that divide 1000, the steps between 1001 levels
     step = next((n for n in (1, 2, 4, 5, 8, 10, 20, 40) if cells <= n * _MOST_CELLS), 40)
     if step == 1 or last % step:
         return dict(distributions)

@@ -29,6 +29,7 @@ class LocalBackend:
                 not worker or self._threads > 1
             ):  # a session's own threads serve one caller at a time
                 session = self._model.session(threads=self._threads)
+                # a first run of a size takes memory, which later ones find
                 for rows in (1, 8, 32):
                     session.run(inputs[:rows])
             self._sessions.put(session)

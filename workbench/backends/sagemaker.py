@@ -103,6 +103,7 @@ def pack_npy(array: NDArray[Any]) -> bytes:
 def unpack_npy(content: bytes) -> NDArray[Any]:
     """Return the array in the bytes of a .npy file, of which nothing is unpickled."""
     try:
+        # after magic and version, two bytes hold the header's length (numpy.lib.format)
         (length,) = struct.unpack_from("<H", content, 8)
         dtype, shape = _read_header(content[: 10 + length])
         return np.frombuffer(content, dtype, offset=10 + length).reshape(shape)
@@ -125,6 +126,7 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
         np.lib.format.write_array_header_1_0(file, facts)
     except ValueError:  # names beyond Latin-1, or many of them: version 3.0 has those
         text = repr(facts).encode()
+        # the data begin at a multiple of 64 bytes: after 12 bytes, the text and a newline
         padding = b" " * (-(len(text) + 13) % 64) + b"\n"
         size = struct.pack("<I", len(text) + len(padding))
         return b"\x93NUMPY\x03\x00" + size + text + padding

@@ -471,6 +471,7 @@ def dashboard_body(endpoint: str | DeployedModel, *, region: str) -> str:
     widgets = [
         {
             "type": "metric",
+            # two in a row: the grid of a dashboard has 24 columns
             "x": 12 * (number % 2),
             "y": 6 * (number // 2),
             "width": 12,

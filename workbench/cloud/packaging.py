@@ -246,6 +246,7 @@ def _zip(file: IO[bytes], members: Mapping[str, bytes]) -> None:
     with zipfile.ZipFile(file, "w") as archive_file:
         for name, content in sorted(members.items()):
             member = zipfile.ZipInfo(name, _EPOCH)
+            # what Unix knows of a file are the upper 16 bits
             member.external_attr = (stat.S_IFREG | 0o644) << 16
             member.compress_type = (
                 zipfile.ZIP_DEFLATED if _compression_level(content) else zipfile.ZIP_STORED

@@ -108,6 +108,7 @@ def name_variants(names: tuple[str, ...]) -> list[str]:
     """
     found: list[str] = []
     for number, name in enumerate(names):
+        # of the 63 characters that a variant's name has at most, to leave room for a number
         plain = re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[:50].strip("-") or "member"
         found.append(f"{plain}-{number}" if plain in found else plain)
     return found

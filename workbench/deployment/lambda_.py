@@ -81,6 +81,7 @@ class Lambda(OnDemandDeployment):
     @classmethod
     def example(cls) -> "Lambda":
         """Return what a form begins with."""
+        # the memory at which a function has one vCPU (Lambda developer guide, "memory")
         return cls(memory_mb=1769, max_concurrency=100)
 
     @classmethod

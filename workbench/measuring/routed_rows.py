@@ -94,6 +94,7 @@ def _find(
     """Return for which requests there is a call to that place, and its number among the calls."""
     if not calls or not len(calls["request"]):
         return np.zeros(len(requests), bool), np.zeros(len(requests), np.int64)
+    # one number of both: the place has 8 bits
     keys = calls["request"].astype(np.int64) * 256 + calls["place"]
     order = np.argsort(keys)
     wanted = requests * 256 + places

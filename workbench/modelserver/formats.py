@@ -168,6 +168,7 @@ class Reader:
         self, body: bytes, size: int
     ) -> tuple[tuple[int, ...], np.dtype[Any], Order, int]:
         """Return shape, type, order and start of an array of `size` bytes, from its beginning."""
+        # no header ends before byte 12
         if body[:6] != _MAGIC or len(body) < 12:
             raise RequestError(400, "The body is not in NumPy's format: write it with numpy.save.")
         start = 10 if body[6] == 1 else 12  # by the version, whose size has two bytes or four

@@ -262,6 +262,7 @@ class _Search:
         """Return the policies to simulate: the fastest, before it that of fewest billed calls."""
         expected = self.estimate_latency(count)
         fastest: list[int] = np.argsort(expected, kind="stable")[:_POLICIES_PER_COUNT].tolist()
+        # with some room, as a formula stands in for a simulation
         able = np.flatnonzero(expected <= 0.95 * self._problem.limit)
         if not self.load.call_price or not len(able):
             return fastest
@@ -287,6 +288,7 @@ def estimate_latency(
     the limit without any queue, comes last.
     """
     share = load.peak / servers
+    # at a load of 1 there is no mean wait; what is overloaded is sorted out below
     calm = np.minimum(share, 0.99)
     power = np.sqrt(2 * (servers + 1)) - 1
     wait = load.seconds * calm**power / (servers * (1 - calm))

@@ -295,12 +295,14 @@ class Options(PlanChoices):
         """Return the max_waits for a latency target."""
         if self.max_waits is not None:
             return list(self.max_waits)
+        # each 1.2 times the one before
         return [0.0, *(float(f"{wait:.2g}") for wait in np.geomspace(0.01 * target, target, 24))]
 
     def job_periods(self, target: float) -> list[float]:
         """Return the periods of jobs for a latency target."""
         if self.periods is not None:
             return list(self.periods)
+        # each 1.4 times the one before
         steps = (float(f"{step:.2g}") for step in np.geomspace(0.1 * target, target, 8))
         return sorted({*_PERIODS, *(step for step in steps if step > min(_PERIODS))})
 

@@ -494,6 +494,7 @@ class Screening:
 @lru_cache(maxsize=8)
 def fit_arrivals(trace: Trace, window: float) -> tuple[MAP, tuple[str, ...]]:
     """Return the process that fits a trace, for waits of up to `window`, and what it misses."""
+    # a little shorter than fits, as rounding could make it one too few
     longest = 0.999 * trace.duration / _MIN_WINDOWS
     try:
         fitted = fit(trace, window=min(window, longest) or None)

@@ -131,5 +131,6 @@ def _are_alike(found: NDArray[Any], wanted: NDArray[Any]) -> bool:
     found = found.reshape(wanted.shape)
     if found.dtype.kind != "f":
         return bool((found == wanted).all())
+    # answers near 0 are compared by an absolute limit
     limit = _CLOSE * max(1e-6, float(np.abs(np.nan_to_num(wanted)).max(initial=0.0)))
     return bool(np.allclose(found, wanted, rtol=0, atol=limit, equal_nan=True))

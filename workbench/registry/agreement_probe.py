@@ -365,6 +365,7 @@ def _mix_rows(rows: NDArray[Any], count: int) -> NDArray[Any]:
     def mix(column: NDArray[Any]) -> NDArray[Any]:
         chosen = rng.integers(0, len(column), (max(0, count), *column.shape[1:]))
         mixed = np.take_along_axis(column, chosen, axis=0)
+        # of few rows, mixtures are the same ones again and again
         if len(column) < 8 and mixed.dtype.kind == "f":
             mixed = (mixed * (1 + 0.1 * rng.normal(size=mixed.shape))).astype(column.dtype)
         return mixed

@@ -155,6 +155,7 @@ def _draw_patches(rows: Floats, count: int, seed: int) -> Floats:
     """Return patches of images, flat, about a mean of 0 and of norm 1."""
     rng = np.random.default_rng(seed)
     windows = sliding_window_view(rows.reshape(-1, SIDE, SIDE), (_PATCH, _PATCH), axis=(1, 2))
+    # far more than wanted, as most of an image is plain ground
     drawn = windows[tuple(rng.integers(0, size, 20 * count) for size in windows.shape[:3])]
     patches = drawn.reshape(len(drawn), -1) - drawn.mean(axis=(1, 2))[:, None]
     sizes = np.linalg.norm(patches, axis=1)

@@ -354,6 +354,7 @@ def _make_odd(rows: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
         return
     if rows.dtype.kind == "f":
         finite = np.where(np.isfinite(rows), rows, 0)
+        # a sixteenth of the largest there is, so that a sum of a few stays finite
         largest = min(
             _LARGE * max(1.0, float(abs(finite).max())), float(np.finfo(rows.dtype).max) / 16
         )
@@ -382,6 +383,7 @@ def compare_answers(found: NDArray[Any], alone: NDArray[Any]) -> NDArray[np.floa
         return np.zeros(len(found))
     finite = np.isfinite(one) & np.isfinite(two)
     sizes = np.where(finite, np.maximum(np.abs(one), np.abs(two)), 0.0).max(axis=1, initial=0.0)
+    # an answer near 0 is measured by what others are, as it has no relative error to speak of
     sizes = np.maximum(sizes, max(0.1 * float(np.median(sizes)), np.finfo(float).tiny))
     with np.errstate(invalid="ignore"):
         shares = np.where(finite, np.abs(one - two) / sizes[:, None], 1.0)

@@ -207,6 +207,7 @@ def _pair(
         if not np.isin(given[name], (0, 1)).all():
             raise InvalidInput(f"{name} must say of each row whether it is right: 0 or 1.")
     sure = given["small_confidence"]
+    # rounding may take a confidence above 1
     if sure.dtype.kind not in "fiub" or not (np.isnan(sure) | ((sure >= 0) & (sure < 1.001))).all():
         raise InvalidInput("small_confidence must be from 0 to 1, or NaN where it is not known.")
     small, large = given["small_correct"].astype(bool), given["large_correct"].astype(bool)

@@ -109,9 +109,11 @@ def fit(
     if kind != "auto":
         return _assess(_fit_kind(kind, observed), kind, observed)
     plain = _assess(poisson_process(observed.rate), "poisson", observed)
+    # 1 is what chance alone makes: near it, the simplest process will do
     if plain.misfit < 1.7:
         return plain
     switching, general = (_assess(_fit_kind(k, observed), k, observed) for k in ("mmpp2", "map2"))
+    # the one of fewer parameters, unless the other is clearly nearer
     return switching if switching.misfit < 1.1 * general.misfit + 0.1 else general
 
 
@@ -211,6 +213,7 @@ def _fit_kind(kind: Kind, observed: _TraceStatistics) -> MAP:
         return poisson_process(observed.rate)
     if kind == "mmpp2":
         most = observed.figures[3:].max() + 2
+        # from slower than the longest window shows to faster than requests come
         speeds = np.linspace(-np.log(observed.windows[-1]) - 2, np.log(observed.rate) + 2, 16)
         grid = _grid(np.linspace(most - 12, most, 14), speeds, np.linspace(-6, 6, 9))
         found = [_search(_mmpp2_matrices, grid, observed)]
@@ -341,6 +344,7 @@ def _ks_distance(found: MAP, gaps: Floats) -> float:
 def _window_warnings(dispersions: Floats, observed: _TraceStatistics) -> tuple[str, ...]:
     """Return sentences on the watched window, where missed, and on the worst other one."""
     ratios = np.exp(dispersions - observed.figures[3:])
+    # above 1: off by more than a tenth, and by more than three standard errors
     excess = np.abs(np.log(ratios)) / np.maximum(np.log(1.1), 3 * observed.errors[3:])
     watched = observed.windows == observed.requested_window
     worst = np.arange(len(excess)) == np.where(watched, 0, excess).argmax()

@@ -260,6 +260,7 @@ def read_counts(
         at = seconds_since(frame[names[0]], unit=unit) / period
         each = whole_numbers(count, _parse_whole(names[1], frame), len(at), np.int64)
         places = np.rint(at - at[0]).astype(np.int64)
+        # instants are floats: a millionth of a period is none
         wrong = (np.abs(at - at[0] - places) > 1e-6) | (np.diff(places, prepend=-1) < 1)
         if wrong.any():
             raise InvalidInput(

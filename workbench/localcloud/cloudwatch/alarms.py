@@ -347,7 +347,7 @@ class Alarms:
             "AlarmType": "MetricAlarm",
             "Timestamp": at,
             "HistoryItemType": kind,
-            "HistorySummary": summary[:255],
+            "HistorySummary": summary[:255],  # as in the service model
             "HistoryData": json.dumps(data)[:4095],
         }
         with self._store.write() as db:

@@ -89,6 +89,7 @@ def summarize_by_period(
     Raises:
         AwsError: The period is not one of these, or the window is empty.
     """
+    # API reference, GetMetricStatistics: Period
     if period % MINUTE and period not in (1, 5, 10, 20, 30):
         raise metrics_validation_error(
             f"Period must be 1, 5, 10, 20, 30 or a multiple of 60, got {period}."

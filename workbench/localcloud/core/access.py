@@ -251,6 +251,7 @@ class AccessControl:
         query = dict(read_parameters(request.query))
         self._check_key(query.get("AWSAccessKeyId", ""))
         expires = query.get("Expires", "")
+        # Python refuses to read thousands of digits
         if not (expires.isdecimal() and len(expires) <= 18):
             raise AccessError("expired", f"Expires must be seconds since 1970, got {expires!r}.")
         given = query.get("Signature", "").encode("latin-1")

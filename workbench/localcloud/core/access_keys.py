@@ -34,4 +34,5 @@ def make_access_key() -> AccessKey:
     # in base32, as AWS's are; those of lasting keys begin with AKIA (IAM user guide)
     letters = string.ascii_uppercase + "234567"
     name = "".join(secrets.choice(letters) for _ in range(16))
+    # 30 bytes are 40 characters of base64, as long as AWS's
     return AccessKey(f"AKIA{name}", b64encode(secrets.token_bytes(30)).decode())

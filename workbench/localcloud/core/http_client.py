@@ -350,6 +350,7 @@ class _WorkerConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
         sink = self._exchange.sink if self._exchange is not None else None
+        # an error is read whole: whoever takes an answer in pieces wants none of it
         if sink is None or self._parser.get_status_code() >= 300:
             self._parts.append(body)
         else:

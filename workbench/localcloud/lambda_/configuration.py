@@ -114,6 +114,7 @@ def check(params: Mapping[str, Any]) -> None:
     Raises:
         AwsError: The function cannot be.
     """
+    # "Lambda quotas" of its guide; the service model has what Managed Instances may have
     for name, most in (("MemorySize", 10_240), ("Timeout", int(Lambda.time_limit))):
         if params.get(name, 0) > most:
             raise AwsError(

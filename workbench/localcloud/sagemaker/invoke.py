@@ -70,6 +70,7 @@ class EndpointInvoker:
         self.data_capture = capture
         self._hosting = hosting
         self._ids = itertools.count()
+        # so that no identity is that of an earlier start
         self._run = secrets.token_hex(6)
 
     def handle(self, request: Request, reply: Reply) -> None:
@@ -248,7 +249,7 @@ def _model_error(
         "ModelError",
         f'Received {side} error ({status}) from primary with message "{message}". See the log '
         f"group {group} in account {ACCOUNT} for more information.",
-        424,
+        424,  # as in the service model
         {
             "OriginalStatusCode": status,
             "OriginalMessage": message,
