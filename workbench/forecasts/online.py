@@ -217,7 +217,7 @@ def check_counts(counts: ArrayLike) -> Floats:
 def periods_in(season: float, period: float) -> int:
     """Return how many periods a season has, known to be a whole number.
 
-    >>> periods_in(DAY, 60.0)
+    >>> periods_in(86_400.0, 60.0)
     1440
     """
     periods = round(season / period)
