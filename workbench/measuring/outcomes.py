@@ -6,7 +6,7 @@ its label, how sure the model was, and whether it was right, without another run
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, NotFound
 from workbench.files import home, write_file
+from workbench.progress import Progress
 from workbench.registry.model import Model, Samples
 from workbench.traffic.contexts import read_mix
 from workbench.traffic.trace import Context, Trace
@@ -27,9 +28,6 @@ Floats = NDArray[np.float64]
 _NORMAL_95 = 1.959963984540054  # 97.5th percentile of the normal distribution
 _KEPT_IN_MEMORY = 64  # models: a selection asks for all of a registry again and again
 _ROWS_A_REPORT = 50  # between two reports of progress
-
-Progress = Callable[[int, int], None]
-"""Notified of how many rows are answered, of how many."""
 
 
 @dataclass(frozen=True)

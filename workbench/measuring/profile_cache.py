@@ -8,13 +8,11 @@ from workbench.errors import NotFound
 from workbench.files import home
 from workbench.measuring.kept_calls import delay_calls, thin_calls
 from workbench.measuring.profile import Profile, load_profile, profile
+from workbench.progress import Progress
 from workbench.provenance import boot_date, machine_key, recall_environment
 from workbench.registry.model import Model
 from workbench.service_times import ServiceTimes
 from workbench.validation import whole_number
-
-Progress = Callable[[int, int], None]
-"""A function called with how many rows of a profile are measured, of how many."""
 
 Measure = Callable[..., Profile]
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from workbench.planner.options import Options
     from workbench.planner.service_sources import Measured
-    from workbench.planner.type_search import Progress
+    from workbench.progress import Progress
     from workbench.registry.model import Model
     from workbench.traffic.trace import Trace
 

@@ -19,7 +19,8 @@ from workbench.planner.candidates import (
     SimulatedCandidate,
 )
 from workbench.planner.days import AT_ONCE, map_days
-from workbench.planner.type_search import Progress, search_type
+from workbench.planner.type_search import search_type
+from workbench.progress import Progress
 
 if TYPE_CHECKING:
     from workbench.planner.problem import PlanningProblem

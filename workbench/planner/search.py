@@ -21,7 +21,8 @@ from workbench.planner.service_sources import (
     load_profile,
     resolve_service,
 )
-from workbench.planner.type_search import Progress, search_types
+from workbench.planner.type_search import search_types
+from workbench.progress import Progress
 from workbench.quantiles import SLO, has_enough_samples
 from workbench.registry.model import Model
 from workbench.traffic.map import MAP

@@ -19,7 +19,7 @@ from workbench.traffic.trace import Trace
 if TYPE_CHECKING:
     from workbench.measuring.profile import Profile
     from workbench.planner.options import Options
-    from workbench.planner.type_search import Progress
+    from workbench.progress import Progress
 
 ServiceOn = Callable[[Deployment], ServiceTimes]
 """Service times on a deployment."""

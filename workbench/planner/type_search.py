@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,13 +13,10 @@ from workbench.planner.hybrids import search_hybrids
 from workbench.planner.jobs import search_jobs
 from workbench.planner.on_demand import search_on_demand
 from workbench.planner.scaled_fleets import search_scaled
+from workbench.progress import Progress
 
 if TYPE_CHECKING:
     from workbench.planner.problem import PlanningProblem
-
-
-Progress = Callable[[int, int], None]
-"""Notified of how much of a step is done, of how much."""
 
 
 def search_type(problem: PlanningProblem, kind: str) -> CandidateTable:

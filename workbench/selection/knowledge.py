@@ -18,8 +18,8 @@ from workbench.service_times import ServiceTimes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from workbench.measuring.outcomes import Progress
     from workbench.measuring.profile import Profile
+    from workbench.progress import Progress
     from workbench.registry.model import Model
 
 

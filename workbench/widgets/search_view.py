@@ -9,6 +9,7 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import Stopped
+from workbench.progress import Progress
 from workbench.widgets.form import button, progress_bar, show, side_by_side
 from workbench.widgets.live_progress import FLUSH_INTERVAL, LiveProgress
 from workbench.widgets.notebook import (
@@ -21,7 +22,6 @@ from workbench.widgets.notebook import (
 from workbench.widgets.saved_output import SavedOutput
 
 Found = TypeVar("Found")
-Progress = Callable[[int, int], None]
 
 
 class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[misc]  # ipywidgets has no types

@@ -11,6 +11,7 @@ import ipywidgets
 from workbench.errors import InvalidInput
 from workbench.formatting import Table, dollars, duration
 from workbench.planner.options import Options
+from workbench.progress import Progress
 from workbench.quantiles import SLO
 from workbench.registry.api import Registry
 from workbench.selection.needs import Bounds, at_least, at_most, describe_need
@@ -19,7 +20,7 @@ from workbench.selection.selections import Selection
 from workbench.traffic.trace import Trace
 from workbench.widgets.form import choice, number, slider, text
 from workbench.widgets.pickers import Picker
-from workbench.widgets.search_view import Progress, SearchView, wide_chart
+from workbench.widgets.search_view import SearchView, wide_chart
 from workbench.widgets.tables import fold_notes, frame_table
 
 CRITERIA = ("accuracy", "latency", "cost")
