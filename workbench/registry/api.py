@@ -120,11 +120,9 @@ class ModelCloud(Protocol):
 
     def push_models(self, registry: "Registry", groups: Sequence[str] | None) -> list[str]:
         """Bring groups (None: all) there, and return the ARNs of their versions."""
-        ...
 
     def pull_models(self, registry: "Registry", groups: Sequence[str] | None) -> list[Model]:
         """Bring groups (None: all) from there, and return their versions here."""
-        ...
 
 
 class Registry:

@@ -7,6 +7,7 @@ them have come. `source_of` makes the right one for a policy.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,23 +34,23 @@ from workbench.traffic.trace import Trace
 _GOLDEN_SECTION = (math.sqrt(5) - 1) / 2
 
 
+@dataclass(eq=False)
 class BatchSource(ABC):
     """Batches, and the loops that serve them.
 
     Attributes:
         arrivals: When requests arrive, seconds.
         room: Where results go; draws come in the same arrays, see `kernels`.
+        services: Service times of each instance type.
+        distributions: The same as the loops take them.
     """
 
-    def __init__(
-        self,
-        arrivals: Floats,
-        room: Batches,
-        services: Sequence[ServiceTimes],
-        distributions: ServiceQuantiles,
-    ) -> None:
-        self.arrivals, self.room = arrivals, room
-        self._services, self._distributions = services, distributions
+    arrivals: Floats
+    room: Batches
+    services: Sequence[ServiceTimes]
+    distributions: ServiceQuantiles
+
+    def __post_init__(self) -> None:
         self._seen = 0  # batches that readings have counted the late requests of
         self._open = np.zeros(0, np.int64)  # those of them that were not answered then
 
@@ -106,6 +107,11 @@ class BatchSource(ABC):
     @abstractmethod
     def is_over(self, done: int) -> bool:
         """Whether these were all, if so many are done."""
+
+    def _check_covered(self, rows: Counts) -> None:
+        """Require that there are service times of batches of so many rows."""
+        for service in self.services:
+            service.check(rows)
 
 
 def stack_quantiles(services: Sequence[ServiceTimes], phase: float) -> ServiceQuantiles:
@@ -222,16 +228,9 @@ class ClosedBatches(BatchSource):
         InvalidInput: Service times do not cover one.
     """
 
-    def __init__(
-        self,
-        arrivals: Floats,
-        room: Batches,
-        services: Sequence[ServiceTimes],
-        distributions: ServiceQuantiles,
-    ) -> None:
-        for service in services:
-            service.check(room.rows)
-        super().__init__(arrivals, room, services, distributions)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_covered(self.room.rows)
 
     @property
     def count(self) -> int:
@@ -240,14 +239,14 @@ class ClosedBatches(BatchSource):
 
     def serve_on_demand(self, rules: OnDemandRules) -> None:
         """Serve all on instances that start on demand."""
-        kernels.serve_on_demand(self.room, self._distributions, rules)
+        kernels.serve_on_demand(self.room, self.distributions, rules)
 
     def serve_fleet(self, fleet: FleetState, now: float, until: float) -> None:
         """Serve what comes from `now` to `until` on a fleet."""
         arriving, _, _, done, spilled = fleet.state.tolist()
         closed = self.room.closed
         if arriving > done + spilled or (arriving < len(closed) and closed[arriving] <= until):
-            kernels.serve_fleet(self.room, self._distributions, fleet, now, until)
+            kernels.serve_fleet(self.room, self.distributions, fleet, now, until)
 
     def is_over(self, done: int) -> bool:
         """Whether these were all."""
@@ -294,13 +293,13 @@ class BufferedRequests(BatchSource):
 
     def serve_on_demand(self, rules: OnDemandRules) -> None:
         """Serve all on instances that start on demand."""
-        kernels.serve_on_demand_from_buffer(self._buffer, self.room, self._distributions, rules)
+        kernels.serve_on_demand_from_buffer(self._buffer, self.room, self.distributions, rules)
         self._check()
 
     def serve_fleet(self, fleet: FleetState, now: float, until: float) -> None:
         """Serve what comes from `now` to `until` on a fleet."""
         kernels.serve_fleet_from_buffer(
-            self._buffer, self.room, self._distributions, fleet, now, until
+            self._buffer, self.room, self.distributions, fleet, now, until
         )
         self._check()
 
@@ -310,8 +309,7 @@ class BufferedRequests(BatchSource):
 
     def _check(self) -> None:
         if rows := int(self._buffer.state[kernels.UNCOVERED]):
-            for service in self._services:
-                service.check(np.array([rows]))
+            self._check_covered(np.array([rows]))
 
 
 def _make_steering(policy: WorkConserving | Steered, max_size: int) -> Steering:
