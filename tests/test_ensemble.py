@@ -12,6 +12,7 @@ from tests.graphs import linear, two_inputs
 from workbench.deployment import Deployment, RoutedDeployment
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput
+from workbench.measuring.setup import find_largest, record_of
 from workbench.prediction_errors import find_measured
 from workbench.report.runs import report_html
 from workbench.routing.base import SingleAnswerRouter
@@ -146,7 +147,7 @@ def test_an_experiment_of_an_ensemble_is_made_of_its_members(ensemble):
     experiment = wb.Experiment(ensemble, trace=TRACE, slo=wb.SLO(latency=0.1))
 
     assert experiment.deployment == RoutedDeployment(parts=(wb.Local(), wb.Local(workers=2)))
-    assert experiment.largest == 4
+    assert find_largest(experiment) == 4
     assert experiment.alone("small") == wb.Experiment(
         ensemble.members["small"].model,
         wb.Local(),
@@ -155,7 +156,7 @@ def test_an_experiment_of_an_ensemble_is_made_of_its_members(ensemble):
         experiment.slo,
     )
     assert dataclasses.replace(experiment, slo=None).deployment == experiment.deployment
-    record = experiment.record()
+    record = record_of(experiment)
     assert record.places == ensemble.names
     assert [each.name for each in record.members] == list(ensemble.names)
     assert type(record).from_dict(json.loads(json.dumps(record.to_dict()))) == record
@@ -196,7 +197,7 @@ def routed_run(ensemble):
     frame = frame.with_columns(
         tried=pl.Series([1, 2], dtype=pl.UInt8), context=pl.Series(["clean", "noisy"])
     )
-    record = wb.Experiment(ensemble, trace=TRACE).record()
+    record = record_of(wb.Experiment(ensemble, trace=TRACE))
     return wb.Run(frame, record, calls=calls)
 
 

@@ -13,6 +13,7 @@ import workbench as wb
 from tests.graphs import linear, one_node
 from workbench.errors import InvalidInput, NotAvailable, NotPredictable, WorkbenchError
 from workbench.measuring.profile import QUANTILE_LEVELS
+from workbench.measuring.setup import find_largest
 from workbench.registry.api import Samples
 from workbench.scaling import Schedule
 from workbench.service_times import ServiceTimes
@@ -179,17 +180,17 @@ def test_a_model_that_is_gone_is_reported(experiment, tmp_path):
         dataclasses.replace(experiment, model=lost).run()
 
 
-def test_requests_without_a_kind_are_of_that_of_their_row(registry, model, tmp_path):
+def test_requests_without_a_kind_are_of_that_of_their_row(model, tmp_path):
     pool = model.samples()
     kinds = np.where(np.arange(len(pool)) % 2, "odd", "even")
     mine = wb.Registry(tmp_path)
     kept = mine.register("kinds", model.path, samples=Samples(pool.inputs, pool.targets, kinds))
     trace = wb.Trace([0.0, 1.0], 2.0, sample=[len(pool), 3])
 
-    assert wb.Experiment(kept, wb.Local(), trace).context.tolist() == ["even", "odd"]
+    assert kept.samples().context_of(trace).tolist() == ["even", "odd"]
     own = dataclasses.replace(trace, context=["a", ""])
-    assert wb.Experiment(kept, wb.Local(), own).context.tolist() == ["a", ""]
-    assert wb.Experiment(model, wb.Local(), trace).context is None
+    assert kept.samples().context_of(own).tolist() == ["a", ""]
+    assert pool.context_of(trace) is None
 
 
 def test_a_model_without_right_answers_runs_without_accuracy(registry, model, tmp_path):
@@ -344,7 +345,7 @@ def test_a_profile_of_no_kind_is_refused(experiment):
 def test_jobs_need_times_of_their_chunks(experiment):
     jobs = experiment.on(wb.BatchTransform(instance_type="ml.m5.large"))
 
-    assert (experiment.largest, jobs.largest) == (4, 32)
+    assert (find_largest(experiment), find_largest(jobs)) == (4, 32)
 
 
 def test_a_run_of_a_model_whose_answers_change_says_so(tmp_path):

@@ -45,8 +45,6 @@ class Member:
     def __post_init__(self) -> None:
         of_kind("model", self.model, Model)
         of_kind("deployment", self.deployment, Deployment)
-        if not hasattr(self.policy, "batcher"):
-            raise InvalidInput(f"policy must be a policy such as BatchPolicy, got {self.policy!r}.")
         self.model.check_policy(self.policy)
         if self.deployment.by_job or len(self.deployment.simple_parts) > 1:
             raise InvalidInput(
@@ -128,14 +126,54 @@ class Ensemble:
         moved = {name: replace(member, deployment=each) for (name, member), each in pairs}
         return replace(self, members=moved)
 
+    @property
+    def first(self) -> Model:
+        """The model of the first member, whose task, rows and samples are those of all."""
+        return next(iter(self.members.values())).model
+
     def samples(self) -> Samples:
-        """Return the pool of samples, which all members have: that of the first."""
-        return next(iter(self.members.values())).model.samples()
+        """Return the pool of samples, which all members have."""
+        return self.first.samples()
+
+    @property
+    def row_bytes(self) -> float:
+        """Bytes of a row in a request, as it is in the pool of samples."""
+        return self.first.row_bytes
+
+    @property
+    def answer_bytes(self) -> float | None:
+        """Bytes of the first member's answer to a row; None where they differ."""
+        return self.first.answer_bytes
 
     @property
     def deployment(self) -> RoutedDeployment:
         """The deployments of the members, in order."""
         return RoutedDeployment(parts=tuple(each.deployment for each in self.members.values()))
+
+    def take_deployment(self, given: Deployment | None) -> RoutedDeployment:
+        """Return the deployment of an experiment with the ensemble, which is given no other.
+
+        Raises:
+            InvalidInput: It is given one.
+        """
+        if not isinstance(given, RoutedDeployment | None):
+            raise InvalidInput(
+                f"The members of an ensemble have deployments of their own, got {given.label} "
+                "beside them: give Experiment(ensemble, trace=trace)."
+            )
+        return self.deployment
+
+    def check_policy(self, policy: Policy) -> None:
+        """Require the default of a policy, beside those that the members have.
+
+        Raises:
+            InvalidInput: It is another.
+        """
+        if policy != BatchPolicy():
+            raise InvalidInput(
+                f"The members of an ensemble have policies of their own, got {policy!r} beside "
+                "them: give Member(model, deployment, policy)."
+            )
 
     def places(
         self,
@@ -169,9 +207,9 @@ class Ensemble:
             for name, member in self.members.items()
         ]
 
-    def member_records(self) -> tuple[MemberRecord, ...]:
-        """Return what the record of a run says of each member."""
-        return tuple(
+    def record_fields(self) -> dict[str, Any]:
+        """Return the fields of a run's record that follow from the ensemble."""
+        members = tuple(
             MemberRecord(
                 name=name,
                 model=member.model.record(),
@@ -181,6 +219,12 @@ class Ensemble:
             )
             for name, member in self.members.items()
         )
+        return {
+            "places": self.names,
+            "members": members,
+            "router": self.router.to_dict(),
+            "patience": self.patience if math.isfinite(self.patience) else None,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ensemble as JSON values, each model by name and hash."""

@@ -28,12 +28,11 @@ from workbench.prediction import (
     service_per_request,
 )
 from workbench.pricing.usage import Usage
-from workbench.quantiles import SLO
 from workbench.queueing.buffers import predict_buffer
 from workbench.queueing.compositions import Mixture
 from workbench.queueing.erlang import AcceptedLatency, find_states
 from workbench.queueing.predictions import Distribution, Prediction
-from workbench.run.record import describe_setup
+from workbench.run.record import RunRecord, describe_setup
 from workbench.service_times import ServiceTimes
 from workbench.traffic.map import MAP
 from workbench.traffic.map_fitting import MapFit, fit
@@ -67,9 +66,7 @@ def predict_hybrid(
     services: Sequence[ServiceTimes],
     *,
     arrivals: MapFit | MAP | None = None,
-    answer_bytes: float | None = None,
-    label: str = "",
-    slo: SLO | None = None,
+    record: RunRecord | None = None,
     notes: Iterable[str] = (),
 ) -> HybridPrediction:
     """Return what formulas say of a hybrid and a policy that does not batch.
@@ -106,6 +103,8 @@ def predict_hybrid(
     latency = Mixture((base.latency, functions.latency), shares)
     calls = calls_usage(trace, at_overflow.idle(), functions)
     usage = _usage(trace, hybrid, calls, base)
+    if record is None:
+        record = describe_setup(trace, policy, hybrid, None, label="")
     served = shares[0] * float(at_base.means[1]) + shares[1] * functions.latency.mean
     return HybridPrediction(
         formula=f"{base.formula} + {functions.formula}",
@@ -124,11 +123,11 @@ def predict_hybrid(
         batch_sizes=np.ones(1),
         concurrency=process.rate * served,
         spilled=base.spilled,
-        cost=usage and compute_cost(trace, hybrid, usage, answer_bytes),
-        label=label,
-        slo=slo,
+        cost=usage and compute_cost(trace, hybrid, usage, record.answer_bytes),
+        label=record.label or "",
+        slo=record.slo,
         warnings=fitted.warnings if isinstance(fitted, MapFit) else (),
-        setup=describe_setup(trace, policy, hybrid, slo, label=label),
+        setup=record,
     )
 
 

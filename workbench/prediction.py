@@ -19,12 +19,11 @@ from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import NotPredictable
 from workbench.pricing.cost import Cost, describe_unknown_data, monthly
 from workbench.pricing.usage import Usage, round_up_ms
-from workbench.quantiles import SLO
 from workbench.queueing.buffers import predict_buffer
 from workbench.queueing.general import mg1
 from workbench.queueing.predictions import Prediction, service_distributions
 from workbench.queueing.queues import mmc
-from workbench.run.record import describe_setup
+from workbench.run.record import RunRecord, describe_setup
 from workbench.service_times import Floats, ServiceTimes
 from workbench.traffic.map import MAP
 from workbench.traffic.map_fitting import MapFit, fit
@@ -42,9 +41,7 @@ def predict(
     service: ServiceTimes,
     *,
     arrivals: MapFit | MAP | None = None,
-    answer_bytes: float | None = None,
-    label: str | None = None,
-    slo: SLO | None = None,
+    record: RunRecord | None = None,
     notes: Iterable[str] = (),
 ) -> Prediction:
     """Return what a formula says of an experiment; its `assumptions` say what it leaves out.
@@ -55,9 +52,8 @@ def predict(
         deployment: Where they are answered.
         service: Service times there, by rows.
         arrivals: The process to compute with; by default the one fitted to the trace.
-        answer_bytes: Bytes of the answer to a row, which `cost` counts as it does the trace's.
-        label: The prediction's; by default the formula's.
-        slo: The target to compare it with.
+        record: What a run of it would record, with label, target and bytes of an answer, which
+            `cost` counts as it does the trace's. By default the label is the formula's.
         notes: What else it assumes.
 
     Raises:
@@ -103,6 +99,7 @@ def predict(
         )
     cost = None
     if not (on_demand and platform.idle_instances):  # which calls those would take is open
+        answer_bytes = None if record is None else record.answer_bytes
         cost = compute_cost(trace, deployment, usage, answer_bytes)
     assumptions = (
         *list_broken_limits(trace, policy, deployment, requests),
@@ -112,15 +109,16 @@ def predict(
         *service_notes(service),
         *notes,
     )
-    label = prediction.label if label is None else label
+    if record is None:
+        record = describe_setup(trace, policy, deployment, None, label=prediction.label)
     return replace(
         prediction,
         assumptions=assumptions,
         cost=cost,
-        label=label,
-        slo=slo,
+        label=record.label or "",
+        slo=record.slo,
         warnings=fitted.warnings if isinstance(fitted, MapFit) else (),
-        setup=describe_setup(trace, policy, deployment, slo, label=label),
+        setup=record,
     )
 
 

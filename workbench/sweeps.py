@@ -33,6 +33,7 @@ import numpy as np
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.files import as_path
+from workbench.measuring.setup import as_plain, find_largest
 from workbench.queueing.predictions import Prediction
 from workbench.run import Run, load_run
 from workbench.service_times import ServiceTimes, digest_of
@@ -81,11 +82,13 @@ class _SweepTask:
     @property
     def key(self) -> str:
         """A hash of what the result hangs on."""
-        made, profile = self.experiment, self.profile
+        made, service = self.experiment, None
+        if self.profile is not None:
+            service = digest_of(made.service(self.profile), find_largest(made))
         facts = {
             "experiment": made.facts(),
             "how": self.how,
-            "service": None if profile is None else digest_of(made.service(profile), made.largest),
+            "service": service,
             "settings": {name: _to_json(value) for name, value in sorted(self.settings.items())},
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
@@ -171,10 +174,15 @@ def _profiles(
         return [profile] * len(experiments)
     known: dict[tuple[str, int], Profile] = {}
     # the largest first: what a model's experiments need is then measured in one go
-    for each in sorted(experiments, key=lambda one: -one.largest):
-        if each.profiled_as not in known:
-            known[each.profiled_as] = each.ensure_profile()
-    return [known[each.profiled_as] for each in experiments]
+    for each in sorted(experiments, key=find_largest, reverse=True):
+        if (which := _profile_key(each)) not in known:
+            known[which] = each.ensure_profile()
+    return [known[_profile_key(each)] for each in experiments]
+
+
+def _profile_key(experiment: Experiment) -> tuple[str, int]:
+    """Return which kept profile is read: that of a model's file and so many threads."""
+    return as_plain(experiment).model.sha256, experiment.deployment.session_threads
 
 
 def _findings(

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from workbench.errors import InvalidInput
 from workbench.formatting import duration
 from workbench.validation import keep, not_negative, whole_number
 
@@ -62,6 +63,12 @@ class Policy(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Return kind and settings as JSON values."""
+
+
+def require_batcher(policy: object) -> None:
+    """Require a batching policy: what makes a batcher."""
+    if not hasattr(policy, "batcher"):
+        raise InvalidInput(f"policy must be a policy such as BatchPolicy, got {policy!r}.")
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.errors import StorageError
+from workbench.files import as_path
 from workbench.measuring.load import Rows, lag_facts
 from workbench.provenance import environment
 from workbench.run import Run
 from workbench.run.columns import REPLY_COLUMNS, ROUTED_COLUMNS, build_frame
 from workbench.run.record import RunRecord
 from workbench.traffic.trace import Trace
+from workbench.validation import keep
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,18 +30,13 @@ _SAVE_SHARE = 20  # saving takes at most one part in so many of a run's time
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Who is notified of a run under way, where it is saved, and when it ends.
+    """Who is notified of a run under way, when it ends, and the folder where it is saved, if any.
 
-    Attributes:
-        progress: Called with the number of requests completed, and of all.
-        on_rows: Called with the rows of completed requests.
-        on_deployed: Called with what was deployed for the run, before its first request.
-        stopped: Ends the run when it is set.
-        drain: Seconds that answers are awaited after the end of the trace.
-        folder: Where the run is saved; None: nowhere.
+    All but that are the arguments of `Experiment.run` of these names.
 
     Raises:
-        StorageError: The folder exists.
+        InvalidInput: The folder is no path.
+        StorageError: It exists.
     """
 
     progress: Callable[[int, int], None] | None = None
@@ -50,7 +47,10 @@ class RunOptions:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.folder is not None and self.folder.exists():
+        if self.folder is None:
+            return
+        keep(self, folder=as_path(self.folder))
+        if self.folder.exists():
             raise StorageError(
                 f"{self.folder} exists already: keep the run in a folder of another name."
             )
@@ -65,6 +65,8 @@ class Collector:
         describe: Returns the record of the run as of now.
     """
 
+    has_calls = False
+
     def __init__(
         self, trace: Trace, options: RunOptions, describe: Callable[[], RunRecord]
     ) -> None:
@@ -73,6 +75,7 @@ class Collector:
         self._describe = describe
         self._completed = 0
         self._parts: list[Rows] = []
+        self._calls: list[Rows] = []
         self._save_at = time.monotonic() + _SAVE_EVERY
 
     def add(self, rows: Rows) -> None:
@@ -99,7 +102,7 @@ class Collector:
     @property
     def calls(self) -> "pl.DataFrame | None":
         """A row for each place that was asked; None where each request was sent to the only one."""
-        return None
+        return join_rows(self._calls, self._trace)[0] if self.has_calls else None
 
     def collect(self) -> "tuple[pl.DataFrame, dict[str, Any]]":
         """Return all rows in order of the trace, and fields of the record: how they were sent."""
@@ -121,11 +124,7 @@ class Collector:
 class PlacedCollector(Collector):
     """Collects the rows of a run in several places: those of requests, and of all calls."""
 
-    def __init__(
-        self, trace: Trace, options: RunOptions, describe: Callable[[], RunRecord]
-    ) -> None:
-        super().__init__(trace, options, describe)
-        self._calls: list[Rows] = []
+    has_calls = True
 
     def add(self, rows: Rows) -> None:
         """Add rows of completed requests, and of calls that do not count."""
@@ -138,11 +137,6 @@ class PlacedCollector(Collector):
                     for name in rows
                 }
             )
-
-    @property
-    def calls(self) -> "pl.DataFrame":
-        """A row for each place that each request was sent to."""
-        return join_rows(self._calls, self._trace)[0]
 
 
 def join_rows(parts: list[Rows], trace: Trace) -> "tuple[pl.DataFrame, int]":

@@ -19,7 +19,7 @@ from workbench.cloud.fleet_deploy import DeployedFleet
 from workbench.deployment.hybrid import Hybrid
 from workbench.measuring.load import Load, Rows, replay_in_process
 from workbench.measuring.place_meters import PlaceMeters
-from workbench.measuring.setup import Setup
+from workbench.measuring.setup import Setup, record_of
 from workbench.measuring.targets import EndpointTarget, OnBegin, OnRows, Report
 from workbench.scaling.base import ScalingPolicy
 from workbench.traffic.trace import Trace
@@ -136,7 +136,7 @@ class FleetTarget(PlaceMeters):
         super().__init__(deployed, budget)
         self.scaling = deployed.scaling
         self.places = len(deployed.members)
-        self._setup = setup
+        self._recorded = record_of(setup).members or ()
         self._fleet = WatchedFleet(deployed.base, deployed.scaling, folder, stays=stays)
         self.on_begin: OnBegin | None = self._fleet.counts.begin
         self.backend = _backend(deployed, self._fleet.counts, setup.trace)
@@ -160,7 +160,7 @@ class FleetTarget(PlaceMeters):
         found, own = self.report_places(frame, calls, cores), self._fleet.report()
         members = tuple(
             dataclasses.replace(member, **facts)
-            for member, facts in zip(self._setup.record().members or (), found.members, strict=True)
+            for member, facts in zip(self._recorded, found.members, strict=True)
         )
         facts = {**found.facts, **own.facts, "members": members}
         if self.scaling is not None:

@@ -29,6 +29,7 @@ from workbench.backends.local import LocalBackend
 from workbench.batching.timer import Batcher, Policy
 from workbench.errors import InvalidInput
 from workbench.formatting import duration
+from workbench.measuring.setup import Setup
 from workbench.modelserver.tiny_numbers import flush_tiny_numbers
 from workbench.process import Emit, run_in_process
 from workbench.traffic.trace import Trace
@@ -106,6 +107,20 @@ class Load:
                 f"bytes, and at most {_MAX_REQUEST_BYTES:,} are sent at once: "
                 "give the trace fewer rows."
             )
+
+
+def make_load(setup: Setup, backend: Backend, **terms: Any) -> Load:  # noqa: ANN401 - of `Load`
+    """Return the load of an experiment, whose model has the samples and judges the answers."""
+    pool = setup.model.samples()
+    return Load(
+        trace=setup.trace,
+        policy=setup.policy,
+        backend=backend,
+        inputs=pool.inputs,
+        targets=pool.targets,
+        correct=setup.model.correct,
+        **terms,
+    )
 
 
 def replay(

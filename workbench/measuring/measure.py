@@ -1,10 +1,9 @@
 """The engine of `Experiment.run`: the trace is really sent, and what happened is collected."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from workbench.cloud.aws import Cloud
-from workbench.cloud.deploy import DeployedModel
+from workbench.errors import InvalidInput
 from workbench.measuring.batch_check import describe_batching
 from workbench.measuring.collector import (
     Collector,
@@ -13,58 +12,72 @@ from workbench.measuring.collector import (
     begin_record,
     save_completed,
 )
-from workbench.measuring.load import Load
-from workbench.measuring.setup import Setup
+from workbench.measuring.load import make_load
+from workbench.measuring.setup import AnySetup, Setup, as_plain, is_routed, record_of, share_here
 from workbench.measuring.targets import RunTarget, open_target
 from workbench.run import Run
 from workbench.scaling.base import ScalingPolicy
 from workbench.validation import flag
 
-if TYPE_CHECKING:
-    from workbench.cloud.fleet_deploy import DeployedFleet
-
 
 def measure(
-    setup: Setup,
-    on: "Cloud | DeployedModel | DeployedFleet | None" = None,
-    options: RunOptions | None = None,
+    setup: AnySetup,
+    on: Any = None,  # noqa: ANN401 - see Experiment.run
     *,
     scaling: ScalingPolicy | None = None,
     budget: float | None = None,
     yes: bool = False,
+    **options: Any,  # noqa: ANN401 - of `RunOptions`, None for the default
 ) -> Run:
     """Return what happened when the trace of an experiment was sent, in real time.
 
     Arguments and errors are those of `Experiment.run`.
     """
-    options = options or RunOptions()
+    given = RunOptions(**{name: each for name, each in options.items() if each is not None})
     terms: dict[str, Any] = {"scaling": scaling, "budget": budget, "yes": flag("yes", yes)}
-    with open_target(setup, on, options, **terms) as target:
-        run = _send(setup.here if on is None else setup, target, options)
-    return run if options.folder is None else save_completed(run, options.folder)
+    if scaling is not None:
+        _check_scaled(setup, on)
+    here, parts = share_here(setup) if on is None else (setup, 1)
+    if is_routed(here):
+        from workbench.measuring.routed_run import measure_ensemble
+
+        run = measure_ensemble(here, on, given, budget=budget, yes=terms["yes"])
+    else:
+        plain = as_plain(here)
+        with open_target(plain, on, given, **terms) as target:
+            run = _send(plain, target, given)
+    if parts > 1:
+        said = (
+            f"Measured on one of {parts} like servers, this machine, with 1 in {parts} of the "
+            "requests, drawn at random; the cost is that of one server."
+        )
+        run = run.amend(warnings=(*run.warnings, said))
+    return run if given.folder is None else save_completed(run, given.folder)
+
+
+def _check_scaled(setup: AnySetup, on: object) -> None:
+    """Require that the size of a deployment can follow a policy."""
+    if is_routed(setup):
+        raise InvalidInput("An ensemble is not scaled: give each member as many as it needs.")
+    if on is None or setup.deployment.by_job:
+        raise InvalidInput(
+            f"{setup.deployment.label} is not scaled: only a real-time, asynchronous or "
+            "serverless endpoint on a cloud is."
+        )
 
 
 def _send(setup: Setup, target: RunTarget, options: RunOptions) -> Run:
     """Send the trace to an open target, and return the run."""
-    describe = begin_record(setup.record(target.scaling), target.origin)
+    describe = begin_record(record_of(setup, target.scaling), target.origin)
     kind = Collector if target.places == 1 else PlacedCollector
     collector = kind(setup.trace, options, describe)
-    samples = setup.model.samples()
-    load = Load(
-        trace=setup.trace,
-        policy=setup.policy,
-        backend=target.backend,
-        inputs=samples.inputs,
-        targets=samples.targets,
-        correct=setup.model.correct,
-        drain=options.drain,
-        places=target.places,
-        on_begin=target.on_begin,
-    )
+    terms: dict[str, Any] = {"places": target.places, "on_begin": target.on_begin}
+    load = make_load(setup, target.backend, drain=options.drain, **terms)
     target.send(load, collector.add, options.stopped)
     frame, sent = collector.collect()
     report = target.report(frame, (describe().environment or {})["cores"], collector.calls)
-    batching, caveats = describe_batching(setup.model, load, report.frame, setup.threads)
+    threads = setup.deployment.session_threads
+    batching, caveats = describe_batching(setup.model, load, report.frame, threads)
     found = {**report.facts, "batch_invariance": batching}
     every = (*sent.pop("warnings"), *report.warnings, *caveats)
     record = dataclasses.replace(describe(), **sent, **found, warnings=every)

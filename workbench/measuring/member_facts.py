@@ -1,7 +1,7 @@
 """What is known of an ensemble's members before any request: service times, answers, costs."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from workbench.measuring.setup import RoutedSetup
 from workbench.pricing.cost import total
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage, round_up_ms
+from workbench.progress import Progress
 from workbench.registry.model import Model
 from workbench.routing.base import Place
 from workbench.service_times import ServiceTimes
@@ -71,7 +72,7 @@ def find_facts(
     *,
     measured: Mapping[Size, ServiceTimes] | None = None,
     outcomes: Mapping[str, Outcomes] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> MemberFacts:
     """Return what is known of the members; what is missing is measured first.
 
@@ -103,7 +104,7 @@ def find_facts(
 
 
 def find_known_answers(
-    model: Model, *, progress: Callable[[int, int], None] | None = None
+    model: Model, *, progress: Progress | None = None
 ) -> tuple[Outcomes | None, list[str]]:
     """Return what a classifier answers to its pool, and a warning where that cannot be found out.
 

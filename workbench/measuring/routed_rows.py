@@ -2,20 +2,17 @@
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.measuring.collector import Collector, RunOptions, join_rows
+from workbench.measuring.collector import Collector, RunOptions
 from workbench.measuring.load import Rows
 from workbench.measuring.routed_load import RoutedRows
 from workbench.routing.calls import PlaceEvent
 from workbench.run.record import RunRecord
 from workbench.traffic.trace import Trace
-
-if TYPE_CHECKING:
-    import polars as pl
 
 _NO_CALL: dict[str, Any] = {  # of an answer whose call has not come back: a place that stalls
     "started": math.nan,
@@ -41,6 +38,8 @@ class RoutedCollector(Collector):
         contexts: The kind of each request; None: they have none.
     """
 
+    has_calls = True
+
     def __init__(
         self,
         trace: Trace,
@@ -51,7 +50,6 @@ class RoutedCollector(Collector):
         super().__init__(trace, options, describe)
         self.events: list[PlaceEvent] = []
         self._contexts = contexts
-        self._calls: list[Rows] = []
         self._recent: dict[str, NDArray[Any]] = {}  # calls of requests without an answer
         self._is_given = np.zeros(len(trace), bool)
 
@@ -66,11 +64,6 @@ class RoutedCollector(Collector):
         if self._recent:
             waiting = ~self._is_given[self._recent["request"]]
             self._recent = {name: values[waiting] for name, values in self._recent.items()}
-
-    @property
-    def calls(self) -> "pl.DataFrame":
-        """A row for each place that each request was asked of."""
-        return join_rows(self._calls, self._trace)[0]
 
     def _join(self, given: Rows) -> Rows:
         """Return rows of requests: each that of the call whose answer was given."""

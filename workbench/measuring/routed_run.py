@@ -4,50 +4,39 @@ import dataclasses
 
 from workbench.cloud.aws import Cloud
 from workbench.cloud.ensemble_deploy import DeployedEnsemble
-from workbench.errors import InvalidInput
-from workbench.measuring.collector import RunOptions, begin_record, save_completed
+from workbench.measuring.collector import RunOptions, begin_record
 from workbench.measuring.deployed_times import find_times
-from workbench.measuring.load import Load
+from workbench.measuring.load import make_load
 from workbench.measuring.member_facts import MemberFacts
 from workbench.measuring.outcomes import find_outcomes
 from workbench.measuring.profile_cache import recall_profile
 from workbench.measuring.routed_load import RoutedLoad
 from workbench.measuring.routed_rows import RoutedCollector
 from workbench.measuring.routed_targets import EnsembleTarget, open_ensemble_target
-from workbench.measuring.setup import RoutedSetup
-from workbench.measuring.targets import one_of_several
+from workbench.measuring.setup import RoutedSetup, list_plain, record_of
 from workbench.routing.base import Place
 from workbench.routing.calls import describe_events
 from workbench.run import Run
-from workbench.scaling.base import ScalingPolicy
-from workbench.validation import flag
+from workbench.traffic.trace import Context
 
 
 def measure_ensemble(
     setup: RoutedSetup,
-    on: Cloud | DeployedEnsemble | None = None,
-    options: RunOptions | None = None,
+    on: Cloud | DeployedEnsemble | None,
+    options: RunOptions,
     *,
-    scaling: ScalingPolicy | None = None,
-    budget: float | None = None,
-    yes: bool = False,
+    budget: float | None,
+    yes: bool,
 ) -> Run:
     """Return what happened when the trace was sent to the members, in real time.
 
     The router knows of each member what its outcomes say of its accuracy. Arguments and errors are
     those of `Experiment.run`.
     """
-    options = options or RunOptions()
-    if scaling is not None:
-        raise InvalidInput("An ensemble is not scaled: give each member as many as it needs.")
-    here = setup.here if on is None else setup
-    places = list_places(here)
-    here.model.router.router(places)  # it says itself whether it fits them, before all is deployed
-    with open_ensemble_target(here, on, options, budget=budget, yes=flag("yes", yes)) as target:
-        run = _send(here, places, target, options)
-    if here is not setup:
-        run = run.amend(warnings=(*run.warnings, one_of_several(setup.deployment.part_here()[1])))
-    return run if options.folder is None else save_completed(run, options.folder)
+    places = list_places(setup)
+    setup.model.router.router(places)  # it says itself whether it fits them, before all is deployed
+    with open_ensemble_target(setup, on, options, budget=budget, yes=yes) as target:
+        return _send(setup, places, target, options)
 
 
 def list_places(setup: RoutedSetup) -> list[Place]:
@@ -74,12 +63,16 @@ def _send(
     setup: RoutedSetup, places: list[Place], target: EnsembleTarget, options: RunOptions
 ) -> Run:
     """Send the trace to an open target, and return the run."""
-    describe = begin_record(setup.record(), target.origin)
-    collector = RoutedCollector(setup.trace, options, describe, contexts=setup.context)
-    target.send(_load(setup, places, target, options.drain), collector.take, options.stopped)
+    describe = begin_record(record_of(setup), target.origin)
+    contexts = setup.model.samples().context_of(setup.trace)
+    load = _load(setup, places, target, contexts, options.drain)
+    collector = RoutedCollector(setup.trace, options, describe, contexts=contexts)
+    target.send(load, collector.take, options.stopped)
     frame, sent = collector.collect()
     record = describe()
-    report = target.report(frame, collector.calls, (record.environment or {})["cores"])
+    calls = collector.calls
+    assert calls is not None  # noqa: S101 - a routed run has some
+    report = target.report(frame, calls, (record.environment or {})["cores"])
     members = tuple(
         dataclasses.replace(member, **facts)
         for member, facts in zip(record.members or (), report.members, strict=True)
@@ -101,26 +94,19 @@ def _send(
 
 
 def _load(
-    setup: RoutedSetup, places: list[Place], target: EnsembleTarget, drain: float
+    setup: RoutedSetup,
+    places: list[Place],
+    target: EnsembleTarget,
+    contexts: Context | None,
+    drain: float,
 ) -> RoutedLoad:
-    ensemble, members = setup.model, setup.model.members.values()
+    ensemble, alone = setup.model, list_plain(setup)
+    pairs = zip(alone, target.backends, strict=True)
     return RoutedLoad(
-        loads=tuple(
-            Load(
-                trace=setup.trace,
-                policy=member.policy,
-                backend=backend,
-                inputs=pool.inputs,
-                targets=pool.targets,
-                correct=member.model.correct,
-                drain=drain,
-            )
-            for member, backend in zip(members, target.backends, strict=True)
-            for pool in [member.model.samples()]
-        ),
-        readers=tuple(member.model for member in members),
+        loads=tuple(make_load(each, backend, drain=drain) for each, backend in pairs),
+        readers=tuple(each.model for each in alone),
         places=tuple(places),
         policy=ensemble.router,
         patience=ensemble.patience,
-        contexts=None if setup.context is None else setup.context.tolist(),
+        contexts=None if contexts is None else contexts.tolist(),
     )

@@ -57,9 +57,9 @@ class RunTarget(Protocol):
 
     origin: str
     backend: Backend
-    scaling: ScalingPolicy | None
-    places: int
-    on_begin: OnBegin | None
+    scaling: ScalingPolicy | None = None
+    places: int = 1
+    on_begin: OnBegin | None = None
 
     def send(self, load: Load, on_rows: OnRows, stopped: Event) -> None:
         """Send the load, and pass on the rows of completed requests."""
@@ -89,15 +89,10 @@ def open_target(
     """
     from workbench.cloud.fleet_deploy import DeployedFleet
 
-    deployment = setup.deployment
-    if scaling is not None and (on is None or deployment.by_job):
-        raise InvalidInput(
-            f"{deployment.label} is not scaled: only a real-time, asynchronous or "
-            "serverless endpoint on a cloud is."
-        )
     if on is None:
         yield LocalTarget(setup)
         return
+    deployment = setup.deployment
     if isinstance(on, DeployedModel | DeployedFleet):
         _check_deployed(setup, on, scaling)
         check_batches(setup)
@@ -153,17 +148,14 @@ def _check_deployed(
         )
 
 
-class LocalTarget:
-    """The model in a process of its own on this machine: of several like servers one.
+class LocalTarget(RunTarget):
+    """The model in a process of its own on this machine.
 
     Raises:
         NotAvailable: The deployment takes a cloud.
     """
 
     origin = "measured: this machine"
-    scaling: ScalingPolicy | None = None
-    places = 1
-    on_begin: OnBegin | None = None
 
     def __init__(self, setup: Setup) -> None:
         deployment = setup.deployment
@@ -173,10 +165,8 @@ class LocalTarget:
                 "With one: experiment.run(cloud). "
                 "On this machine: experiment.on(workbench.Local()).run()."
             )
-        one, self._parts = deployment.part_here()
-        self.backend: Backend = LocalBackend(
-            setup.model, workers=one.instance_workers, threads=one.session_threads
-        )
+        workers, threads = deployment.instance_workers, deployment.session_threads
+        self.backend: Backend = LocalBackend(setup.model, workers=workers, threads=threads)
 
     def send(self, load: Load, on_rows: OnRows, stopped: Event) -> None:
         """Send the load from a process of its own, which runs the model too."""
@@ -185,25 +175,12 @@ class LocalTarget:
     def report(
         self, frame: "pl.DataFrame", cores: int, calls: "pl.DataFrame | None" = None
     ) -> Report:
-        """Return the rows, and a warning where this machine stood for several."""
-        if self._parts == 1:
-            return Report(frame, {}, [])
-        return Report(frame, {}, [one_of_several(self._parts)])
+        """Return the rows."""
+        return Report(frame, {}, [])
 
 
-def one_of_several(parts: int) -> str:
-    """Return a warning that this machine stood for one of so many like servers."""
-    return (
-        f"Measured on one of {parts} like servers, this machine, with 1 in {parts} of the "
-        "requests, drawn at random; the cost is that of one server."
-    )
-
-
-class EndpointTarget:
+class EndpointTarget(RunTarget):
     """An endpoint or a function on a cloud, metered while the load is sent."""
-
-    places = 1
-    on_begin: OnBegin | None = None
 
     def __init__(self, deployed: DeployedModel, budget: float | None) -> None:
         self.origin = deployed.cloud.origin
@@ -278,12 +255,8 @@ class EndpointTarget:
         return {}
 
 
-class JobsTarget:
+class JobsTarget(RunTarget):
     """Batch transform jobs, each begun when its period has ended."""
-
-    scaling: ScalingPolicy | None = None
-    places = 1
-    on_begin: OnBegin | None = None
 
     def __init__(self, jobs: TransformJobs, policy: Policy) -> None:
         self.origin = jobs.cloud.origin

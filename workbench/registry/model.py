@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.batching.timer import Policy, require_batcher
 from workbench.errors import InvalidInput
 from workbench.files import read_and_verify
 from workbench.registry.agreement import NOT_CHECKED, Agreement
@@ -20,7 +21,6 @@ from workbench.registry.rows import as_rows
 from workbench.validation import as_array, as_context, keep
 
 if TYPE_CHECKING:
-    from workbench.batching.timer import Policy
     from workbench.run.record import ModelRecord
     from workbench.traffic.trace import Context, Trace
 
@@ -241,12 +241,13 @@ class Model:
         sure = outputs.max(axis=1).astype(float).clip(max=1)
         return np.where(are_probabilities(outputs), sure, np.nan)
 
-    def check_policy(self, policy: "Policy") -> None:
-        """Require that a policy makes no batches of a model that takes one row a call.
+    def check_policy(self, policy: Policy) -> None:
+        """Require a batching policy that makes no batches of a model that takes one row a call.
 
         Raises:
-            InvalidInput: It does.
+            InvalidInput: It does, or is none.
         """
+        require_batcher(policy)
         if self.traits.one_row and policy.max_size > 1:
             raise InvalidInput(
                 f"{self.name} takes one row a call, and the policy joins up to {policy.max_size} "
@@ -266,6 +267,12 @@ class Model:
             "lineage": self.lineage,
         }
         return ModelRecord(**json.loads(json.dumps(facts, default=str)))
+
+    def record_fields(self) -> dict[str, Any]:
+        """Return the fields of a run's record that follow from the model."""
+        traits = self.traits
+        invariance = str(traits.batch_invariance or traits.batches)
+        return {"model": self.record(), "batch_invariance": invariance}
 
     def correct(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Return which rows a classifier got right; None for other models."""

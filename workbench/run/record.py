@@ -275,14 +275,20 @@ def describe_setup(
     *,
     label: str,
     model: ModelRecord | None = None,
+    **facts: Any,  # noqa: ANN401 - other fields of the record
 ) -> RunRecord:
-    """Return the record of a run that is to be made; the parts of a composite are its members."""
-    names, parts = deployment.place_names, deployment.simple_parts
+    """Return the record of a run that is to be made.
+
+    Where no `members` are among the other facts, the parts of a composite deployment are.
+    """
     settings = None if policy is None else policy.to_dict()
-    members = tuple(
-        MemberRecord(name=name, deployment=part, model=model, policy=settings)
-        for name, part in zip(names, parts, strict=True)
-    )
+    if "members" not in facts:
+        facts["places"], parts = deployment.place_names, deployment.simple_parts
+        members = tuple(
+            MemberRecord(name=name, deployment=part, model=model, policy=settings)
+            for name, part in zip(facts["places"], parts, strict=True)
+        )
+        facts["members"] = members if len(parts) > 1 else None
     return RunRecord(
         label=label,
         model=model,
@@ -296,8 +302,7 @@ def describe_setup(
         policy=settings,
         deployment=deployment,
         slo=slo,
-        places=names,
-        members=members if len(parts) > 1 else None,
+        **facts,
     )
 
 

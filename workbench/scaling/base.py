@@ -119,6 +119,20 @@ class ScalingPolicy(Protocol):
         """Return kind and settings as JSON values."""
 
 
+def describe_scaling(policy: ScalingPolicy) -> str:
+    """Return in a few words, for a label, that a deployment's size follows a policy.
+
+    >>> from workbench.scaling.reactive import ScaleToZero
+    >>> describe_scaling(ScaleToZero(count=1, idle=900))
+    'scaled by scale to zero'
+    """
+    least, most = getattr(policy, "least", None), getattr(policy, "most", None)
+    counts = "" if least is None else f" {least} to {most}"
+    by = getattr(policy, "forecaster", None)
+    forecaster = "" if by is None else f" ({type(by).__name__})"
+    return f"scaled{counts} by {policy.to_dict()['kind']}{forecaster}"
+
+
 @dataclass(frozen=True)
 class ScalingRule(ABC):
     """Base of the scaling policies: settings with label, help and check, as `settings` has them.

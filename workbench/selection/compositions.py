@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 def first_model(candidate: Model | Ensemble) -> Model:
     """Return a model, or that of the first member, whose task and samples are those of all."""
-    if isinstance(candidate, Ensemble):
-        return next(iter(candidate.members.values())).model
-    return candidate
+    return candidate.first if isinstance(candidate, Ensemble) else candidate
 
 
 def is_fixed(ensemble: Ensemble) -> bool:

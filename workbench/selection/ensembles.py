@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workbench.measuring.outcomes import Outcomes
-    from workbench.measuring.setup import RoutedSetup
     from workbench.run import Run
     from workbench.selection.question import Question
     from workbench.service_times import ServiceTimes
@@ -52,7 +51,7 @@ def simulate(
     outcomes: Mapping[str, Outcomes] | None,
 ) -> Run:
     """Return the run of an ensemble under the traffic of a question, by its members' times."""
-    from workbench.ensemble_simulation import simulate_ensemble
+    from workbench.experiment_simulation import simulate_experiment
 
     options = question.options
     experiment = Experiment(
@@ -62,8 +61,8 @@ def simulate(
         row_bytes=options.row_bytes,
         answer_bytes=options.answer_bytes,
     )
-    return simulate_ensemble(
-        cast("RoutedSetup", experiment),
+    return simulate_experiment(
+        experiment,
         times,
         outcomes=outcomes,
         cold_start=options.cold_start,

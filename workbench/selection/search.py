@@ -15,9 +15,11 @@ from workbench.deployment.base import KINDS
 from workbench.ensemble import Ensemble
 from workbench.errors import InvalidInput, NotPredictable
 from workbench.experiment import Experiment
+from workbench.measuring.setup import find_largest, list_plain
 from workbench.planner.candidates import latencies_of
 from workbench.planner.search import plan
 from workbench.planner.service_sources import describe_model
+from workbench.progress import Progress
 from workbench.quantiles import longest_within
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
@@ -52,9 +54,6 @@ _UNMEASURED = Miss(
 )
 PLANNED_WHOLE = 20
 """So many models are all planned for; of more, only those that could be first."""
-
-Progress = Callable[[int, int], None]
-"""Notified of how many models are done, of how many that are left to do."""
 
 Doing = Callable[[str], object]
 """Called with what comes next, in words."""
@@ -285,10 +284,9 @@ class _CandidateSearch:
             setup = Experiment(ensemble, trace=self._question.trace)
             times = {
                 name: self._known.find_times(
-                    member.model, alone.largest, alone.threads, self._report
+                    alone.model, find_largest(alone), alone.deployment.session_threads, self._report
                 )
-                for name, member in ensemble.members.items()
-                for alone in [setup.alone(name)]
+                for name, alone in zip(ensemble.names, list_plain(setup), strict=True)
             }
             known = {name: each for name, each in times.items() if each is not None}
             outcomes = self._known.find_member_outcomes(ensemble, self._report)

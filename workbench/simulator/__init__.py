@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
-from workbench.batching.timer import BatchPolicy, Policy
+from workbench.batching.timer import BatchPolicy, Policy, require_batcher
 from workbench.deployment.base import Deployment
 from workbench.deployment.hybrid import Hybrid
 from workbench.deployment.mixed_fleet import MixedFleet
@@ -293,8 +293,7 @@ def prepare(
     scaling = given.scaling
     of_kind("trace", trace, Trace)
     of_kind("deployment", deployment, Deployment)
-    if not hasattr(policy, "batcher"):
-        raise InvalidInput(f"policy must be a policy such as BatchPolicy, got {policy!r}.")
+    require_batcher(policy)
     if scaling is not None:
         require_policy(scaling)
         if not _can_scale(deployment):

@@ -9,6 +9,7 @@ from workbench.experiment import Experiment
 from workbench.files import home
 from workbench.formatting import duration
 from workbench.measuring.load import Rows
+from workbench.measuring.setup import record_of
 from workbench.prediction import find_obstacle
 from workbench.scaling.base import ScalingPolicy
 from workbench.widgets.live_progress import LiveProgress
@@ -90,7 +91,7 @@ def _measure(
     settings: dict[str, Any],
     live: LiveProgress,
 ) -> Result:
-    due, names = experiment.here.trace.arrivals, experiment.record().places
+    due, names = experiment.here.trace.arrivals, record_of(experiment).places
 
     def add(rows: Rows) -> None:
         live.add(rows["finished"] - due[rows["request"]])

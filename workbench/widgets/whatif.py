@@ -12,8 +12,9 @@ import traitlets
 
 from workbench.batching.timer import BatchPolicy
 from workbench.errors import WorkbenchError
-from workbench.experiment import Experiment, Progress
+from workbench.experiment import Experiment
 from workbench.measuring.profile import Profile
+from workbench.progress import Progress
 from workbench.service_times import ServiceTimes
 from workbench.widgets.form import name_labels
 from workbench.widgets.notebook import describe_failure, run_in_background

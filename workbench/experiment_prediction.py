@@ -1,4 +1,4 @@
-"""The prediction of an ensemble: what formulas say of each member's share of the requests.
+"""The prediction of an experiment: what formulas say of its one model, or of each of an ensemble's.
 
 A router that does not look at load sends each request the same way whatever the load, so that the
 ways are known beforehand: each member is predicted with the requests that reach it, latencies along
@@ -6,40 +6,68 @@ a way are added up, and the ways are mixed by their shares.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.deployment.base import Size
 from workbench.errors import NotPredictable
+from workbench.hybrid_prediction import predict_hybrid
+from workbench.measuring.deployed_times import find_part_times, list_warnings
 from workbench.measuring.error_history import read_past_errors
 from workbench.measuring.member_facts import MemberFacts, find_facts
-from workbench.measuring.setup import RoutedSetup
+from workbench.measuring.setup import AnySetup, RoutedSetup, Setup, as_plain, is_routed, record_of
 from workbench.prediction import predict
 from workbench.pricing.cost import Cost, monthly
 from workbench.queueing.compositions import Mixture, Sum
 from workbench.queueing.predictions import Floats, Prediction
 from workbench.routing.base import Place, PlaceAnswer, RoutedRequest, silent_places
 from workbench.routing.calls import RoutedCalls
-from workbench.service_times import ServiceTimes
+from workbench.run.record import RunRecord
 from workbench.traffic.map import MAP
 from workbench.traffic.map_fitting import MapFit
 
 
-def predict_ensemble(
-    setup: RoutedSetup,
-    profile: Any = None,  # noqa: ANN401 - see find_facts
+def predict_experiment(
+    setup: AnySetup,
+    profile: Any = None,  # noqa: ANN401 - see Experiment.predict
     *,
     arrivals: MapFit | MAP | None = None,
-    measured: Mapping[Size, ServiceTimes] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    **terms: Any,  # noqa: ANN401 - the other arguments of Experiment.predict
 ) -> Prediction:
-    """Return what formulas say of an ensemble, where they say anything.
+    """Return what formulas say of an experiment, where they say anything.
 
     Arguments and errors are those of `Experiment.predict`.
     """
+    if is_routed(setup):
+        prediction = _predict_ensemble(setup, profile, arrivals, **terms)
+    else:
+        prediction = _predict_plain(as_plain(setup), profile, arrivals, **terms)
+    return replace(prediction, past_errors=read_past_errors("predicted"))
+
+
+def _predict_plain(
+    setup: Setup,
+    profile: Any,  # noqa: ANN401 - see find_times
+    arrivals: MapFit | MAP | None,
+    **terms: Any,  # noqa: ANN401 - of find_times
+) -> Prediction:
+    found = find_part_times(setup, profile, **terms)
+    parts, times = (setup.load, setup.policy, setup.deployment), [each.times for each in found]
+    known: dict[str, Any] = {"record": record_of(setup), "notes": list_warnings(found)}
+    if len(times) > 1:
+        return predict_hybrid(*parts, times, arrivals=arrivals, **known)
+    return predict(*parts, times[0], arrivals=arrivals, **known)
+
+
+def _predict_ensemble(
+    setup: RoutedSetup,
+    profile: Any,  # noqa: ANN401 - see find_facts
+    arrivals: MapFit | MAP | None,
+    **terms: Any,  # noqa: ANN401 - of find_facts
+) -> Prediction:
     ensemble = setup.model
     if getattr(ensemble.router, "sees_load", True):
         raise NotPredictable(
@@ -47,11 +75,13 @@ def predict_ensemble(
             "no formula is known for that: use simulate()."
         )
     process = arrivals.map if isinstance(arrivals, MapFit) else arrivals
-    facts = find_facts(setup, profile, measured=measured, progress=progress)
-    places = facts.places(setup)
+    facts = find_facts(setup, profile, **terms)
+    places, record = facts.places(setup), record_of(setup)
     ways = _find_ways(setup, facts, places)
     parts = {
-        number: _predict_place(setup, facts, number, ways.asked[:, number], process)
+        number: _predict_place(
+            setup, facts, number, ways.asked[:, number], record=record, process=process
+        )
         for number in np.flatnonzero(ways.asked.any(axis=0)).tolist()
     }
     shares = Counter(ways.steps)
@@ -80,8 +110,7 @@ def predict_ensemble(
         label=setup.label,
         slo=setup.slo,
         warnings=tuple(_prefix(named, "warnings")),
-        setup=setup.record(),
-        past_errors=read_past_errors("predicted"),
+        setup=record,
     )
 
 
@@ -128,17 +157,19 @@ def _predict_place(
     facts: MemberFacts,
     number: int,
     asked: NDArray[np.bool_],
+    *,
+    record: RunRecord,
     process: MAP | None,
 ) -> Prediction:
     """Return the prediction of a member with the requests that it is asked."""
     name = setup.model.names[number]
-    member, described = setup.model.members[name], setup.record()
+    member = setup.model.members[name]
     return predict(
         setup.load.only(asked),
         member.policy,
         member.deployment,
         facts.times[name].times,
-        answer_bytes=described.answer_bytes,
+        record=record,
         arrivals=None if process is None else process.thin(float(asked.mean())),
     )
 
