@@ -134,15 +134,14 @@ class Experiment:
 
     @property
     def here(self) -> "Experiment":
-        """What this machine can run of it: one of like servers, with its share; else itself."""
+        """The experiment as this machine can run it: of like servers one, with its share."""
         return share_here(self)[0]
 
     @cached_property
     def data_sizes(self) -> tuple[float, float | None]:
         """Bytes of a row in a request and of its answer: those given, else those of the model."""
-        sent, given = self.row_bytes, self.answer_bytes
-        sent = self.model.row_bytes if sent is None else sent
-        return sent, self.model.answer_bytes if given is None else given
+        sent = self.model.row_bytes if self.row_bytes is None else self.row_bytes
+        return sent, self.model.answer_bytes if self.answer_bytes is None else self.answer_bytes
 
     @cached_property
     def load(self) -> "Trace":
@@ -190,9 +189,10 @@ class Experiment:
             on_rows: Given their rows, four times a second, up to fifty times when they are many.
             on_deployed: Given what was deployed for this run, before its first request.
             stopped: Ends the run when it is set, as Ctrl-C does.
-            drain: Seconds after the trace's end until requests without answer, but jobs', failed.
-            keep: A folder in which about once a second the rows are saved that have come, should
-                this process end, and at last the whole run: `load_run` reads it.
+            drain: Seconds after the trace's end from which on requests without an answer have
+                failed, unless they are in a batch transform job.
+            keep: A folder where the rows that have come are saved about once a second, in case this
+                process ends, and at last the whole run: `load_run` reads it.
 
         Raises:
             Stopped: It was stopped before it was deployed.
@@ -247,7 +247,7 @@ class Experiment:
             scaling: How a real-time or async fleet changes its size; without it, it does not.
             spot: What takes instances of one type of a fleet away; only scaling replaces them.
             seed: Of all draws.
-            replications: Repetitions for intervals, at least 2; by default 20 where a run is short.
+            replications: Repetitions for intervals, at least 2; by default 20 if it is too short.
             measured: Service times by memory in MB or instance type, instead of by `vcpu_rule`.
             progress: Notified of what is measured once and kept: a profile, a classifier's answers.
 
