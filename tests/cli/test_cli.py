@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from importlib.metadata import version
+from operator import itemgetter
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.answers import as_json
-from tests.refused import refused
+from tests.refused import refused, unnamed
 from workbench import cli
 from workbench.cli import demo, main, options
 from workbench.cli import run as run_command
@@ -331,7 +332,7 @@ def test_samples_of_a_file_of_columns_come_from_a_table(capsys, kind, tmp_path, 
     assert main(["registry", "show", "birds:1", "--registry", "own"]) == 0
     assert "island: str (batch)" in capsys.readouterr().out
     assert main([*command, "--samples", str(file), "--target", "name"]) == 2
-    assert "has no column 'name'" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, "'name'")
     assert main([*command, "--samples", "nothing.csv"]) == 2
     assert main(command) == 2
     assert "takes text" in capsys.readouterr().err
@@ -385,7 +386,7 @@ def test_models_for_a_task_are_trained_when_asked_for(capsys, tmp_path):
     assert main(["registry", "train", "framed-digits-kind", *own]) == 0
     assert "framed-digits-gate:1" in capsys.readouterr().out
     assert main(["registry", "train", "faces", *own]) == 2
-    assert "No ready-made models for the task 'faces'" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, "'faces'")
 
 
 def test_models_are_listed(capsys, registry):
@@ -400,7 +401,7 @@ def test_models_are_listed(capsys, registry):
 
 def test_an_empty_registry_says_so(capsys):
     assert main(["registry", "list", "--registry", "own"]) == 0
-    assert capsys.readouterr().out == "No models in own yet.\n"
+    assert not unnamed(capsys.readouterr().out, "own")
 
 
 def test_a_model_is_shown_with_its_traits(capsys, model):
@@ -436,7 +437,7 @@ def test_a_report_is_checked_as_other_commands_are(capsys, saved):
     assert main(["report", str(saved), "--check"]) == main(["compare", str(saved), "--check"]) != 0
     assert Path("report.html").exists()
     assert main(["report", "capacity", "--check"]) == 2
-    assert "--check judges saved runs" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, "--check")
 
 
 def test_a_report_is_written_into_a_new_folder(capsys, saved):
@@ -456,50 +457,51 @@ def write(name, content):
     Path(name).write_bytes(content)
 
 
-BAD_RUNS = [
-    ("--rate -5", "workbench: --rate must be"),
-    ("--rate nan", "rate must be"),
-    ("--rate 0", "rate must be"),
-    ("--rate many", "workbench: --rate: 'many' is not a number: write one such as 10. See work"),
-    ("--rate 2,000rps", "--rate: '2,000rps' is not a number: write one such as 2000. See work"),
-    ("--seed 1.5", "--seed: '1.5' is not a whole number: write one such as 1. See workbench"),
-    ("--rate", "workbench: --rate: a value is missing. See workbench run --help."),
-    ("--json=3", "workbench: --json: it takes no value; got '3'. See workbench run --help."),
-    ("more --rate 5", "workbench: This is more than the command takes: more. See workbench run"),
-    ("--rate 9 --duration nan", "duration must be"),
-    ("--rate 9 --duration=-1s", "duration must be"),
-    ("--rate 9 --duration soon", "'soon' is not a valid time"),
-    ("--rate 9 --burst 0.5", "burst is the high rate over the low one"),
-    ("--rate 9 --burst 2 --dwell 1s", "dwell must be two mean stays"),
-    ("--rate 9 --policy 0", "--policy: SIZE must be"),
-    ("--rate 9 --policy 8/25", "write 25ms or 25s"),
-    ("--rate 9 --policy 8/nan", "WAIT must be"),
-    ("--rate 9 --policy 8/-5ms", "WAIT must be"),
-    ("--rate 9 --policy many", "'many' is not a valid policy; examples: 1, 16, 16/20ms"),
-    ("--rate 9 --policy 0,25ms", "'0,25ms' is not a valid policy"),
-    ("--rate 9 --workers 0", "workers must be"),
-    ("--rate 9 --threads 0", "threads must be"),
-    ("--rate 9 --hourly-price nan", "--hourly-price must be"),
-    ("--rate 9 --slo 0ms", "--slo must be"),
-    ("--rate 9 --slo 100", "'100' is a time without a unit: write 100ms or 100s"),
-    ("--rate 9 --slo 1s --quantile 2", "quantile must"),
-    ("--rate 9 --policy 1 --out there", "there/no-batching exists already"),
-    ("--rate 9 --out file/run", "file/run cannot be written"),
-    ("--rate 9 --frequency 5", "There is no option --frequency. See workbench run --help"),
-    ("--sl 9", "workbench: There is no option --sl. Did you mean --slo? See workbench run --help."),
+BAD_RUNS = [  # words, and what the error names
+    ("--rate -5", "--rate", -5.0),
+    ("--rate nan", "--rate", "nan"),
+    ("--rate 0", "--rate", 0.0),
+    ("--rate many", "--rate", "'many'", 10, "workbench run --help"),
+    ("--rate 2,000rps", "--rate", "'2,000rps'", 2000, "workbench run --help"),
+    ("--seed 1.5", "--seed", "'1.5'", 1, "workbench run --help"),
+    ("--rate", "--rate", "workbench run --help"),
+    ("--json=3", "--json", "'3'", "workbench run --help"),
+    ("more --rate 5", "more", "workbench run --help"),
+    ("--rate 9 --duration nan", "--duration", "nan"),
+    ("--rate 9 --duration=-1s", "--duration", -1.0),
+    ("--rate 9 --duration soon", "--duration", "'soon'"),
+    ("--rate 9 --burst 0.5", "--burst", 1, 0.5),
+    ("--rate 9 --burst 2 --dwell 1s", "--dwell", (1.0,)),
+    ("--rate 9 --policy 0", "--policy", "SIZE", 0),
+    ("--rate 9 --policy 8/25", "--policy", "25ms", "25s"),
+    ("--rate 9 --policy 8/nan", "--policy", "WAIT", "nan"),
+    ("--rate 9 --policy 8/-5ms", "--policy", "WAIT", -0.005),
+    ("--rate 9 --policy many", "--policy", "'many'", "16/20ms"),
+    ("--rate 9 --policy 0,25ms", "--policy", "'0,25ms'"),
+    ("--rate 9 --workers 0", "--workers", 0),
+    ("--rate 9 --threads 0", "--threads", 0),
+    ("--rate 9 --hourly-price nan", "--hourly-price", "nan"),
+    ("--rate 9 --slo 0ms", "--slo", 0.0),
+    ("--rate 9 --slo 100", "--slo", "'100'", "100ms", "100s"),
+    ("--rate 9 --slo 1s --quantile 2", "--quantile", 2.0),
+    ("--rate 9 --policy 1 --out there", "there/no-batching"),
+    ("--rate 9 --out file/run", "file/run", "Not a directory"),
+    ("--rate 9 --frequency 5", "--frequency", "workbench run --help"),
+    ("--sl 9", "--sl", "--slo", "workbench run --help"),
     ("--trace nothing.csv", "nothing.csv"),
-    ("--trace nothing", "no public trace 'nothing'"),
-    ("--trace empty.csv", "empty.csv"),
-    ("--trace unsorted.csv", "unsorted.csv"),
-    ("--trace nan.csv", "nan.csv"),
-    ("--trace text.csv", "text.csv"),
-    ("--trace good.csv --rate -1", "rate must be"),
-    ("--trace good.csv --duration 100s", "--duration 100s is longer than the trace"),
+    ("--trace nothing", "'nothing'", "burstgpt"),
+    ("--trace empty.csv", "empty.csv", "times"),
+    ("--trace unsorted.csv", "unsorted.csv", "row 2", "--sort"),
+    ("--trace nan.csv", "nan.csv", "row 2", "'nan'"),
+    ("--trace text.csv", "text.csv", "row 2", "'soon'"),
+    ("--trace good.csv --rate -1", "--rate", -1.0),
+    ("--trace good.csv --duration 100s", "--duration", "100s", "1s"),
 ]
 
 
-@pytest.mark.parametrize(("words", "message"), BAD_RUNS)
-def test_what_a_run_cannot_do_is_one_line(words, message, capsys):
+@pytest.mark.parametrize("case", BAD_RUNS, ids=itemgetter(0))
+def test_what_a_run_cannot_do_is_one_line(case, capsys):
+    words, *named = case
     write("there/no-batching/x", b"") if "there" in words else None
     write("file", b"")
     write("empty.csv", b"arrival\n")
@@ -515,80 +517,70 @@ def test_what_a_run_cannot_do_is_one_line(words, message, capsys):
     assert told.out == ""
     assert told.err.startswith("workbench: ")
     assert told.err.count("\n") == 1
-    assert message in told.err
+    assert not unnamed(told.err, *named)
     assert files() == before
 
 
 BAD_COMMANDS = [
-    ("run nobody --rate 5", "No group 'nobody'. Known: breast-cancer-forest"),
-    ("run digits-forst", "No group 'digits-forst'. Did you mean digits-forest? Known: breast-"),
-    (
-        "run nobody --registry nowhere",
-        "No group 'nobody'. Known: none yet. The registry is nowhere",
-    ),
-    (
-        "transform",
-        "workbench: Missing: model, data, --out/--output. See workbench",
-    ),
-    (f"run {FAST}:7 --rate 5", "No version 7 of 'digits-mlp-small'. Known: 1 (Approved)"),
-    (f"profile {FAST} --batch-sizes 1,0", "--batch-sizes must be"),
-    (f"profile {FAST} --batch-sizes 1,x", "'x' is not a whole number"),
-    (f"profile {FAST} --threads 0", "threads must be"),
-    (f"profile {FAST} --out given.onnx", "given.onnx exists already"),
-    ("registry show nobody", "No group 'nobody'"),
-    (f"registry approve {FAST}", "Name a version, as in digits-mlp-small:1"),
-    (f"registry history {FAST}:9", "No version 9"),
+    ("run nobody --rate 5", "'nobody'", "breast-cancer-forest"),
+    ("run digits-forst", "'digits-forst'", "Did you mean digits-forest", "breast-cancer-forest"),
+    ("run nobody --registry nowhere", "'nobody'", "none yet", "nowhere"),
+    ("transform", "model", "data", "--out/--output", "workbench transform --help"),
+    (f"run {FAST}:7 --rate 5", "version 7", f"'{FAST}'", "1 (Approved)"),
+    (f"profile {FAST} --batch-sizes 1,0", "--batch-sizes", 0),
+    (f"profile {FAST} --batch-sizes 1,x", "--batch-sizes", "'x'"),
+    (f"profile {FAST} --threads 0", "threads", 0),
+    (f"profile {FAST} --out given.onnx", "given.onnx"),
+    ("registry show nobody", "'nobody'"),
+    (f"registry approve {FAST}", f"{FAST}:1", f"'{FAST}'"),
+    (f"registry history {FAST}:9", "version 9", f"'{FAST}'"),
     ("registry register mine nothing.onnx", "nothing.onnx"),
-    ("registry register mine truncated.onnx", "truncated.onnx"),
-    ("registry register mine text.onnx", "text.onnx"),
+    ("registry register mine truncated.onnx", "truncated.onnx", "ONNX"),
+    ("registry register mine text.onnx", "text.onnx", "ONNX"),
     ("registry register mine folder", "folder"),
-    ("registry register mine! given.onnx", "A group's name is"),
-    (
-        "registry register mine given.onnx --kind magic",
-        "--kind: there is no 'magic'",
-    ),
+    ("registry register mine! given.onnx", "'mine!'", 63),
+    ("registry register mine given.onnx --kind magic", "--kind", "'magic'", "regression"),
     ("registry list --registry given.onnx", "given.onnx"),
-    ("report nothing", "Nothing saved at nothing"),
-    ("report damaged", "damaged"),
-    ("report", "Give a template (workbench report --list"),
-    ("dance", "There is no command 'dance'. Known: demo, plan"),
-    ("pln", "There is no command 'pln'. Did you mean plan? Known: demo, plan"),
-    ("registry shw x", "There is no action 'shw'. Did you mean show? Known: list, show"),
-    ("plan --on lamda", "--on: there is no 'lamda'. Did you mean lambda? Known: serverless, la"),
-    ("report capcity", "or a file NAME.ipynb. Did you mean capacity?"),
-    ("traces azure-llm", "Did you mean azure-llm-2023-co"),
-    ("app --preset cold", "Did you mean cold-starts?"),
-    ("plan --forecaster rige", "Did you mean ridge? See workbench plan --help."),
-    ("demo --duration 0", "duration must be"),
-    ("app --preset nope", "No preset 'nope'"),
+    ("report nothing", "nothing", "'nothing'", "capacity"),
+    ("report damaged", "damaged/facts.json"),
+    ("report", "workbench report --list"),
+    ("dance", "'dance'", "demo, plan", "workbench --help"),
+    ("pln", "'pln'", "Did you mean plan", "demo, plan"),
+    ("registry shw x", "'shw'", "Did you mean show", "list, show"),
+    ("plan --on lamda", "--on", "'lamda'", "Did you mean lambda", "serverless, lambda"),
+    ("report capcity", "'capcity'", "NAME.ipynb", "Did you mean capacity"),
+    ("traces azure-llm", "'azure-llm'", "Did you mean azure-llm-2023-conv"),
+    ("app --preset cold", "'cold'", "Did you mean cold-starts"),
+    ("plan --forecaster rige", "'rige'", "Did you mean ridge", "workbench plan --help"),
+    ("demo --duration 0", "--duration", 0.0),
+    ("app --preset nope", "'nope'", "bursts"),
 ]
 
 
 UNKNOWN_MODELS = [
-    ("plan nobody --rate 5", "No group 'nobody'"),
-    ("simulate nobody --rate 5", "No group 'nobody'"),
-    (f"run {FAST}:9 --rate 5", "No version 9"),
-    ("profile nobody", "No group 'nobody'"),
-    ("doctor nobody", "No group 'nobody'"),
-    ("select nobody --rate 5", "No group 'nobody'"),
-    ("serve nobody,other", "No group 'nobody'"),
-    (f"select {FAST} --rate 5 --cascade {FAST},nobody,0.9", "No group 'nobody'"),
-    ("registry show nobody", "No group 'nobody'"),
-    ("registry approve nobody:1 --why x", "No group 'nobody'"),
-    ("registry history nobody:1", "No group 'nobody'"),
-    ("registry push nobody", "No group 'nobody'"),
-    ("report capacity -p model=nobody", "No group 'nobody'"),
-    ("report choice -p task=digit", "No model is for the task 'digit'. Did you mean digits?"),
-    ("select --need task=digit --rate 5", "No model is for the task 'digit'. Did you mean digits?"),
-    ("report capacity --sweep models.toml", "No group 'nobody'"),
-    ("report choice --sweep tasks.toml", "No model is for the task 'nothing'"),
+    ("plan nobody --rate 5", "'nobody'"),
+    ("simulate nobody --rate 5", "'nobody'"),
+    (f"run {FAST}:9 --rate 5", "version 9", f"'{FAST}'"),
+    ("profile nobody", "'nobody'"),
+    ("doctor nobody", "'nobody'"),
+    ("select nobody --rate 5", "'nobody'"),
+    ("serve nobody,other", "'nobody'"),
+    (f"select {FAST} --rate 5 --cascade {FAST},nobody,0.9", "'nobody'"),
+    ("registry show nobody", "'nobody'"),
+    ("registry approve nobody:1 --why x", "'nobody'"),
+    ("registry history nobody:1", "'nobody'"),
+    ("registry push nobody", "'nobody'"),
+    ("report capacity -p model=nobody", "'nobody'"),
+    ("report choice -p task=digit", "'digit'", "Did you mean digits"),
+    ("select --need task=digit --rate 5", "'digit'", "Did you mean digits"),
+    ("report capacity --sweep models.toml", "'nobody'"),
+    ("report choice --sweep tasks.toml", "'nothing'"),
 ]
 
 
-@pytest.mark.parametrize(("words", "message"), UNKNOWN_MODELS)
-def test_an_unknown_model_is_refused_before_any_is_trained(
-    words, message, capsys, monkeypatch, tmp_path
-):
+@pytest.mark.parametrize("case", UNKNOWN_MODELS, ids=itemgetter(0))
+def test_an_unknown_model_is_refused_before_any_is_trained(case, capsys, monkeypatch, tmp_path):
+    words, *named = case
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "fresh"))
     monkeypatch.setattr("workbench.registry.zoo.build", lambda *_, **__: pytest.fail("trained"))
     write("models.toml", f"model = ['{FAST}', 'nobody']".encode())
@@ -596,7 +588,7 @@ def test_an_unknown_model_is_refused_before_any_is_trained(
 
     assert main(words.split()) == 2
 
-    assert message in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, *named)
     assert not Path("reports").exists()
 
 
@@ -609,8 +601,9 @@ def test_a_task_is_known_of_a_version_that_is_not_approved(onnx_file, tmp_path):
         expect_task(registry, "reeding")
 
 
-@pytest.mark.parametrize(("words", "message"), BAD_COMMANDS)
-def test_what_a_command_cannot_do_is_one_line(words, message, capsys, onnx_file):
+@pytest.mark.parametrize("case", BAD_COMMANDS, ids=itemgetter(0))
+def test_what_a_command_cannot_do_is_one_line(case, capsys, onnx_file):
+    words, *named = case
     write("truncated.onnx", onnx_file.read_bytes()[:1000])
     write("text.onnx", b"once upon a time")
     write("damaged/facts.json", b"{")
@@ -623,7 +616,7 @@ def test_what_a_command_cannot_do_is_one_line(words, message, capsys, onnx_file)
     *progress, error = told.err.splitlines()
     assert all(line.startswith("Profiling ") for line in progress)
     assert error.startswith("workbench: ")
-    assert message in error
+    assert not unnamed(error, *named)
     if own:
         assert main(["registry", "list", *own]) == 0
         assert capsys.readouterr().out == "No models in own yet.\n"
@@ -652,7 +645,7 @@ def test_a_disk_that_fills_while_saving_leaves_nothing_half_written(capsys, monk
 
     told = capsys.readouterr()
     assert "no batching" in told.out  # the figures are shown all the same
-    assert "runs/no-batching cannot be written: No space left on device.\n" in told.err
+    assert not unnamed(told.err, "runs/no-batching", "No space left on device")
     assert [path for path in files() if Path(path).is_file()] == []
 
 
@@ -661,7 +654,7 @@ def test_a_report_on_a_truncated_run_is_refused(capsys, saved):
     rows.write_bytes(rows.read_bytes()[:100])
 
     assert main(["report", str(saved)]) == 2
-    assert "is not what was saved" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, rows)
     assert not Path("report.html").exists()
 
 
@@ -796,7 +789,7 @@ def test_a_policy_is_a_size_and_a_wait():
 def test_kept_runs_are_listed_and_deleted_by_name(saved, capsys, monkeypatch):
     monkeypatch.setenv("WORKBENCH_HOME", "mine")
     assert main(["runs"]) == 0
-    assert capsys.readouterr().out == f"No runs in {Path('mine/runs')} yet.\n"
+    assert not unnamed(capsys.readouterr().out, Path("mine/runs"))
     for name in ("one", "two"):
         load_run(saved).save(Path("mine/runs") / name)
     Path("mine/runs/two/rows.parquet").write_bytes(b"no rows")
@@ -806,7 +799,7 @@ def test_kept_runs_are_listed_and_deleted_by_name(saved, capsys, monkeypatch):
     assert re.search(r"^one +measured: this machine +\d+ +0\.0 MB", told, re.MULTILINE)
     assert re.search(r"^two +damaged ", told, re.MULTILINE)
     assert main(["runs", "--delete", "one", "nope"]) == 2
-    assert "No run 'nope' is kept" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, "'nope'")
     assert main(["runs", "--json"]) == 0
     listed = as_json(capsys)["runs"]
     assert [each["name"] for each in listed] == ["one", "two"]  # none was deleted
