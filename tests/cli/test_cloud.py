@@ -11,6 +11,7 @@ import pytest
 
 from tests.children import start_python
 from tests.played import PlayedCloud, torn_down
+from tests.refused import unnamed
 from workbench.cli import main
 from workbench.cloud.aws import Cloud
 from workbench.cloud.ledger import Ledger, LedgerEntry
@@ -62,30 +63,27 @@ def test_a_model_runs_on_a_cloud(capsys, tmp_path, options, label):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "named"),
     [
-        ("--on serverless --memory-mb 2047", "--memory-mb must be"),
-        (
-            "--on serverless --memory-mb 2048 --max-concurrency 4 --threads 2",
-            "--threads is no option",
-        ),
-        ("--on real-time --instance-type m5", "must look like 'ml.m5.large'"),
-        ("--count 2", "--count is no option of --on local, which has --workers"),
-        ("--on lambda --memory-mb 64 --max-concurrency 4", "--memory-mb"),
-        ("--on batch-transform --instance-type ml.m5.large --ttl 60s", "--ttl is no option"),
-        ("--on moon", "--on: there is no 'moon'"),
+        ("--on serverless --memory-mb 2047", ["--memory-mb", 2047]),
+        ("--on serverless --memory-mb 2048 --max-concurrency 4 --threads 2", ["--threads"]),
+        ("--on real-time --instance-type m5", ["--instance-type", "'ml.m5.large'", "'m5'"]),
+        ("--count 2", ["--count", "--on local", "--workers"]),
+        ("--on lambda --memory-mb 64 --max-concurrency 4", ["--memory-mb", 64]),
+        ("--on batch-transform --instance-type ml.m5.large --ttl 60s", ["--ttl"]),
+        ("--on moon", ["--on", "'moon'"]),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(capsys, options, said):
+def test_options_that_do_not_go_together_are_refused(capsys, options, named):
     assert main(f"run {FAST} --rate 30 {options}".split()) == 2
-    assert said in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, *named)
 
 
 def test_aws_says_what_it_needs_first(capsys, monkeypatch):
     monkeypatch.delenv("WORKBENCH_ROLE_ARN", raising=False)
     command = f"run {FAST} --rate 30 --on real-time --instance-type ml.m5.large --cloud aws"
     assert main([*command.split(), "--region", "eu-west-1", "--yes"]) == 2
-    assert "--role or $WORKBENCH_ROLE_ARN" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, "--role", "$WORKBENCH_ROLE_ARN")
 
 
 def test_what_may_be_running_is_listed_with_its_price(capsys):

@@ -11,6 +11,7 @@ import pytest
 
 import workbench as wb
 from tests.cli.answers import as_json
+from tests.refused import unnamed
 from workbench.cli import main
 from workbench.cli.arguments import Parser
 from workbench.cli.commands import make_parser
@@ -54,7 +55,7 @@ def test_a_formula_answers_and_its_table_is_written(capsys):
 
 def test_what_no_formula_says_names_the_command_that_does(capsys):
     assert main(["predict", FAST, "--rate", "50", "--burst", "1", "--policy", "8/25ms"]) == 2
-    assert "use workbench simulate" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, "workbench simulate")
 
 
 def test_a_table_of_another_format_is_refused_before_anything_is_done(capsys):
@@ -220,9 +221,9 @@ def test_a_part_of_a_trace_is_taken(capsys):
     expected = whole.thin(0.5, seed=3).clip(10, 30)
     assert wb.from_csv("part.csv").arrivals.tolist() == expected.arrivals.tolist()
     assert main(["traces", "it.csv", "--start", "2023-11-16 18:20"]) == 2
-    assert "--start of a file is a time" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, "--start", "'2023-11-16 18:20'")
     assert main(["traces", "it.csv", "--start", "10"]) == 2
-    assert "write 10ms or 10s" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, "--start", "10ms", "10s")
 
 
 def test_traffic_is_drawn_and_written_as_code_draws_it():
@@ -234,21 +235,21 @@ def test_traffic_is_drawn_and_written_as_code_draws_it():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "named"),
     [
-        (["--out", "it.csv"], "Say which traffic"),
-        (["a.csv", "--trace", "b.csv"], "Name one trace"),
-        (["--rate", "5", "--out", "it.txt"], ".csv, .parquet"),
-        (["--rate", "5", "--start", "1s"], "--start goes with --trace"),
-        (["log.csv", "--burst", "5"], "--burst is of traffic that is drawn"),
-        (["log.csv"], "pass --column with the one of the times: a, b"),
-        (["log.csv", "--count-period", "0"], "--count-period must be"),
+        (["--out", "it.csv"], ["--out", "--rate"]),
+        (["a.csv", "--trace", "b.csv"], ["a.csv", "b.csv"]),
+        (["--rate", "5", "--out", "it.txt"], ["--out", "'it.txt'", ".csv, .parquet"]),
+        (["--rate", "5", "--start", "1s"], ["--start", "--trace"]),
+        (["log.csv", "--burst", "5"], ["--burst", "--trace"]),
+        (["log.csv"], ["log.csv", "--column", "a, b"]),
+        (["log.csv", "--count-period", "0"], ["--count-period", 0.0]),
     ],
 )
-def test_a_trace_that_cannot_be_had_is_refused(capsys, words, said):
+def test_a_trace_that_cannot_be_had_is_refused(capsys, words, named):
     Path("log.csv").write_text("a,b\n1,2\n")
     assert main(["traces", *words]) == 2
-    assert said in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, *named)
 
 
 # ------------------------------------------------------------------ messages and completion
@@ -291,7 +292,7 @@ def test_a_plan_is_given_what_is_0():
 
 def test_the_option_that_was_given_is_named(capsys):
     assert main(["plan", FAST, "--lambda-memory-mb", "64"]) == 2
-    assert "workbench: --lambda-memory-mb must be" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, "--lambda-memory-mb", 64)
 
 
 def test_the_notes_of_a_plan_name_options(capsys):

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.refused import unnamed
 from workbench.cli import main
 
 FAST = "digits-mlp-small"
@@ -36,7 +37,7 @@ def test_rows_and_answers_are_written_as_csv_too(registry, model, capsys):
     np.testing.assert_allclose(answers, model.session().run(rows), rtol=1e-6)
     np.testing.assert_array_equal(kept[:, :64].to_numpy(), rows)
     assert main(["transform", FAST, "rows.csv", "--out", "out.txt"]) == 2
-    assert "workbench: --out must be a .parquet, .csv or .npy file, got" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, "--out", ".parquet", ".csv", ".npy", "out.txt")
 
 
 def test_a_file_without_a_header_says_so_in_one_line(model, capsys, recwarn):
@@ -51,17 +52,17 @@ def test_a_file_without_a_header_says_so_in_one_line(model, capsys, recwarn):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (["--columns", "a"], "no columns"),
-        (["--schema", "pixel0"], "is no schema"),
-        (["--missing", "zero"], "--missing: there is no"),
+        (["--columns", "a"], ["'a'"]),
+        (["--schema", "pixel0"], ["--schema", "'pixel0'"]),
+        (["--missing", "zero"], ["--missing", "'zero'"]),
     ],
 )
-def test_what_makes_no_sense_is_one_line(capsys, arguments, said):
+def test_what_makes_no_sense_is_one_line(capsys, arguments, named):
     Path("rows.csv").write_text(",".join(f"pixel{at}" for at in range(64)) + "\n")
     assert main(["transform", FAST, "rows.csv", "--output", "out.npy", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, *named)
 
 
 @pytest.mark.parametrize(
@@ -81,4 +82,4 @@ def test_a_log_is_replayed_as_the_options_say(capsys, name, text, options, reque
 @pytest.mark.parametrize("name", ["azure-llm-2023-code", "log.parquet"])
 def test_options_for_files_of_text_are_refused_elsewhere(capsys, name):
     assert main(["run", FAST, "--trace", name, "--header"]) == 2
-    assert "leave that out" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, name, "--header")
