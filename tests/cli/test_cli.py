@@ -529,7 +529,7 @@ BAD_COMMANDS = [
     (f"run {FAST}:7 --rate 5", "version 7", f"'{FAST}'", "1 (Approved)"),
     (f"profile {FAST} --batch-sizes 1,0", "--batch-sizes", 0),
     (f"profile {FAST} --batch-sizes 1,x", "--batch-sizes", "'x'"),
-    (f"profile {FAST} --threads 0", "threads", 0),
+    (f"profile {FAST} --threads 0", "--threads", 0),
     (f"profile {FAST} --out given.onnx", "given.onnx"),
     ("registry show nobody", "'nobody'"),
     (f"registry approve {FAST}", f"{FAST}:1", f"'{FAST}'"),

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _parser(words).parse_args(words, arguments)
         with warnings.catch_warnings():
-            warnings.showwarning = _announce_warning
+            warnings.showwarning = partial(_announce_warning, arguments)
             status: int = arguments.command(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` say, has seen enough
@@ -65,8 +66,13 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _announce_warning(message: Warning | str, *_: Any, **__: Any) -> None:  # noqa: ANN401
-    announce(f"workbench: {message}")
+def _announce_warning(
+    arguments: argparse.Namespace,
+    message: Warning | str,
+    *_: Any,  # noqa: ANN401
+    **__: Any,  # noqa: ANN401
+) -> None:
+    announce(f"workbench: {name_options(str(message), arguments)}")
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -29,7 +29,7 @@ _ANY = r"\w+=[^()]*"  # Options(boot=..., scaled=True)
 _OPEN = r"\w+=\.\.\.(?:, \w+=\.\.\.)*"  # aws(role=...), but not bursty(rate=50), a trace's name
 _CALL = re.compile(rf"\b(?:workbench\.|wb\.)?(?:[A-Z]\w*\(({_ANY})\)|[a-z]\w*\(({_OPEN})\))")
 _PAIR = re.compile(r"\b(\w+)=(\S*)")
-_SET = re.compile(r"\b(\w+)=(\.\.\.|True\b|'[\w-]+'|(?=[\s.,;:]|$))")
+_SET = re.compile(r"\b(\w+)=(\.\.\.|True\b|False\b|'[\w-]+'|(?=[\s.,;:]|$))")
 _NEED = re.compile(r"\bneeds=\{'(\w+)': '([^']*)'\}")
 _COMMAND = re.compile(rf"\b({'|'.join(COMMANDS)})\(\)")
 _NAME = re.compile(r"(?<![-\w./])[a-z]\w*\b(?![(/])")
@@ -49,6 +49,8 @@ def name_options(text: str, arguments: Namespace) -> str:
     'No formula is known: use workbench simulate.'
     >>> name_options("pass column= with the one of the times", asked)
     'pass --column with the one of the times'
+    >>> name_options("pass column=True or column=False", asked)
+    'pass --column or --no-column'
     """
     known = {name: name for name in vars(arguments)}
     known = {name: each for name, each in _OTHERWISE.items() if each in known} | known
@@ -60,6 +62,8 @@ def name_options(text: str, arguments: Namespace) -> str:
 
     def option(name: str, value: str) -> str:
         plain = value.strip(",'")
+        if plain == "False":
+            return option_of(f"no_{known[name]}")
         shown = _TIMES.get(name, "") if plain in ("", "...") else plain.removesuffix("True")
         return f"{option_of(known[name])} {shown}".strip()
 
@@ -73,7 +77,8 @@ def name_options(text: str, arguments: Namespace) -> str:
 
     def rewrite_name(match: re.Match[str]) -> str:
         found = find_option(match[0])
-        said = match.start() == 0 or "_" in match[0]  # not "rate" within a sentence
+        begins = text[: match.start()] in ("", "Each of ")
+        said = begins or "_" in match[0]  # not "rate" within a sentence
         return option_of(known[found]) if found and said else match[0]
 
     text = text.replace("=, in seconds", "=").replace("=...), in seconds", "=...)")
