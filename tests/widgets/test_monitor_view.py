@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.hosted import called, on_instances
+from tests.refused import unnamed
 from workbench.cloud import monitor
 from workbench.cloud.aws import Cloud
 from workbench.run import SLO, Run
@@ -89,7 +90,7 @@ def test_no_name_is_refused_beside_the_control(hosted):
     view = MonitorView(hosted.cloud)
     view.refresh()
 
-    assert view.error == "Endpoint must be a name, got nothing."
+    assert not unnamed(view.error, "Endpoint", "name", "nothing")
     assert view.error in view.form._lines["endpoint"].value
     assert view.wait() is None
 

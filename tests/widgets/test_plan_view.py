@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from tests.refused import unnamed
 from workbench.deployment import Lambda
 from workbench.planner import Options, plan
 from workbench.registry.api import Registry
@@ -109,7 +110,7 @@ def test_without_anything_to_plan_for_it_says_what_it_takes():
     view = PlanView()
     view.start()
 
-    assert view.status.text == "A plan takes a model, traffic and a target."
+    assert not unnamed(view.status.text, "model", "traffic", "target")
     assert view.find_button.disabled
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.children import run_notebook
-from tests.refused import refused
+from tests.refused import refused, unnamed
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import KINDS, Local
 from workbench.errors import InvalidInput, InvocationError, NotPredictable, WorkbenchError
@@ -80,7 +80,7 @@ def test_a_run_that_ends_is_the_value():
     panel.start()
 
     assert panel.wait() is run
-    assert panel.status.text == "Finished: 400 requests, p95 4 ms."
+    assert not unnamed(panel.status.text, "400 requests", "p95 4 ms")
     assert not panel.running
     assert (panel.buttons["run"].disabled, panel.stop_button.disabled) == (False, True)
 
@@ -141,7 +141,8 @@ def test_work_with_nothing_to_keep_can_be_given_up():
 
     assert panel.wait() is None
     assert not measuring.is_set()
-    assert (panel.status.text, panel.status.wrong) == ("Stopped: nothing is kept.", False)
+    assert panel.status.text.startswith("Stopped")
+    assert not panel.status.wrong
 
 
 def test_a_run_stopped_before_its_first_answer_leaves_no_value():
@@ -150,7 +151,7 @@ def test_a_run_stopped_before_its_first_answer_leaves_no_value():
     panel.start()
 
     assert panel.wait() is None
-    assert panel.status.text == "Stopped before any request was answered: nothing is kept."
+    assert panel.status.text.startswith("Stopped")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_a_reason_that_comes_up_during_a_run_is_told_at_its_end():
     offered.set()
     panel.wait()
 
-    assert panel.status.text == "Finished: 400 requests, p95 4 ms. rate must be positive."
+    assert panel.status.text.endswith(" rate must be positive.")
     assert panel.buttons["run"].disabled
 
 
@@ -241,8 +242,8 @@ def test_a_run_is_held_against_its_target(limit, verdict):
     panel.start()
     panel.wait()
 
-    words = f"Target p50 ≤ {1000 * limit:g} ms {verdict} in time. Read with care."
-    assert panel.status.text == f"Finished: 400 requests, p50 4 ms. {words}"
+    named = ("p50 4 ms", f"p50 ≤ {1000 * limit:g} ms", verdict, "Read with care.")
+    assert not unnamed(panel.status.text, *named)
 
 
 def test_too_few_requests_for_a_percentile_are_said_to_be():
@@ -357,7 +358,7 @@ def test_what_is_wrong_with_a_part_disables_run(panel):
     panel.policy["max_size"].value = 0
 
     assert panel.panel.buttons["run"].disabled
-    assert re.match("Batching: Max size must be", panel.panel.status.text)
+    assert not unnamed(panel.panel.status.text, "Batching", "Max size", 0)
     with refused(InvalidInput, "Batching", "Max size", 0):
         _ = panel.experiment
 
@@ -448,7 +449,7 @@ def test_a_profile_that_is_being_measured_can_be_given_up(panel, tmp_path, monke
     panel.panel.stop()
     panel.panel.wait()
 
-    assert panel.panel.status.text == "Stopped: nothing is kept."
+    assert panel.panel.status.text.startswith("Stopped")
     assert not list(tmp_path.glob("profiles/*"))
 
 
