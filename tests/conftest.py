@@ -45,12 +45,6 @@ MEASURED = "tests/localcloud/", "tests/modelserver/", "tests/test_process.py"
 Elsewhere that would find nothing more and make processes half as slow again.
 """
 
-COUNTED_SECONDS = 0.5
-"""Of the processor time of a test, and of its fixtures, in which lines are counted for coverage.
-
-What takes longer mostly repeats itself, and counting makes it half as slow again.
-"""
-
 settings.register_profile("patient", settings(), deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
 
@@ -92,42 +86,6 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         if not item.nodeid.startswith(MEASURED):
             environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
-    with _counting_at_first(item.config):
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    with _counting_at_first(item.config):
-        return (yield)
-
-
-@contextmanager
-def _counting_at_first(config: pytest.Config) -> Iterator[None]:
-    """Stop counting lines after `COUNTED_SECONDS`, where they are counted, until the block ends."""
-    controller = getattr(config.pluginmanager.getplugin("_cov"), "cov_controller", None)
-    if controller is None:
-        yield
-        return
-    stopped = False
-
-    def stop(*_signal: object) -> None:
-        nonlocal stopped
-        stopped = True
-        controller.cov.stop()
-
-    signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, COUNTED_SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        if stopped:
-            controller.cov.start()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,6 +23,7 @@ def lasted(rng, slack, threshold):
                 return detector.at - 20_000 + 1
 
 
+@pytest.mark.no_cover
 def test_false_alarms_are_as_rare_as_theory_says():
     rng, k, threshold = np.random.default_rng(1), 0.5, 2.5
     times = [lasted(rng, k, threshold) for _ in range(150)]

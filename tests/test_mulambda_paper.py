@@ -139,6 +139,7 @@ def test_weights_change_by_fifths_and_all_learn_from_every_answer():
     assert all(sorted(spy.observed) == list(range(50)) for spy in spies.values())
 
 
+@pytest.mark.no_cover
 def test_the_rebuilt_accuracy_is_the_published_one():
     for selector, within in (("weighted", 0.06), ("random", 0.04)):
         off = (cells(selector)["accuracy"] - cells(selector)["published_accuracy"]).abs()
@@ -159,6 +160,7 @@ def test_weights_herd_and_are_slower_than_lots_in_three_of_four_use_cases():
         assert slower.sum() == 12
 
 
+@pytest.mark.no_cover
 def test_seeing_load_and_kind_beats_the_weighted_choice_in_every_cell():
     ours, weighted = cells("ours"), cells("weighted")
 

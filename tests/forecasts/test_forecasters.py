@@ -51,6 +51,7 @@ def vars_of(forecaster):
 
 
 @EACH
+@pytest.mark.no_cover
 def test_counts_one_by_one_give_the_same_as_all_at_once(forecaster):
     counts, patient = waves(300), fresh(forecaster, window=50)
     for known in range(120, 301, 3):
@@ -82,6 +83,7 @@ def test_other_counts_or_periods_are_learned_from_the_start(forecaster):
 
 
 @EACH
+@pytest.mark.no_cover
 def test_a_band_holds_as_often_as_it_says(forecaster):
     counts, asked = waves(1500, seed=3), fresh(forecaster)
     held = []

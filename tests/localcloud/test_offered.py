@@ -74,6 +74,7 @@ def ask(client, name, parameters):
 
 
 @pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.no_cover
 def test_no_operation_fails_and_what_is_not_offered_is_said(cloud, service):
     model = validation.service(service)
     with closing(connect(cloud, service)) as client:

@@ -200,6 +200,7 @@ def test_a_body_that_is_wrong_is_refused_with_what_is_wrong(content_type, body, 
 
 
 @pytest.mark.parametrize("content_type", TYPES)
+@pytest.mark.no_cover
 def test_a_value_far_down_a_streamed_body_is_named_by_its_row(content_type):
     rows = np.ones((PIECE_BYTES // 8, 3), np.int64)
     rows[-2, 1] = 300

@@ -75,6 +75,7 @@ def cost_over_brute_force(found: Plan) -> float:
 
 @pytest.mark.parametrize("trace", TRACES)
 @pytest.mark.parametrize("kind", CLOUD_KINDS)
+@pytest.mark.no_cover
 def test_the_winner_costs_what_that_of_brute_force_does(kind, trace):
     for latency in targets_of(kind):
         found = plan(TIMES, TRACES[trace], SLO(latency=latency), replace(GRID, kinds=[kind]))

@@ -123,6 +123,7 @@ def test_planning_can_be_stopped_while_picks_are_tried():
 @pytest.mark.parametrize(
     "trace", [day_of_bursts(1).clip(0, 100), poisson(rate=0.01, duration=40_000, seed=1)]
 )
+@pytest.mark.no_cover
 def test_break_even_never_contradicts_the_plan(trace, latency, kinds):
     """Requests that come rarely start an instance each: cold starts count in both."""
     options = replace(

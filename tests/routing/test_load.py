@@ -297,6 +297,7 @@ def one_processor(policy, places, *, rate, sending=0.0, count=4000):
 
 @pytest.mark.parametrize("policy", [EffectiveAccuracy, LatencyFirst])
 @pytest.mark.parametrize(("rate", "sending"), [(30, 0.0), (50, 0.0), (50, 0.001)])
+@pytest.mark.no_cover
 def test_places_on_one_processor_do_no_worse_than_the_small_model_alone(policy, rate, sending):
     """All calls delay all others, or the sender: in flight at one place says little of that."""
     small = one_processor(Contextual(), [SMALL], rate=rate, sending=sending)

@@ -80,6 +80,7 @@ def test_the_choice_is_kept_where_the_first_model_changes(picker, registry):
     assert [each.group for each in picker.value.others] == ["digits-mlp-wide"]
 
 
+@pytest.mark.no_cover
 def test_the_app_simulates_an_ensemble_and_shows_its_code(registry):
     app = App(registry)
     app.traffic["rate"].value, app.traffic["duration"].value = 200, 10

@@ -114,6 +114,7 @@ def test_provisioned_instances_have_no_cost_that_can_be_told(experiment):
     assert summarize_simulation(experiment.on(on), TIMES).per_million is None
 
 
+@pytest.mark.no_cover
 def test_a_policy_that_is_simulated_step_by_step_is_for_the_first_requests(experiment):
     class Own(WorkConserving):
         """A policy that no compiled loop knows."""
