@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
+from tests.refused import refused
 from workbench.backends.base import FunctionBackend
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.errors import InvalidInput, WorkbenchError
@@ -361,42 +362,45 @@ def test_a_table_is_whole_or_not_at_all(model, bursts):
     experiment = wb.Experiment(model, wb.Local(), bursts, slo=wb.SLO(latency=0.1))
     greedy = WorkConserving(max_size=9)  # there are times for 8 at most
 
-    with pytest.raises(WorkbenchError, match="work-conserving, up to 9: InvalidInput"):
+    with refused(WorkbenchError, "work-conserving, up to 9", "InvalidInput"):
         compare_policies(experiment, profile=TIMES, policies=[greedy], progress=False)
 
 
 def test_policies_are_compared_by_a_target(model, bursts):
-    with pytest.raises(InvalidInput, match="compared by a target: give the experiment an slo"):
+    with refused(InvalidInput, "slo"):
         compare_policies(wb.Experiment(model, wb.Local(), bursts))
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "named"),
     [
-        (lambda: WorkConserving(max_size=0), "max_size must be a whole number"),
-        (lambda: DeadlineAware(latency=0, service=(1,)), "latency must be a finite number"),
-        (lambda: DeadlineAware(latency=1, service=()), "service is empty"),
-        (lambda: DeadlineAware(latency=1, service=(0.5, -1)), "A service time must be"),
-        (lambda: DeadlineAware(latency=1, service=(1.5,)), "no batch can be on time within 1 s"),
-        (lambda: DeadlineAware(latency=1, service=(0.5,), margin=0.5), "no batch can be on time"),
-        (lambda: DeadlineAware.within(1, TIMES, max_size=9), "cover batches of 1 to 8 rows"),
-        (lambda: Replanned(settings=[]), "must start at 0"),
-        (lambda: Replanned(settings=[(1, wb.BatchPolicy())]), "must start at 0"),
-        (lambda: Replanned(settings=[(0, wb.BatchPolicy())] * 2), r"starts \[0.0, 0.0\]"),
-        (lambda: Replanned(settings=[(0, STEERED)]), "Each setting must be a BatchPolicy"),
-        (lambda: DeadlineAware.within(1, TIMES, max_size=2**50), "max_size .* from 1 to 100000"),
-        (lambda: Steered(latency=0), "latency must be a finite number"),
-        (lambda: Steered(latency=1, max_size=0), "max_size must be a whole number"),
-        (lambda: Steered(latency=1, quantile=1), "quantile must lie between 0 and 1"),
-        (lambda: Steered(latency=1, gain=0), "gain must lie above 0 and be at most 1, got 0"),
-        (lambda: Steered(latency=1, aim=2), "aim must lie above 0 and be at most 1, got 2"),
-        (lambda: Steered(latency=1, quantile="0.9"), "quantile must lie between 0 and 1"),
-        (lambda: DeadlineAware(latency=1, service=0.5), "service must be a list, got 0.5"),
-        (lambda: Steered(latency=1, quantile=0.99), "window must be a whole number of at least"),
+        (lambda: WorkConserving(max_size=0), ["max_size", 0]),
+        (lambda: DeadlineAware(latency=0, service=(1,)), ["latency", 0]),
+        (lambda: DeadlineAware(latency=1, service=()), ["service"]),
+        (lambda: DeadlineAware(latency=1, service=(0.5, -1)), ["service", -1]),
+        (lambda: DeadlineAware(latency=1, service=(1.5,)), [1.5, 1]),
+        (lambda: DeadlineAware(latency=1, service=(0.5,), margin=0.5), [0.5, 1]),
+        (lambda: DeadlineAware.within(1, TIMES, max_size=9), [8, 9]),
+        (lambda: Replanned(settings=[]), ["settings", "[]"]),
+        (lambda: Replanned(settings=[(1, wb.BatchPolicy())]), ["settings", "[1.0]"]),
+        (lambda: Replanned(settings=[(0, wb.BatchPolicy())] * 2), ["settings", "[0.0, 0.0]"]),
+        (lambda: Replanned(settings=[(0, STEERED)]), ["BatchPolicy", "Steered(latency=0.0625"]),
+        (
+            lambda: DeadlineAware.within(1, TIMES, max_size=2**50),
+            ["max_size", 100000, 2**50],
+        ),
+        (lambda: Steered(latency=0), ["latency", 0]),
+        (lambda: Steered(latency=1, max_size=0), ["max_size", 0]),
+        (lambda: Steered(latency=1, quantile=1), ["quantile", 1]),
+        (lambda: Steered(latency=1, gain=0), ["gain", 0]),
+        (lambda: Steered(latency=1, aim=2), ["aim", 2]),
+        (lambda: Steered(latency=1, quantile="0.9"), ["quantile", "'0.9'"]),
+        (lambda: DeadlineAware(latency=1, service=0.5), ["service", 0.5]),
+        (lambda: Steered(latency=1, quantile=0.99), ["window", 1000, 200]),
     ],
 )
-def test_impossible_settings_are_refused(make, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_impossible_settings_are_refused(make, named):
+    with refused(InvalidInput, *named):
         make()
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.refused import refused
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.forecasts import (
     BoostedQuantiles,
@@ -170,12 +171,12 @@ def test_settings_are_json_and_what_was_learned_is_no_part_of_the_value(forecast
 def test_too_few_counts_are_refused_and_the_error_says_how_many_it_takes(forecaster, needed):
     forecaster.fit(np.ones(needed), 60.0)
 
-    with pytest.raises(TooFewSamples, match=f"needs {needed} counts .* got {needed - 1}:"):
+    with refused(TooFewSamples, type(forecaster).__name__, needed, needed - 1):
         forecaster.fit(np.ones(needed - 1), 60.0)
 
 
 def test_a_quantile_that_the_errors_do_not_reach_is_refused():
-    with pytest.raises(TooFewSamples, match="needs 19 errors of forecasts, got 9"):
+    with refused(TooFewSamples, 0.95, 19, 9):
         Persistence().fit(waves(10), 60.0).forecast(1, [0.95])
 
 

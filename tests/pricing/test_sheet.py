@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.refused import refused
 from workbench.errors import InvalidInput, NotFound
 from workbench.pricing.sheet import MARKS, Price, PriceSheet, weakest
 
@@ -95,14 +96,14 @@ def test_instances_of_eu_central_1_are_marked_inferred():
 
 
 def test_an_unknown_item_lists_near_names(sheet):
-    with pytest.raises(NotFound, match=r"'ml.m5.larg' in us-east-1. Did you mean ml.m5.large\?"):
+    with refused(NotFound, "ml.m5.larg", "us-east-1", "ml.m5.large"):
         sheet.price("ml.m5.larg")
-    with pytest.raises(NotFound, match=r"Known: async data, .*with_price\('\?\?', dollars"):
+    with refused(NotFound, "??", "async data", "sheet.with_price('??'"):
         sheet.price("??")
 
 
 def test_an_unknown_region_lists_the_known_ones():
-    with pytest.raises(NotFound, match="'mars': known are eu-central-1, us-east-1"):
+    with refused(NotFound, "mars", "eu-central-1", "us-east-1"):
         PriceSheet.load("mars")
 
 
@@ -118,27 +119,27 @@ def test_a_price_of_the_user_replaces_all_tiers_in_a_new_sheet(sheet):
 
 def test_a_new_item_needs_a_unit(sheet):
     assert sheet.with_price("ml.x9.huge", 7, unit="hour").price("ml.x9.huge").dollars == 7
-    with pytest.raises(InvalidInput, match=r"'ml.x9.huge' is new to the sheet: pass its unit"):
+    with refused(InvalidInput, "ml.x9.huge", "unit"):
         sheet.with_price("ml.x9.huge", 7)
 
 
 @pytest.mark.parametrize("dollars", [-1, float("nan"), float("inf"), "1", None, 10**400])
 def test_a_price_is_finite_and_not_negative(sheet, dollars):
-    with pytest.raises(InvalidInput, match="must be a finite number of US dollars, 0 or more"):
+    with refused(InvalidInput, "ml.m5.large", dollars):
         sheet.with_price("ml.m5.large", dollars)
 
 
 def test_items_and_regions_are_texts(sheet):
     for ask in (sheet.price, sheet.tiers, lambda item: sheet.with_price(item, 1, unit="hour")):
         for item in (5, None, ["ml.m5.large"]):
-            with pytest.raises(InvalidInput, match="item must be a str, got"):
+            with refused(InvalidInput, "item", item):
                 ask(item)
-    with pytest.raises(InvalidInput, match="region must be a str, got None"):
+    with refused(InvalidInput, "region", None):
         PriceSheet.load(None)
 
 
 def test_a_mark_is_one_of_the_known():
-    with pytest.raises(InvalidInput, match="mark must be one of user, verified"):
+    with refused(InvalidInput, "mark", "sure"):
         Price(region="r", service="s", item="i", unit="u", dollars=1, source="x", mark="sure")
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.refused import refused
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Local
 from workbench.errors import InvalidInput, NotPredictable
@@ -72,10 +73,10 @@ def test_without_traffic_everybody_is_alone():
 
 
 def test_an_overload_is_refused():
-    with pytest.raises(NotPredictable, match="queue grows without end"):
+    with refused(NotPredictable, "1 server"):
         mg1(rate=100, service=ServiceTimes({1: 0.01}))
 
 
 def test_a_rate_of_zero_is_refused():
-    with pytest.raises(InvalidInput, match="rate must be a finite number"):
+    with refused(InvalidInput, "rate", 0):
         mg1(rate=0, service=ServiceTimes({1: 0.01}))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 from scipy.stats import poisson as poisson_law
 
+from tests.refused import refused
 from workbench.errors import InvalidInput, NotPredictable
 from workbench.queueing import (
     ServiceDistribution,
@@ -265,7 +266,7 @@ def test_rates_far_apart_are_predicted():
 def test_a_wait_beyond_the_formulas_is_refused():
     stiff = MAP([[-5000.1, 0.1], [0.1, -0.11]], np.diag([5000.0, 0.01]))
 
-    with pytest.raises(NotPredictable, match=r"holds up to 1,500,030 arrivals .* made for 50,000"):
+    with refused(NotPredictable, "1,500,030", "50,000"):
         predict_buffer(stiff, max_size=8, max_wait=300.0, service=[0.01] * 8)
 
 
@@ -297,7 +298,7 @@ def test_service_times_of_a_profile_are_taken_as_they_are():
     alone = predict_buffer(NYS_7, max_size=1, max_wait=0, service=drawn)
     assert alone.mean_latency == pytest.approx(drawn.means[1])
     assert alone.cdf([0.015, 0.02, 0.03]) == pytest.approx([0.25, 0.5, 0.75], abs=1 / 256)
-    with pytest.raises(InvalidInput, match="cover batches of 1 to 4 rows"):
+    with refused(InvalidInput, 4, 5):
         predict_buffer(NYS_7, max_size=5, max_wait=0.1, service=drawn)
 
 
@@ -332,29 +333,29 @@ def test_a_limit_that_is_met_but_for_rounding_is_met():
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("call", "named"),
     [
-        ({"service": [0.1, 0.2]}, "covers batches of up to 2 requests and max_size is 3"),
-        ({"service": [0.1, -0.2, 0.3]}, "finite seconds, 0 or more, got -0.2"),
-        ({"service": [0.1, [], 0.3]}, r"finite seconds, 0 or more, got \[\]"),
-        ({"max_size": 0}, "max_size must be a whole number of at least 1, got 0"),
-        ({"max_wait": math.inf}, "max_wait must be a finite number"),
+        ({"service": [0.1, 0.2]}, ["service", 2, "max_size", 3]),
+        ({"service": [0.1, -0.2, 0.3]}, [-0.2]),
+        ({"service": [0.1, [], 0.3]}, ["[]"]),
+        ({"max_size": 0}, ["max_size", 0]),
+        ({"max_wait": math.inf}, ["max_wait", "inf"]),
     ],
 )
-def test_a_buffer_without_an_answer_is_refused(call, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_a_buffer_without_an_answer_is_refused(call, named):
+    with refused(InvalidInput, *named):
         predict_buffer(NYS_3, **{"max_size": 3, "max_wait": 0.1, "service": [0.1, 0.2, 0.3]} | call)
 
 
 @pytest.mark.parametrize("weights", [[1], [1, -1], [0, 0], [1, math.nan]])
 def test_weights_that_are_no_chances_are_refused(weights):
-    with pytest.raises(InvalidInput, match="weights must be one finite number"):
+    with refused(InvalidInput, "weights", weights):
         ServiceDistribution([0.1, 0.2], weights)
 
 
 @pytest.mark.parametrize("q", [0, 1, -0.5, [0.5, 1.5], math.nan])
 def test_a_share_that_is_none_is_refused(q):
-    with pytest.raises(InvalidInput, match="q must lie between 0 and 1"):
+    with refused(InvalidInput, "q", q):
         mm1(rate=1, service=0.1).quantile(q)
 
 
@@ -428,21 +429,21 @@ def test_the_search_finds_the_same_compiled_or_not():
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("call", "named"),
     [
-        ({"max_sizes": [0]}, "max_sizes must be whole numbers of at least 1"),
-        ({"max_sizes": [1.5]}, "max_sizes must be whole numbers"),
-        ({"max_sizes": [3]}, "covers batches of up to 2 requests and max_size is 3"),
-        ({"max_waits": [-0.1]}, "max_waits must be finite seconds"),
-        ({"max_waits": []}, "max_waits must be finite seconds"),
-        ({"service": [0.1, 0.2]}, r"service must be finite seconds.*shape \(2,\)"),
-        ({"service": [[0.1, math.nan]]}, "service must be finite seconds"),
-        ({"quantile": 1.0}, "quantile must lie between 0 and 1"),
+        ({"max_sizes": [0]}, ["max_sizes", "[0]"]),
+        ({"max_sizes": [1.5]}, ["max_sizes", "[1.5]"]),
+        ({"max_sizes": [3]}, ["service", 2, "max_size", 3]),
+        ({"max_waits": [-0.1]}, ["max_waits", "[-0.1]"]),
+        ({"max_waits": []}, ["max_waits", "[]"]),
+        ({"service": [0.1, 0.2]}, ["service", "(2,)"]),
+        ({"service": [[0.1, math.nan]]}, ["service", "(1, 2)"]),
+        ({"quantile": 1.0}, ["quantile", 1.0]),
     ],
 )
-def test_a_grid_without_an_answer_is_refused(call, message):
+def test_a_grid_without_an_answer_is_refused(call, named):
     grid = {"max_sizes": [1, 2], "max_waits": [0.1], "service": [[0.1, 0.2]]}
-    with pytest.raises(InvalidInput, match=message):
+    with refused(InvalidInput, *named):
         screen(NYS_3, **grid | call)
 
 
@@ -541,14 +542,14 @@ def test_published_formulas_stand_without_a_wait_and_with_more_phases():
 
 
 @pytest.mark.parametrize(
-    ("process", "service", "message"),
+    ("process", "service", "named"),
     [
-        (NYS_3, [0.2, 0.1], "service times that grow with the batch"),
-        (MAP([[-1, 0], [0, -2]], [[0, 1], [2, 0]]), [0.1, 0.2], "positive rate on D1's diagonal"),
+        (NYS_3, [0.2, 0.1], ["service"]),
+        (MAP([[-1, 0], [0, -2]], [[0, 1], [2, 0]]), [0.1, 0.2], ["D1", "predict_buffer"]),
     ],
 )
-def test_where_the_published_formulas_fail_they_say_so(process, service, message):
-    with pytest.raises(NotPredictable, match=message):
+def test_where_the_published_formulas_fail_they_say_so(process, service, named):
+    with refused(NotPredictable, *named):
         batch_as_published(process, max_size=2, max_wait=0.1, service=service)
 
 
@@ -656,21 +657,21 @@ def test_waits_for_constant_service_are_those_of_a_simulation():
     ],
 )
 def test_an_unstable_queue_is_not_a_number(call):
-    with pytest.raises(NotPredictable, match="the queue grows without end"):
+    with refused(NotPredictable, "queue"):
         call()
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("call", "named"),
     [
-        (lambda: mm1(rate=0, service=0.1), "rate must be a finite number .* above 0, got 0"),
-        (lambda: md1(rate=1, service=-1), "service must be a finite number .* above 0, got -1"),
-        (lambda: mmc(rate=1, service=0.1, servers=0), "servers must be a whole number"),
-        (lambda: erlang_b(load=0, servers=1), "load must be a finite number above 0, got 0"),
-        (lambda: erlang_b(load=1, servers=1.5), "servers must be a whole number"),
-        (lambda: mg1_mean_wait(rate=1, service=0.1, scv=-1), "scv must be a finite number"),
+        (lambda: mm1(rate=0, service=0.1), ["rate", 0]),
+        (lambda: md1(rate=1, service=-1), ["service", -1]),
+        (lambda: mmc(rate=1, service=0.1, servers=0), ["servers", 0]),
+        (lambda: erlang_b(load=0, servers=1), ["load", 0]),
+        (lambda: erlang_b(load=1, servers=1.5), ["servers", 1.5]),
+        (lambda: mg1_mean_wait(rate=1, service=0.1, scv=-1), ["scv", -1]),
     ],
 )
-def test_a_queue_without_an_answer_is_refused(call, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_a_queue_without_an_answer_is_refused(call, named):
+    with refused(InvalidInput, *named):
         call()

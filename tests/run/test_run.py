@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.refused import refused
 from workbench import SLO, Run, load_run
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError, TooFewSamples
 from workbench.run import COLUMNS
@@ -41,7 +42,7 @@ def test_quantile_and_cdf_are_inverse(latencies, q):
 def test_a_quantile_with_too_few_samples_above_is_refused():
     run = run_of(np.ones(100))
 
-    with pytest.raises(TooFewSamples, match="95th percentile needs at least 200 requests, got 100"):
+    with refused(TooFewSamples, "95th", 200, 100):
         run.quantile(0.95)
 
 
@@ -57,7 +58,7 @@ def test_failures_count_as_infinitely_late_and_as_misses():
 
 
 def test_attainment_needs_a_target():
-    with pytest.raises(InvalidInput, match="has no SLO: pass one"):
+    with refused(InvalidInput, "SLO"):
         run_of(np.ones(3)).attainment()
 
 
@@ -85,9 +86,9 @@ def test_the_interval_of_correlated_requests_is_wider():
 
 
 def test_an_interval_needs_enough_requests():
-    with pytest.raises(TooFewSamples, match="at least 200 requests, got 150"):
+    with refused(TooFewSamples, "95th", 200, 150):
         run_of(np.full(150, 0.01)).interval(0.95)
-    with pytest.raises(TooFewSamples, match="worth 90 independent ones of 100 needed"):
+    with refused(TooFewSamples, "50th", 90, 100):
         run_of(np.full(90, 0.01)).interval(0.5)
 
 
@@ -167,7 +168,7 @@ def test_saving_and_loading_gives_the_same_run(tmp_path):
 def test_saving_does_not_overwrite_unasked(tmp_path):
     run_of(np.ones(3)).save(tmp_path / "run")
 
-    with pytest.raises(StorageError, match="exists already"):
+    with refused(StorageError, tmp_path / "run", "overwrite=True"):
         run_of(np.ones(4)).save(tmp_path / "run")
     run_of(np.ones(4)).save(tmp_path / "run", overwrite=True)
 
@@ -175,7 +176,7 @@ def test_saving_does_not_overwrite_unasked(tmp_path):
 
 
 def test_loading_what_is_not_there(tmp_path):
-    with pytest.raises(NotFound, match="Nothing saved at"):
+    with refused(NotFound, tmp_path, "facts.json"):
         load_run(tmp_path)
 
 
@@ -184,21 +185,21 @@ def test_loading_something_else(tmp_path):
 
     save_frame(tmp_path / "other", pl.DataFrame({"a": [1]}), {})
 
-    with pytest.raises(Damaged, match="does not hold a run"):
+    with refused(Damaged, tmp_path / "other", "'scheduled'"):
         load_run(tmp_path / "other")
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "named"),
     [
-        ({"latency": 0}, "latency must be a finite number of seconds above 0, got 0"),
-        ({"latency": math.nan}, "got nan"),
-        ({"latency": 1, "quantile": 1}, "quantile must lie between 0 and 1, got 1"),
-        ({"latency": 1, "quantile": "0.9"}, "quantile must lie between 0 and 1, got '0.9'"),
+        ({"latency": 0}, ["latency", 0]),
+        ({"latency": math.nan}, ["latency", "nan"]),
+        ({"latency": 1, "quantile": 1}, ["quantile", 1]),
+        ({"latency": 1, "quantile": "0.9"}, ["quantile", 0.9]),
     ],
 )
-def test_impossible_targets_are_refused(settings, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_impossible_targets_are_refused(settings, named):
+    with refused(InvalidInput, *named):
         SLO(**settings)
 
 
@@ -210,11 +211,11 @@ def test_a_target_holds_plain_numbers_that_json_can_keep(tmp_path):
 
 
 def test_columns_must_be_known_and_of_one_length():
-    with pytest.raises(InvalidInput, match=r"Unknown columns \['speed'\]"):
+    with refused(InvalidInput, "['speed']"):
         run_of(np.ones(2), speed=[1, 2])
-    with pytest.raises(InvalidInput, match=r"Every column needs 2 values, got \{'rows': 3\}"):
+    with refused(InvalidInput, 2, "{'rows': 3}"):
         run_of(np.ones(2), rows=[1, 1, 1])
-    with pytest.raises(InvalidInput, match="missing"):
+    with refused(InvalidInput, "missing: ['scheduled'"):
         Run(pl.DataFrame({"request": [1]}))
 
 
@@ -228,7 +229,7 @@ def test_a_run_says_which_place_answered_each_request(tmp_path):
         "local", "serverless", "serverless", "local",
     ]  # fmt: skip
     assert again.batches()["place"].to_list() == [0, 1, 0]
-    with pytest.raises(InvalidInput, match="place 1 has no name: the record has 1"):
+    with refused(InvalidInput, "place 1", 1):
         run.amend(places=["local"])
 
 
@@ -245,15 +246,15 @@ def test_a_run_with_another_record_keeps_its_rows():
 @pytest.mark.parametrize(
     ("column", "named"),
     [
-        (pl.lit("first").alias("server"), "server"),
-        (pl.lit(1.0).alias("mood"), "mood"),
-        (pl.lit(1).alias("init"), "init"),
+        (pl.lit("first").alias("server"), ["{'server': 'String'}"]),
+        (pl.lit(1.0).alias("mood"), ["['mood']"]),
+        (pl.lit(1).alias("init"), ["{'init': 'Int32'}"]),
     ],
 )
 def test_every_column_is_declared_with_its_type(column, named):
     run = run_of(np.ones(2))
 
-    with pytest.raises(InvalidInput, match=named):
+    with refused(InvalidInput, *named):
         Run(run.frame.with_columns(column), run.record)
 
 
@@ -272,18 +273,18 @@ def test_optional_columns_are_asked_for_by_their_declared_names():
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "named"),
     [
-        (lambda: Run("rows"), "frame must be a Polars frame, got 'rows'"),
-        (lambda: Run.from_arrays(scheduled=5, finished=[1]), "scheduled must be one list"),
-        (lambda: Run.from_arrays(scheduled=[0], finished=["1"]), "finished must be seconds, got"),
-        (lambda: run_of(np.ones(2), rows=1), "rows must be one list"),
-        (lambda: run_of(np.ones(2), cold=["a", "b"]), "cold must be of type Boolean"),
-        (lambda: run_of(np.ones(2), rows=[object(), 1]), "rows must be of type Int32"),
+        (lambda: Run("rows"), ["frame", "rows"]),
+        (lambda: Run.from_arrays(scheduled=5, finished=[1]), ["scheduled", "array(5.)"]),
+        (lambda: Run.from_arrays(scheduled=[0], finished=["1"]), ["finished", "['1']"]),
+        (lambda: run_of(np.ones(2), rows=1), ["rows", 1]),
+        (lambda: run_of(np.ones(2), cold=["a", "b"]), ["cold", "Boolean"]),
+        (lambda: run_of(np.ones(2), rows=[object(), 1]), ["rows", "Int32"]),
     ],
 )
-def test_what_is_no_run_is_refused(make, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_what_is_no_run_is_refused(make, named):
+    with refused(InvalidInput, *named):
         make()
 
 
@@ -291,13 +292,13 @@ def test_figures_asked_for_amiss_are_refused():
     run = run_of(np.full(300, 0.5))
 
     for q in (1.5, "0.5", None, True):
-        with pytest.raises(InvalidInput, match="A quantile must lie between 0 and 1, got"):
+        with refused(InvalidInput, "quantile", q):
             run.quantile(q)
-    with pytest.raises(InvalidInput, match="confidence must lie between 0 and 1, got 3"):
+    with refused(InvalidInput, "confidence", 3):
         run.interval(0.5, confidence=3)
-    with pytest.raises(InvalidInput, match="latency must be seconds, got None"):
+    with refused(InvalidInput, "latency", None):
         run.cdf(None)
-    with pytest.raises(InvalidInput, match="slo must be a finite number of seconds above 0"):
+    with refused(InvalidInput, "slo", 0.1):
         run.attainment("0.1")
 
 

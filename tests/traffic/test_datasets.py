@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.refused import refused
 from workbench.errors import Damaged, InvalidInput, NotAvailable, NotFound, StorageError
 from workbench.traffic import datasets
 from workbench.traffic.catalogue import CATALOGUE, cache_directory
@@ -125,14 +126,14 @@ def test_offline_the_error_names_the_place_and_the_hash(known):
 def test_an_origin_that_lost_the_file_is_not_available(known, origin):
     known("gone", REQUESTS)
 
-    with pytest.raises(NotAvailable, match=r"its origin does not answer .*HTTPError"):
+    with refused(NotAvailable, "gone.csv", "HTTPError"):
         open_trace("gone")
 
 
 def test_a_download_that_is_not_the_published_file_is_not_kept(known, origin):
     entry = known("requests", b"something else")
 
-    with pytest.raises(Damaged, match="does not give the published file"):
+    with refused(Damaged, "requests.csv", hashlib.sha256(b"something else").hexdigest()):
         open_trace("requests")
 
     assert not list(entry.path.parent.iterdir())
@@ -148,7 +149,7 @@ def test_a_cached_file_that_changed_is_refused(by_hand):
     entry = by_hand("requests", REQUESTS)
     entry.path.write_bytes(REQUESTS[:-1])
 
-    with pytest.raises(Damaged, match=r"requests.csv is not the file of requests: .* Delete it"):
+    with refused(Damaged, "requests.csv", hashlib.sha256(REQUESTS[:-1]).hexdigest()):
         open_trace("requests")
 
 
@@ -156,7 +157,7 @@ def test_a_cache_that_cannot_be_written_is_named(known, home):
     known("requests", REQUESTS)
     (home / "cache").write_text("a file where the directory belongs")
 
-    with pytest.raises(StorageError, match="traces cannot be written"):
+    with refused(StorageError, home / "cache" / "traces"):
         open_trace("requests")
 
 
@@ -173,14 +174,14 @@ def test_another_file_at_the_path_is_refused(known, tmp_path):
     known("requests", REQUESTS)
     (tmp_path / "other.csv").write_bytes(MINUTES)
 
-    with pytest.raises(InvalidInput, match="is not the file of requests: its sha256 is"):
+    with refused(InvalidInput, "other.csv", hashlib.sha256(MINUTES).hexdigest()):
         open_trace("requests", path=tmp_path / "other.csv")
-    with pytest.raises(NotFound, match=r"There is no file .*none.csv"):
+    with refused(NotFound, tmp_path / "none.csv"):
         open_trace("requests", path=tmp_path / "none.csv")
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(NotFound, match="no public trace 'azure', only azure-llm-2023-code, azure-"):
+    with refused(NotFound, "azure", "azure-llm-2023-code"):
         open_trace("azure")
 
 
@@ -245,35 +246,33 @@ def test_a_share_keeps_as_much_of_the_requests(by_hand, name, content, total):
 
 def test_what_names_no_trace_is_not_found():
     for name in (5, None, ["azure-llm-2023-code"]):
-        with pytest.raises(NotFound, match="There is no public trace"):
+        with refused(NotFound, name, "azure-llm-2023-code"):
             open_trace(name)
 
 
 @pytest.mark.parametrize(
-    ("part", "message"),
+    ("part", "named"),
     [
-        ({"start": 200, "stop": 100}, "start < stop <= 300"),
-        ({"stop": 301}, "start < stop <= 300"),
-        ({"start": "2026-01-31 11:00"}, "start < stop <= 300"),
-        ({"start": "the beginning"}, "'the beginning'"),
-        ({"start": 120, "stop": 180}, "counts are all 0"),
-        ({"share": 2}, "share must lie above 0 and be at most 1, got 2"),
-        ({"share": 0.5, "seed": -1}, "seed must be a whole number"),
+        ({"start": 200, "stop": 100}, ["start=200", "stop=100", 300]),
+        ({"stop": 301}, ["stop=301", 300]),
+        ({"start": "2026-01-31 11:00"}, ["start=-3600.0", 300]),
+        ({"start": "the beginning"}, ["the beginning"]),
+        ({"start": 120, "stop": 180}, ["counts", 0]),
+        ({"share": 2}, ["share", 2]),
+        ({"share": 0.5, "seed": -1}, ["seed", -1]),
     ],
 )
-def test_a_part_that_is_not_in_the_trace_is_refused(by_hand, part, message):
+def test_a_part_that_is_not_in_the_trace_is_refused(by_hand, part, named):
     by_hand("minutes", MINUTES, of="worldcup98")
 
-    with pytest.raises(InvalidInput, match=message):
+    with refused(InvalidInput, *named):
         open_trace("minutes", **part)
 
 
 def test_more_requests_than_fit_are_refused_with_what_to_do(by_hand):
     by_hand("minutes", MINUTES.replace(b"1200", b"60000000"), of="worldcup98")
 
-    with pytest.raises(
-        InvalidInput, match=r"60,000,900 requests here, .* start= and stop=, or a sm"
-    ):
+    with refused(InvalidInput, "60,000,900", "start=", "stop=", "share="):
         open_trace("minutes")
 
 
@@ -282,7 +281,7 @@ def test_times_in_milliseconds_and_json_lines_are_seconds(by_hand):
 
     assert open_trace("ticks").arrivals.tolist() == [0, 0, 3, 5.999]
     assert open_trace("ticks", start=3).arrivals.tolist() == pytest.approx([0, 2.999])
-    with pytest.raises(InvalidInput, match="at what instant ticks begins: give seconds"):
+    with refused(InvalidInput, "ticks", "2026-01-31"):
         open_trace("ticks", start="2026-01-31")
 
 
@@ -329,7 +328,7 @@ def test_calls_in_an_archive_arrive_when_they_began(packed, program):
 
 
 def test_without_a_reader_the_error_says_how_to_get_one(packed, program):
-    with pytest.raises(NotAvailable, match=r"none of unrar, .*`apt install unrar` .* path="):
+    with refused(NotAvailable, "calls.rar", "unrar", "path="):
         open_trace("calls")
 
 
@@ -343,7 +342,7 @@ def test_a_reader_that_fails_is_passed_over_for_the_next(packed, program):
 def test_readers_that_all_fail_are_named(packed, program):
     program("7z", b"")
 
-    with pytest.raises(Damaged, match=r"7z did not give the published file out of .*calls.rar"):
+    with refused(Damaged, "7z", "calls.rar"):
         open_trace("calls")
     assert [each.name for each in packed.path.parent.iterdir()] == ["calls.rar"]
 
@@ -419,9 +418,9 @@ def test_the_world_cup_is_the_one_published():
     assert abs(len(trace) - day.sum() / 1000) < 5 * math.sqrt(day.sum() / 1000)
     busiest = trace.counts(60).argmax()
     assert abs(busiest - day.arg_max()) < 60
-    with pytest.raises(InvalidInput, match="1,352,804,107 requests here"):
+    with refused(InvalidInput, "1,352,804,107"):
         open_trace("worldcup98", path=path)
-    with pytest.raises(InvalidInput, match=r"needs 0 <= start < stop <= 7,518,600 s"):
+    with refused(InvalidInput, "7,518,600"):
         open_trace("worldcup98", path=path, start="1999-01-01")
 
 

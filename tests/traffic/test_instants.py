@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import workbench as wb
+from tests.refused import refused
 from workbench.errors import InvalidInput
 from workbench.traffic.instants import seconds_since
 from workbench.traffic.replay import read_counts
@@ -71,7 +72,7 @@ def test_an_instant_is_the_same_in_whatever_form_it_is_written(times):
     ],
 )
 def test_instants_with_and_without_an_offset_do_not_mix(times):
-    with pytest.raises(InvalidInput, match=r"row 2 .* offset from UTC"):
+    with refused(InvalidInput, "row 2", "offset"):
         wb.from_timestamps(times)
 
 
@@ -86,7 +87,7 @@ def test_datetimes_of_several_zones_are_one_line_of_time():
 def test_time_since_1970_is_asked_about_and_read_in_its_unit(unit, kind):
     per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
     times = kind([1_732_832_853 * per_second + each for each in (0, 1, 7)])
-    with pytest.raises(InvalidInput, match=f"unit='{unit}'"):
+    with refused(InvalidInput, f"unit='{unit}'"):
         wb.from_timestamps(times)
     expected = [0, 1 / per_second, 7 / per_second]
     assert wb.from_timestamps(times, unit=unit).arrivals.tolist() == expected
@@ -97,12 +98,12 @@ def test_time_since_1970_is_asked_about_and_read_in_its_unit(unit, kind):
 def test_a_unit_divides_numbers_from_the_start_of_a_trace():
     assert wb.from_timestamps([0, 1500], unit="ms").arrivals.tolist() == [0, 1.5]
     for times, unit in (([0, 1], "h"), (["2024-01-01", "2024-01-02"], "ms")):
-        with pytest.raises(InvalidInput, match="unit"):
+        with refused(InvalidInput, "unit", unit):
             wb.from_timestamps(times, unit=unit)
 
 
 def test_dates_without_hyphens_are_not_taken_for_seconds():
-    with pytest.raises(InvalidInput, match="a date without hyphens"):
+    with refused(InvalidInput, 20241127, "2024-11-28"):
         wb.from_timestamps(["20241127", "20241128"])
 
 
@@ -111,7 +112,7 @@ def test_dates_without_hyphens_are_not_taken_for_seconds():
     [([1672766933] * 3, 1672766933), ([0.0], None), (["2024-01-01 00:00:00"], None)],
 )
 def test_a_trace_of_one_instant_asks_for_its_duration(times, origin):
-    with pytest.raises(InvalidInput, match="pass duration="):
+    with refused(InvalidInput, "duration="):
         wb.from_timestamps(times, origin=origin)
     trace = wb.from_timestamps(times, origin=origin, duration=5)
     assert (trace.arrivals.tolist(), trace.duration) == ([0.0] * len(times), 5)

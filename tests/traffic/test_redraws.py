@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.refused import refused
 from workbench.errors import InvalidInput
 from workbench.traffic.map import mmpp, poisson_process
 from workbench.traffic.patterns import bursty, constant, flash_crowd, markovian, poisson
@@ -87,7 +88,7 @@ def test_a_pattern_without_chance_stays_as_it_is():
 
 
 def test_a_number_that_is_none_is_refused():
-    with pytest.raises(InvalidInput, match="number"):
+    with refused(InvalidInput, "number", -1):
         redraw(NAMED["poisson"], None)[-1]
 
 

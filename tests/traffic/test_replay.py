@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
+from tests.refused import refused
 from tests.traces import requests, traces
 from workbench.errors import InvalidInput, NotFound, StorageError
 from workbench.traffic.patterns import poisson
@@ -29,7 +30,7 @@ from workbench.traffic.trace import Trace
 @given(hnp.arrays(np.int64, st.integers(1, 30), elements=st.integers(0, 50)), st.floats(0.01, 1e4))
 def test_counts_come_back_as_they_were(counts, period):
     if not counts.any():
-        with pytest.raises(InvalidInput, match="counts are all 0"):
+        with refused(InvalidInput, "counts", 0):
             from_counts(counts, period=period, seed=1)
         return
 
@@ -66,27 +67,27 @@ def test_counts_between_blanks_are_read_from_a_text_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "named"),
     [
-        (b"3 0 x 2", r"counts.txt: word 3 \(counted from 1\) is 'x'"),
-        (b"3,0,2", "word 1 .* is '3,0,2'"),
-        (b"", "it is empty"),
-        (b"\x80\xff", "it is no text"),
-        (b"3 -1", "got -1.0 in row 2"),
-        (b"3 nan", "got nan in row 2"),
-        (b"1.5", "got 1.5 in row 1"),
-        (b"0 0", "counts are all 0"),
+        (b"3 0 x 2", ["counts.txt", "word 3", "x"]),
+        (b"3,0,2", ["counts.txt", "word 1", "3,0,2"]),
+        (b"", ["counts.txt", "empty"]),
+        (b"\x80\xff", ["counts.txt", "no text"]),
+        (b"3 -1", ["counts", "row 2", -1.0]),
+        (b"3 nan", ["counts", "row 2", "nan"]),
+        (b"1.5", ["counts", "row 1", 1.5]),
+        (b"0 0", ["counts", 0]),
     ],
 )
-def test_a_text_file_that_holds_no_counts_is_refused(tmp_path, content, message):
+def test_a_text_file_that_holds_no_counts_is_refused(tmp_path, content, named):
     (tmp_path / "counts.txt").write_bytes(content)
 
-    with pytest.raises(InvalidInput, match=message):
+    with refused(InvalidInput, *named):
         from_counts(tmp_path / "counts.txt", period=1, seed=1)
 
 
 def test_a_text_file_of_counts_that_is_not_there_is_not_found(tmp_path):
-    with pytest.raises(NotFound, match="There is no file"):
+    with refused(NotFound, tmp_path / "none.txt"):
         from_counts(str(tmp_path / "none.txt"), period=1, seed=1)
 
 
@@ -98,17 +99,17 @@ def test_counted_requests_are_uniform_within_their_period():
 
 
 @pytest.mark.parametrize(
-    ("counts", "message"),
+    ("counts", "named"),
     [
-        ([], "counts are all 0"),
-        ([1, -1], "counts must be whole numbers of at least 0 .* got -1 in row 2"),
-        ([1.5], "counts must be whole numbers"),
-        ([[1, 2]], "counts must be one number or 2"),
-        ([2**62, 2**62, 2**62], "at most 50,000,000 fit"),
+        ([], ["counts", 0]),
+        ([1, -1], ["counts", "row 2", -1]),
+        ([1.5], ["counts", "row 1", 1.5]),
+        ([[1, 2]], ["counts", "(1, 2)"]),
+        ([2**62, 2**62, 2**62], ["50,000,000"]),
     ],
 )
-def test_counts_that_are_none_are_refused(counts, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_counts_that_are_none_are_refused(counts, named):
+    with refused(InvalidInput, *named):
         from_counts(counts, period=60, seed=1)
 
 
@@ -156,29 +157,29 @@ def test_sorting_keeps_what_a_request_carries_beside_its_time():
 
 
 @pytest.mark.parametrize(
-    ("times", "more", "message"),
+    ("times", "more", "named"),
     [
-        ([], {}, "at least one"),
-        (3.0, {}, r"list of at least one, got shape \(\)"),
-        ([[1.0]], {}, r"list of at least one, got shape \(1, 1\)"),
-        ([True], {}, "seconds or instants, got Boolean"),
-        ([2.0, 1.0], {}, "row 2 .* at 1 s comes before row 1 at 2 s.* with sort=True"),
-        ([1.0, math.nan], {}, "row 2 .* is nan: it must be a number of seconds or an ISO 8601"),
-        ([1.0, None], {}, "row 2 .* is None"),
-        (["2026-01-31", "tomorrow"], {}, "row 2 .* is 'tomorrow'"),
-        ([1.7e9, 1.7e9], {}, "these begin at 1,700,000,000.* pass unit='s'"),
-        ([1.0], {"origin": "2026-01-31"}, "origin must be one too, got '2026-01-31'"),
-        ([1.0], {"origin": [0]}, r"origin must be a finite number of seconds, got \[0\]"),
-        ([1.0], {"origin": 10**400}, "origin must be a finite number of seconds, got 1000"),
-        (["2026-01-31"], {"origin": 3}, "origin must be an instant, .* got 3"),
-        (["2026-01-31"], {"origin": "noon"}, "origin must be an instant, .* got 'noon'"),
-        (["2026-01-31"], {"origin": "2026-02-01"}, "at least 0, got -86400 in row 1"),
-        (["2026-01-31"], {}, "pass duration="),
-        ([1.0, 2.0], {"rows": [1, 0]}, "rows must be whole numbers of at least 1"),
+        ([], {}, ["times", "(0,)"]),
+        (3.0, {}, ["times", "()"]),
+        ([[1.0]], {}, ["times", "(1, 1)"]),
+        ([True], {}, ["times", "Boolean"]),
+        ([2.0, 1.0], {}, ["arrivals", "row 2", "1 s", "row 1", "2 s", "sort=True"]),
+        ([1.0, math.nan], {}, ["row 2", "nan"]),
+        ([1.0, None], {}, ["row 2", None]),
+        (["2026-01-31", "tomorrow"], {}, ["row 2", "tomorrow"]),
+        ([1.7e9, 1.7e9], {}, ["1,700,000,000", "unit='s'"]),
+        ([1.0], {"origin": "2026-01-31"}, ["origin", "2026-01-31"]),
+        ([1.0], {"origin": [0]}, ["origin", "[0]"]),
+        ([1.0], {"origin": 10**400}, ["origin", 10**400]),
+        (["2026-01-31"], {"origin": 3}, ["origin", 3]),
+        (["2026-01-31"], {"origin": "noon"}, ["origin", "noon"]),
+        (["2026-01-31"], {"origin": "2026-02-01"}, ["arrivals", "row 1", -86400]),
+        (["2026-01-31"], {}, ["duration="]),
+        ([1.0, 2.0], {"rows": [1, 0]}, ["rows", "row 2", 0]),
     ],
 )
-def test_times_that_cannot_be_replayed_are_refused(times, more, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_times_that_cannot_be_replayed_are_refused(times, more, named):
+    with refused(InvalidInput, *named):
         from_timestamps(times, **more)
 
 
@@ -246,29 +247,29 @@ def test_a_file_without_columns_is_refused(tmp_path):
     lines = write(tmp_path, "{}\n{}\n", "t.jsonl")
 
     for read, path in ((from_parquet, tmp_path / "t.parquet"), (from_jsonl, lines)):
-        with pytest.raises(InvalidInput, match="there are no columns"):
+        with refused(InvalidInput, path, "columns"):
             read(path)
 
 
 @pytest.mark.parametrize(
-    ("text", "column", "message"),
+    ("text", "column", "named"),
     [
-        ("", None, "times.csv cannot be read as a table"),
-        ("time\n1,2,3\n", None, "times.csv cannot be read as a table"),
-        ("a,b\n1,2\n", None, "times.csv: pass column= with the one of the times: a, b"),
-        ("a,b\n1,2\n", "c", "times.csv: there is no column 'c', only a, b"),
-        ("time\n", None, "times.csv: times must be a list of at least one"),
-        ("time\n1\nlater\n", None, "times.csv: the time in row 2 .* is 'later'"),
-        ("time,x\n1,1\n,1\n", None, "times.csv: the time in row 2 .* is None"),
-        ("time\n1\nNaN\n", None, "times.csv: the time in row 2 .* is 'NaN'"),
-        ("time\n2\n1\n", None, "times.csv: arrivals must be sorted, but row 2 .* with sort=True"),
-        ("time,rows\n1,1\n2,\n", None, "times.csv: rows must be whole numbers .* got nan in row 2"),
-        ("time,bytes\n1,x\n", None, "times.csv: Row 1, column 'bytes' is 'x'"),
-        ("# {broken\ntime\n1\n", None, "times.csv: "),
+        ("", None, ["times.csv", "empty"]),
+        ("time\n1,2,3\n", None, ["times.csv", "fields"]),
+        ("a,b\n1,2\n", None, ["times.csv", "column=", "a, b"]),
+        ("a,b\n1,2\n", "c", ["times.csv", "c", "a, b"]),
+        ("time\n", None, ["times.csv", "(0,)"]),
+        ("time\n1\nlater\n", None, ["times.csv", "row 2", "later"]),
+        ("time,x\n1,1\n,1\n", None, ["times.csv", "row 2", None]),
+        ("time\n1\nNaN\n", None, ["times.csv", "row 2", "NaN"]),
+        ("time\n2\n1\n", None, ["times.csv", "arrivals", "row 2", "sort=True"]),
+        ("time,rows\n1,1\n2,\n", None, ["times.csv", "rows", "row 2", "nan"]),
+        ("time,bytes\n1,x\n", None, ["times.csv", "Row 1", "bytes", "x"]),
+        ("# {broken\ntime\n1\n", None, ["times.csv"]),
     ],
 )
-def test_a_file_that_holds_no_trace_is_refused_by_name_and_row(tmp_path, text, column, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_a_file_that_holds_no_trace_is_refused_by_name_and_row(tmp_path, text, column, named):
+    with refused(InvalidInput, *named):
         from_csv(write(tmp_path, text), column)
 
 
@@ -276,20 +277,20 @@ def test_a_file_that_holds_no_trace_is_refused_by_name_and_row(tmp_path, text, c
 def test_a_file_that_is_not_parquet_is_refused(tmp_path, content):
     (tmp_path / "x.parquet").write_bytes(content)
 
-    with pytest.raises(InvalidInput, match=r"x.parquet cannot be read as a table"):
+    with refused(InvalidInput, "x.parquet"):
         from_parquet(tmp_path / "x.parquet")
 
 
 @pytest.mark.parametrize("read", [from_csv, from_parquet, read_counts])
 def test_a_file_that_is_not_there_is_named(tmp_path, read):
-    with pytest.raises(NotFound, match=r"There is no file .*nowhere"):
+    with refused(NotFound, tmp_path / "nowhere"):
         read(tmp_path / "nowhere")
-    with pytest.raises(NotFound, match="There is no file"):
+    with refused(NotFound, tmp_path):
         read(tmp_path)
 
 
 def test_a_file_that_gives_an_error_when_read_is_named():
-    with pytest.raises(StorageError, match="/proc/self/mem cannot be read"):
+    with refused(StorageError, "/proc/self/mem"):
         from_csv("/proc/self/mem")  # its first byte belongs to no one
 
 
@@ -299,7 +300,7 @@ def test_a_disk_that_fills_leaves_the_file_that_was_there(tmp_path, form, full_a
     small, large = Trace([0.5], 1.0), poisson(rate=1000, duration=20, seed=1)
     getattr(small, f"to_{form}")(path)
 
-    with full_after(20_000), pytest.raises(StorageError, match=f"trace.{form} cannot be written"):
+    with full_after(20_000), refused(StorageError, path):
         getattr(large, f"to_{form}")(path)
 
     assert FORMATS[form](path) == small
@@ -322,16 +323,16 @@ def test_counts_are_read_by_other_columns_and_periods(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "named"),
     [
-        ("period,n\n0,1\n", "there is no column 'count', only period, n"),
-        ("period,count\n0,1\n90,1\n", "row 2 .* does not begin a whole number of periods of 60 s"),
-        ("period,count\n0,1\n0,1\n", "row 2 .* does not begin a whole number of periods of 60 s"),
-        ("period,count\n60,1\n0,1\n", "row 2 .* does not begin a whole number of periods of 60 s"),
-        ("period,count\n0,-1\n", "count must be whole numbers of at least 0"),
-        ("period,count\n0,1\n6e12,1\n", "at most 50,000,000"),
+        ("period,n\n0,1\n", ["times.csv", "count", "period, n"]),
+        ("period,count\n0,1\n90,1\n", ["times.csv", "row 2", "60 s"]),
+        ("period,count\n0,1\n0,1\n", ["times.csv", "row 2", "60 s"]),
+        ("period,count\n60,1\n0,1\n", ["times.csv", "row 2", "60 s"]),
+        ("period,count\n0,-1\n", ["count", -1]),
+        ("period,count\n0,1\n6e12,1\n", ["50,000,000"]),
     ],
 )
-def test_a_file_that_holds_no_counts_is_refused(tmp_path, text, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_a_file_that_holds_no_counts_is_refused(tmp_path, text, named):
+    with refused(InvalidInput, *named):
         read_counts(write(tmp_path, text))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.refused import refused
 from tests.traces import requests, traces
 from workbench.errors import InvalidInput, StorageError
 from workbench.traffic.patterns import poisson
@@ -48,34 +49,34 @@ def test_a_request_carries_one_row_no_known_bytes_and_its_own_number_by_default(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        ({"arrivals": []}, "at least one request, got none"),
-        ({"arrivals": 3.0}, r"one dimension, got shape \(\)"),
-        ({"arrivals": [[1.0]]}, r"one dimension, got shape \(1, 1\)"),
-        ({"arrivals": [[1.0], [1.0, 2.0]]}, "must be one list of values"),
-        ({"arrivals": ["soon"]}, "numbers of seconds, got <U4: for instants"),
-        ({"arrivals": [0.0, math.nan]}, "finite and at least 0, got nan in row 2"),
-        ({"arrivals": [0.0, math.inf]}, "finite and at least 0, got inf in row 2"),
-        ({"arrivals": [-1.0]}, "finite and at least 0, got -1 in row 1"),
-        ({"arrivals": [0.0, 2.0, 1.0]}, "sorted, but row 3 .* at 1 s comes before row 2 at 2 s"),
-        ({"duration": 0.5}, "at least the last arrival, 1 s, got 0.5"),
-        ({"duration": math.inf}, "duration must be a finite number above 0, got inf"),
-        ({"duration": "long"}, "duration must be a finite number above 0, got 'long'"),
-        ({"arrivals": [0.0], "duration": 0}, "duration must be a finite number above 0, got 0"),
-        ({"rows": [1, 0]}, "rows must be whole numbers of at least 1 .* got 0 in row 2"),
-        ({"rows": 1.5}, "rows must be whole numbers of at least 1 .* got 1.5 in row 1"),
-        ({"rows": 2**31}, "below 2147483648, got 2147483648"),
-        ({"rows": [1, 2, 3]}, r"rows must be one number or 2, one for each, got shape \(3,\)"),
-        ({"rows": ["a", "b"]}, "rows must be whole numbers, got <U1"),
-        ({"bytes": [0, -1]}, "bytes must be whole numbers of at least 0 .* got -1 in row 2"),
-        ({"name": 5}, "name must be a str, got 5"),
-        ({"notice": None}, "notice must be a str, got None"),
-        ({"sample": [0, math.nan]}, "sample must be whole numbers .* got nan in row 2"),
+        ({"arrivals": []}, ["trace", "none"]),
+        ({"arrivals": 3.0}, ["arrivals", "()"]),
+        ({"arrivals": [[1.0]]}, ["arrivals", "(1, 1)"]),
+        ({"arrivals": [[1.0], [1.0, 2.0]]}, ["arrivals", "one list"]),
+        ({"arrivals": ["soon"]}, ["arrivals", "<U4"]),
+        ({"arrivals": [0.0, math.nan]}, ["arrivals", "row 2", "nan"]),
+        ({"arrivals": [0.0, math.inf]}, ["arrivals", "row 2", "inf"]),
+        ({"arrivals": [-1.0]}, ["arrivals", "row 1", -1]),
+        ({"arrivals": [0.0, 2.0, 1.0]}, ["arrivals", "row 3", "1 s", "row 2", "2 s"]),
+        ({"duration": 0.5}, ["duration", "1 s", 0.5]),
+        ({"duration": math.inf}, ["duration", "inf"]),
+        ({"duration": "long"}, ["duration", "long"]),
+        ({"arrivals": [0.0], "duration": 0}, ["duration", 0]),
+        ({"rows": [1, 0]}, ["rows", "row 2", 0]),
+        ({"rows": 1.5}, ["rows", "row 1", 1.5]),
+        ({"rows": 2**31}, ["rows", 2147483648]),
+        ({"rows": [1, 2, 3]}, ["rows", 2, "(3,)"]),
+        ({"rows": ["a", "b"]}, ["rows", "<U1"]),
+        ({"bytes": [0, -1]}, ["bytes", "row 2", -1]),
+        ({"name": 5}, ["name", 5]),
+        ({"notice": None}, ["notice", None]),
+        ({"sample": [0, math.nan]}, ["sample", "row 2", "nan"]),
     ],
 )
-def test_what_is_not_a_trace_is_refused(arguments, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_what_is_not_a_trace_is_refused(arguments, named):
+    with refused(InvalidInput, *named):
         Trace(**{"arrivals": [0.0, 1.0], "duration": 2.0} | arguments)
 
 
@@ -159,7 +160,7 @@ def test_figures_a_short_trace_does_not_carry_are_none(trace):
 
 @pytest.mark.parametrize("window", [0, -1.0, math.nan])
 def test_a_window_that_is_not_above_zero_is_refused(window):
-    with pytest.raises(InvalidInput, match="window must be a finite number above 0"):
+    with refused(InvalidInput, "window", window):
         Trace([0.0], 1.0).counts(window)
 
 
@@ -190,7 +191,7 @@ def test_two_clips_part_the_requests_between_them(trace, share):
 
     for kept, start, stop in ((first, 0.0, cut), (second, cut, None)):
         if not kept.any():
-            with pytest.raises(InvalidInput, match="may not be empty"):
+            with refused(InvalidInput, "start", "stop"):
                 trace.clip(start, stop)
             continue
         part = trace.clip(start, stop)
@@ -224,27 +225,27 @@ def test_notices_travel_with_the_data_and_are_said_once():
 
 @pytest.mark.parametrize("factor", [0, -1, math.inf, "fast"])
 def test_a_factor_that_is_not_above_zero_is_refused(factor):
-    with pytest.raises(InvalidInput, match="factor must be a finite number above 0"):
+    with refused(InvalidInput, "factor", factor):
         Trace([0.0], 1.0).scale(factor)
 
 
 @pytest.mark.parametrize(
-    ("window", "message"),
+    ("window", "named"),
     [
-        ((-1, 1), "start must be a finite number, 0 or more, got -1"),
-        ((0, math.nan), "stop must be a finite number above 0, got nan"),
-        ((1, 1), "start < stop <= 2, the duration in seconds, got start=1 and stop=1"),
-        ((0, 3), "start < stop <= 2, the duration in seconds, got start=0 and stop=3"),
-        ((0.5, 1), "No request arrives from 0.5 to 1 s"),
+        ((-1, 1), ["start", -1]),
+        ((0, math.nan), ["stop", "nan"]),
+        ((1, 1), ["clip", 2, "start=1", "stop=1"]),
+        ((0, 3), ["clip", 2, "start=0", "stop=3"]),
+        ((0.5, 1), [0.5, "1 s"]),
     ],
 )
-def test_a_clip_outside_the_trace_or_without_requests_is_refused(window, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_a_clip_outside_the_trace_or_without_requests_is_refused(window, named):
+    with refused(InvalidInput, *named):
         Trace([0.0, 1.0], 2.0).clip(*window)
 
 
 def test_a_trace_adds_to_traces_alone():
-    with pytest.raises(TypeError, match="unsupported operand"):
+    with refused(TypeError, "Trace", "int"):
         Trace([0.0], 1.0) + 1
 
 
@@ -259,15 +260,15 @@ def test_thinning_keeps_the_asked_share():
 
 
 @pytest.mark.parametrize(
-    ("share", "message"),
+    ("share", "named"),
     [
-        (0, "share must lie above 0 and be at most 1"),
-        (1.1, "at most 1, got 1.1"),
-        (1e-9, "left none"),
+        (0, ["share", 0]),
+        (1.1, ["share", 1.1]),
+        (1e-9, ["share=1e-09"]),
     ],
 )
-def test_a_share_that_is_none_or_leaves_none_is_refused(share, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_a_share_that_is_none_or_leaves_none_is_refused(share, named):
+    with refused(InvalidInput, *named):
         Trace([0.0, 1.0], 2.0).thin(share, seed=1)
 
 
@@ -275,7 +276,7 @@ def test_a_share_that_is_none_or_leaves_none_is_refused(share, message):
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(StorageError, match=r"gone/trace.csv cannot be written: No such file"):
+    with refused(StorageError, "gone/trace.csv"):
         Trace([0.0], 1.0).to_csv(tmp_path / "gone" / "trace.csv")
 
 
