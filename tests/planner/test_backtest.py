@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import workbench as wb
+from tests.refused import refused
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Hybrid, InFlight, Lambda, RealTime
 from workbench.errors import InvalidInput, TooFewSamples
@@ -223,5 +224,5 @@ def test_what_does_not_fit_is_refused(change):
 
 
 def test_a_forecaster_that_cannot_learn_from_so_little_is_named():
-    with pytest.raises(TooFewSamples, match="by day, with learn=30: SeasonalNaive needs 1440"):
+    with refused(TooFewSamples, "by day", "SeasonalNaive", 1440, 30):
         backtest([1] * 60, {"by day": SeasonalNaive()})

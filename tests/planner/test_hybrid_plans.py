@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import workbench as wb
+from tests.refused import refused
 from workbench.errors import InvalidInput, NotFound
 from workbench.forecasts import Oracle, Persistence, Ridge
 from workbench.planner import Options, Plan, plan, replan
@@ -215,7 +216,7 @@ def test_where_functions_are_dear_beyond_measure_there_is_none_and_it_says_so(cr
 
 def test_a_type_without_a_price_is_one_error_that_names_it(crowd):
     rare = replace(BOTH, deployments=[wb.RealTime(instance_type="ml.c5d.18xlarge")])
-    with pytest.raises(NotFound, match="c5d"):
+    with refused(NotFound, "ml.c5d.18xlarge"):
         plan(lambda _: TIMES, crowd, TARGET, rare)
 
 
@@ -243,22 +244,22 @@ def test_a_trace_of_zeros_is_one_error():
 
 
 @pytest.mark.parametrize(
-    ("choices", "words"),
+    ("choices", "named"),
     [
-        ({"forecaster": Persistence()}, "hybrid"),
-        ({"hybrid": True, "forecaster": "persistence"}, "fit and forecast"),
-        ({"hybrid": True, "forecaster": [Persistence(), 3]}, "fit and forecast"),
-        ({"scaled": "yes"}, "True or False"),
-        ({"hybrid": 1}, "True or False"),
+        ({"forecaster": Persistence()}, ["forecaster", "hybrid=True"]),
+        ({"hybrid": True, "forecaster": "persistence"}, ["forecaster", "p"]),
+        ({"hybrid": True, "forecaster": [Persistence(), 3]}, ["forecaster", 3]),
+        ({"scaled": "yes"}, ["scaled", "yes"]),
+        ({"hybrid": 1}, ["hybrid", 1]),
     ],
 )
-def test_choices_that_do_not_go_together_are_refused_in_a_sentence(choices, words):
-    with pytest.raises(InvalidInput, match=words):
+def test_choices_that_do_not_go_together_are_refused_in_a_sentence(choices, named):
+    with refused(InvalidInput, *named):
         Options(**choices)
 
 
 def test_a_budget_does_not_go_with_fleets_that_change_size():
-    with pytest.raises(InvalidInput, match="budget"):
+    with refused(InvalidInput, "budget", "scaled=True", "hybrid=True"):
         plan(TIMES, poisson(rate=5, duration=60, seed=1), TARGET, BOTH, budget=3.0)
 
 
@@ -278,5 +279,5 @@ def test_policies_are_told_apart_by_their_words(decided):
 
 
 def test_models_are_not_selected_by_fleets_that_change_size(registry):
-    with pytest.raises(InvalidInput, match="select first"):
+    with refused(InvalidInput, "scaled=True", "hybrid=True"):
         wb.select(registry, trace=poisson(rate=5, duration=60, seed=1), slo=TARGET, options=BOTH)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.refused import refused
 from workbench.errors import InvalidInput
 from workbench.formatting import duration
 from workbench.planner import Options, plan
@@ -105,7 +106,7 @@ def test_hours_that_are_left_over_go_with_the_last():
 
 @pytest.mark.parametrize("share", [1, -0.5, "half"])
 def test_a_share_to_hold_out_that_is_none_is_refused(share):
-    with pytest.raises(InvalidInput, match="held_out must lie between 0 and 1"):
+    with refused(InvalidInput, "held_out", share):
         Options(held_out=share)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import workbench as wb
 from tests.graphs import one_node
+from tests.refused import refused
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotFound
@@ -246,7 +247,7 @@ def test_overload_is_told_from_slowness(trace):
     found = plan(TIMES, trace.scale(2), TARGET, options)
     reasons = found.frame.filter(pl.col("engine") == "screened out")["reason"]
     assert reasons.str.contains("unstable: .* at most 1 can be").all()
-    with pytest.raises(InvalidInput, match="No candidate can do this work: unstable"):
+    with refused(InvalidInput, "unstable", "at most 1"):
         plan(TIMES, trace.scale(30), TARGET, options)
 
 
@@ -294,7 +295,7 @@ def test_a_plan_becomes_an_experiment(decided, model, trace):
     best = decided.best
     assert (experiment.deployment, experiment.policy) == (best.deployment, best.policy)
     assert (experiment.trace, experiment.slo) == (trace, TARGET)
-    with pytest.raises(InvalidInput, match=r"from service times, not from a model.*experiment\("):
+    with refused(InvalidInput, "plan.experiment(model)"):
         decided.experiment()
 
 
@@ -407,36 +408,36 @@ def test_silence_is_served_by_nobody():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        ({"kinds": []}, "kinds must be a list of at least one choice"),
-        ({"kinds": "lambda"}, "kinds must be a list of at least one choice"),
-        ({"kinds": ["nosuch"]}, "Each of kinds must be one of serverless, .*got 'nosuch'"),
-        ({"kinds": ["on-premise"]}, r"deployments=\[OnPremise"),
-        ({"local": True}, r"no local\. .*max_sizes.*deployments=\[Local"),
-        ({"max_sizes": [0]}, "A max_size must be a whole number of at least 1, got 0"),
-        ({"max_waits": [-1.0]}, "A max_wait must be a finite number of seconds, 0 or more"),
-        ({"finalists": 0}, "finalists must be a whole number of at least 1"),
-        ({"boot": -1}, "boot must be"),
-        ({"kinds": None}, "kinds must be a list, got None"),
-        ({"periods": []}, "periods must be a list of at least one choice"),
-        ({"periods": [0]}, "A period must be a finite number of seconds above 0, got 0"),
-        ({"max_sizes": 8}, "max_sizes must be a list, got 8"),
-        ({"lambda_memory_mb": ["1769"]}, "memory_mb must be a whole number .* got '1769'"),
-        ({"serverless_memory_mb": [1000]}, "memory_mb must be one of 1024, .* got 1000"),
-        ({"instance_types": ["large"]}, "instance_type must look like 'ml.m5.large', got 'large'"),
-        ({"lambda_concurrency": 0}, "max_concurrency must be a whole number of at least 1, got 0"),
-        ({"keep_alive": "long"}, "keep_alive must be a finite number of seconds"),
-        ({"deployments": True}, "deployments must be a list, got True"),
-        ({"deployments": [1]}, "must be a Deployment, got 1"),
-        ({"measured": [1]}, "measured must be service times by memory or instance type"),
-        ({"prices": "us-east-1"}, "prices must be a PriceSheet, got 'us-east-1'"),
-        ({"deciding_price": -1}, "deciding_price must be a finite number of US dollars"),
-        ({"seed": None}, "seed must be a whole number"),
+        ({"kinds": []}, ["kinds", "[]"]),
+        ({"kinds": "lambda"}, ["kinds", "'lambda'"]),
+        ({"kinds": ["nosuch"]}, ["kinds", "nosuch"]),
+        ({"kinds": ["on-premise"]}, ["deployments=[OnPremise(...)]"]),
+        ({"local": True}, ["local", "max_sizes", "deployments=[Local"]),
+        ({"max_sizes": [0]}, ["max_size", 0]),
+        ({"max_waits": [-1.0]}, ["max_wait", -1.0]),
+        ({"finalists": 0}, ["finalists", 0]),
+        ({"boot": -1}, ["boot", -1]),
+        ({"kinds": None}, ["kinds", None]),
+        ({"periods": []}, ["periods", "[]"]),
+        ({"periods": [0]}, ["period", 0]),
+        ({"max_sizes": 8}, ["max_sizes", 8]),
+        ({"lambda_memory_mb": ["1769"]}, ["memory_mb", 1769]),
+        ({"serverless_memory_mb": [1000]}, ["memory_mb", 1000]),
+        ({"instance_types": ["large"]}, ["instance_type", "'large'"]),
+        ({"lambda_concurrency": 0}, ["max_concurrency", 0]),
+        ({"keep_alive": "long"}, ["keep_alive", "long"]),
+        ({"deployments": True}, ["deployments", True]),
+        ({"deployments": [1]}, ["deployments", 1]),
+        ({"measured": [1]}, ["measured", "[1]"]),
+        ({"prices": "us-east-1"}, ["prices", "us-east-1"]),
+        ({"deciding_price": -1}, ["deciding_price", -1]),
+        ({"seed": None}, ["seed", None]),
     ],
 )
-def test_impossible_options_are_refused(options, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_impossible_options_are_refused(options, named):
+    with refused(InvalidInput, *named):
         Options(**options)
 
 
@@ -445,7 +446,7 @@ def test_a_kind_named_twice_is_searched_once():
 
 
 def test_an_instance_type_without_known_vcpus_is_named_at_once():
-    with pytest.raises(NotFound, match=r"vCPUs of 'ml\.m5\.huge' are not known"):
+    with refused(NotFound, "ml.m5.huge"):
         Options(instance_types=["ml.m5.huge"])
 
 
@@ -459,33 +460,33 @@ def test_no_service_time_is_extrapolated(trace):
     found = plan(TIMES, trace, TARGET, replace(ON_DEMAND, max_sizes=[1, 16, 17, 64]))
     assert found.frame["max_size"].max() == 16
     assert "Batches of more than 16 are left out: no service time covers them." in found.notes
-    with pytest.raises(InvalidInput, match="cover batches of up to 16, and max_sizes start at 17"):
+    with refused(InvalidInput, 16, "max_sizes", 17):
         plan(TIMES, trace, TARGET, replace(ON_DEMAND, max_sizes=[17]))
     gap = ServiceTimes({1: 0.01, 2: 0.02, 8: 0.05})
     assert plan(gap, trace, TARGET, ON_DEMAND).frame["max_size"].max() == 2
     wide = Trace(trace.arrivals, trace.duration, rows=32)
-    with pytest.raises(InvalidInput, match="requests carry up to 32: profile those sizes too"):
+    with refused(InvalidInput, 32):
         plan(TIMES, wide, TARGET, ON_DEMAND)
 
 
 def test_wrong_arguments_are_refused(trace):
-    with pytest.raises(InvalidInput, match="trace must be a Trace"):
+    with refused(InvalidInput, "trace", "[1.0]"):
         plan(TIMES, [1.0], TARGET)
-    with pytest.raises(InvalidInput, match="slo must be an SLO"):
+    with refused(InvalidInput, "slo", 0.1):
         plan(TIMES, trace, 0.1)
-    with pytest.raises(InvalidInput, match="budget must be"):
+    with refused(InvalidInput, "budget", 0):
         plan(TIMES, trace, TARGET, budget=0)
-    with pytest.raises(InvalidInput, match="needs a model, a profile, ServiceTimes or a function"):
+    with refused(InvalidInput, "plan", 3):
         plan(3, trace, TARGET)
-    with pytest.raises(InvalidInput, match="options must be Options, got 'all'"):
+    with refused(InvalidInput, "options", "all"):
         plan(TIMES, trace, TARGET, "all")
-    with pytest.raises(InvalidInput, match="arrivals must be a MAP, got 40"):
+    with refused(InvalidInput, "arrivals", 40):
         plan(TIMES, trace, TARGET, arrivals=40)
-    with pytest.raises(InvalidInput, match="trace must be a Trace"):
+    with refused(InvalidInput, "trace", "[1.0]"):
         replan(TIMES, [1.0], TARGET, window=600)
-    with pytest.raises(InvalidInput, match="rates must be a list, got 5"):
+    with refused(InvalidInput, "rates", 5):
         plan(TIMES, trace, TARGET, ON_DEMAND).break_even(5)
-    with pytest.raises(InvalidInput, match="window must be shorter than the trace of 600 s"):
+    with refused(InvalidInput, "window", 600):
         replan(TIMES, trace, TARGET, window=600)
 
 
@@ -520,7 +521,7 @@ def test_they_are_mixed_if_that_is_asked_for_by_name(changing):
 
 
 def test_jobs_alone_are_nothing_for_such_a_model(changing):
-    with pytest.raises(InvalidInput, match="even_if_answers_change=True"):
+    with refused(InvalidInput, "even_if_answers_change=True"):
         replace(SMALL, kinds=["batch transform"]).spare(changing)
 
 

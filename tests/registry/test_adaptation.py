@@ -9,6 +9,7 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.linear_model import LogisticRegression
 
 from tests.graphs import graph
+from tests.refused import refused
 from workbench.batching.timer import BatchPolicy
 from workbench.cli import main
 from workbench.deployment import Local
@@ -99,26 +100,28 @@ def test_an_axis_that_is_1_by_declaration_is_made_free(registry, said):
 
 
 @pytest.mark.parametrize(
-    ("make", "text"), [(calculated, "rows fail"), (mixing, "differ")], ids=["fails", "differs"]
+    ("make", "named"),
+    [(calculated, ["2 rows", "Reshape"]), (mixing, ["rows 1 to 2", "batch of 2"])],
+    ids=["fails", "differs"],
 )
-def test_an_axis_that_is_more_than_a_declaration_is_not_made_free(registry, make, text):
-    with pytest.raises(InvalidModel, match=text):
+def test_an_axis_that_is_more_than_a_declaration_is_not_made_free(registry, make, named):
+    with refused(InvalidModel, *named):
         registry.register("m", make(), samples=ROWS, free_batch=True)
     assert len(registry) == 0
 
 
 def test_a_file_that_takes_batches_has_no_axis_to_free(registry):
-    with pytest.raises(InvalidInput, match="fixed at 1 row"):
+    with refused(InvalidInput, "free_batch", "1 row"):
         registry.register("m", declared_only(rows="n"), samples=ROWS, free_batch=True)
 
 
 def test_a_batch_fixed_at_more_rows_is_refused(registry):
-    with pytest.raises(InvalidModel, match=r"\[4, 4\]"):
+    with refused(InvalidModel, "x", "[4, 4]"):
         registry.register("m", declared_only(rows=4), samples=ROWS)
 
 
 def test_operators_too_old_to_run_row_by_row_are_refused(registry):
-    with pytest.raises(InvalidModel, match="version 8: export it again"):
+    with refused(InvalidModel, "version 8"):
         registry.register("m", calculated(opset=8), samples=ROWS)
 
 
@@ -148,9 +151,9 @@ def test_the_classes_of_a_file_of_one_row_are_found(registry):
 def test_policies_that_batch_are_refused_for_a_model_of_one_row(registry):
     model = registry.register("m", declared_only(), samples=ROWS)
     trace = poisson(rate=5, duration=2, seed=0)
-    with pytest.raises(InvalidInput, match="one row a call, and the policy joins up to 8"):
+    with refused(InvalidInput, "m:1", 8, "free_batch=True"):
         Experiment(model, Local(), trace, BatchPolicy(max_size=8, max_wait=0.01))
-    with pytest.raises(InvalidInput, match="one row a call"):
+    with refused(InvalidInput, "m:1", 2):
         Member(model, Local(), BatchPolicy(max_size=2, max_wait=0.01))
     assert Experiment(model, Local(), trace).model is model
     options, note = Options().spare(model)
@@ -248,18 +251,18 @@ def test_a_state_that_is_always_the_same_is_repeated_for_each_row(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"),
+    ("arguments", "named"),
     [
-        ({"constants": {"rate": 2}}, r"'rate', and the inputs are \['sound', 'state', 'sr'\]"),
-        ({"constants": {"sr": 2.5}}, "'sr' must be of int64, got 2.5"),
-        ({"constants": {"sr": "fast"}}, "'sr' must be of int64"),
-        ({"constants": {"sr": [1, 2]}}, r"shape \[\], got \[2\]"),
-        ({"batch_axes": {"state": 3}}, "axis 3 of 'state'"),
-        ({"batch_axes": {"mood": 0}}, "'mood'"),
+        ({"constants": {"rate": 2}}, ["constants", "rate", "['sound', 'state', 'sr']"]),
+        ({"constants": {"sr": 2.5}}, ["sr", "int64", 2.5]),
+        ({"constants": {"sr": "fast"}}, ["sr", "int64", "fast"]),
+        ({"constants": {"sr": [1, 2]}}, ["sr", "[]", "[2]"]),
+        ({"batch_axes": {"state": 3}}, ["batch_axes", "axis 3", "state"]),
+        ({"batch_axes": {"mood": 0}}, ["batch_axes", "mood"]),
     ],
 )
-def test_a_constant_or_axis_that_does_not_fit_is_refused(registry, arguments, text):
-    with pytest.raises(InvalidInput, match=text):
+def test_a_constant_or_axis_that_does_not_fit_is_refused(registry, arguments, named):
+    with refused(InvalidInput, *named):
         registry.register(
             "m", recurrent(), samples=sounds(), **{"constants": {"sr": 2}} | arguments
         )
@@ -267,7 +270,7 @@ def test_a_constant_or_axis_that_does_not_fit_is_refused(registry, arguments, te
 
 def test_an_axis_that_is_no_batch_is_found_out(registry):
     content = recurrent(None, None)
-    with pytest.raises(InvalidModel, match=r"'state' has the fixed shape \[3, 2, None\]"):
+    with refused(InvalidModel, "state", "[3, 2, None]"):
         registry.register(
             "m", content, samples=sounds(), constants={"sr": 2}, batch_axes={"state": 2}
         )

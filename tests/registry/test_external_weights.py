@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.graphs import WEIGHTS, graph, linear, with_external_data
+from tests.refused import refused
 from workbench.errors import InvalidModel
 from workbench.registry.api import Registry
 from workbench.registry.onnx import check_model
@@ -44,18 +45,18 @@ def test_weights_beside_a_file_are_taken_into_branches(registry, tmp_path):
 def test_weights_that_are_not_there_are_named(tmp_path):
     path = with_external_data(tmp_path)
     (tmp_path / "weights.bin").unlink()
-    with pytest.raises(InvalidModel, match=r"weights\.bin"):
+    with refused(InvalidModel, "weights.bin"):
         check_model(path)
 
 
 def test_weights_are_found_from_a_path_alone(tmp_path):
-    with pytest.raises(InvalidModel, match="give the path"):
+    with refused(InvalidModel, "path"):
         check_model(with_external_data(tmp_path).read_bytes())
 
 
 def test_more_weights_than_one_file_holds_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("workbench.registry.external_weights._LARGEST", 100)
-    with pytest.raises(InvalidModel, match="holds 100"):
+    with refused(InvalidModel, "external.onnx", 100):
         check_model(with_external_data(tmp_path))
 
 
@@ -83,5 +84,5 @@ def test_weights_of_bfloat16_and_inputs_and_outputs_of_it_are_taken(registry):
 
 def test_operators_of_bfloat16_that_onnx_runtime_lacks_are_said(registry):
     content = linear(kind=TensorProto.BFLOAT16)
-    with pytest.raises(InvalidModel, match=r"MatMul.*float16 or float32"):
+    with refused(InvalidModel, "MatMul", "bfloat16", "float32"):
         registry.register("m", content, samples=ROWS)

@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from tests.graphs import text, two_inputs
+from tests.refused import refused
 from workbench.errors import InvalidInput, InvalidModel
 from workbench.measuring.conversion import InputSpec
 from workbench.registry.api import Registry, Samples
@@ -134,7 +135,7 @@ def test_an_empty_text_and_a_missing_one_cannot_both_be_categories(mine):
     cities[1] = None
     rows = frame(city=cities)
 
-    with pytest.raises(InvalidModel, match="empty text and another is missing"):
+    with refused(InvalidModel, "category", "empty text"):
         mine.register("churn", fit(categories("city"), rows=rows), samples=rows)
 
 
@@ -216,7 +217,7 @@ def test_a_frame_of_numbers_is_a_matrix_to_a_plain_estimator(mine):
 def test_a_row_without_a_target_is_named_and_not_counted_as_wrong(mine, targets):
     rows = frame(pd.DataFrame)
     pipeline = fit(numbers("age"), rows=rows)
-    with pytest.raises(InvalidInput, match="Row 2 of the samples has no target"):
+    with refused(InvalidInput, "Row 2", "target"):
         mine.register("churn", pipeline, samples=Samples(rows, targets))
 
 
@@ -233,7 +234,7 @@ def test_columns_of_a_matrix_are_found_by_name_in_any_order(mine, kind):
     assert_array_equal(as_rows(taken, moved), rows)
     assert_array_equal(InputSpec(taken).of(frame(pl.DataFrame)[["visits", "age"]]), rows)
     assert_array_equal(as_rows(taken, {"a": COLUMNS["age"], "b": COLUMNS["visits"]}), rows)
-    with pytest.raises(InvalidInput, match="'visits'"):
+    with refused(InvalidInput, "['visits']"):
         as_rows(taken, {"age": COLUMNS["age"], "b": COLUMNS["visits"]})
 
 
@@ -249,9 +250,9 @@ def test_a_file_with_samples_in_columns_knows_their_names(mine):
 def test_columns_are_not_guessed(mine):
     pipeline = fit(numbers("age"), categories("city"), rows=frame())
 
-    with pytest.raises(InvalidModel, match=r"takes columns of a frame, 'age', .*give samples="):
+    with refused(InvalidModel, "Pipeline", "age", "samples="):
         mine.register("churn", pipeline)
-    with pytest.raises(InvalidInput, match="samples lack 'city'"):
+    with refused(InvalidInput, "city", "Pipeline"):
         mine.register("churn", pipeline, samples=frame().drop(columns="city"))
     assert len(mine) == 0
 
@@ -269,9 +270,9 @@ def test_random_rows_are_made_for_several_inputs_of_numbers_not_for_text(mine):
 
     assert model.samples().inputs.dtype.names == ("a", "b")
     assert model.traits.batches == "identical"
-    with pytest.raises(InvalidInput, match=r"takes text, x: str .*give samples"):
+    with refused(InvalidInput, "x: str", "samples"):
         mine.register("text", text())
-    with pytest.raises(InvalidInput, match=r"b: float32 \(batch, any\): give samples"):
+    with refused(InvalidInput, "b: float32 (batch, any)", "samples"):
         mine.register("sum", two_inputs(second=["n", "any"]))
 
 
@@ -323,7 +324,7 @@ def test_words_that_are_left_out_before_pairs_are_made_are_refused(mine):
     words = TfidfVectorizer(ngram_range=(1, 2), stop_words="english")
     pipeline = make_pipeline(words, LogisticRegression()).fit(COLUMNS["note"], CHURN)
 
-    with pytest.raises(InvalidModel, match=r"stop_words=None or ngram_range=\(1, 1\)"):
+    with refused(InvalidModel, "stop_words=None", "ngram_range=(1, 1)"):
         mine.register("notes", pipeline, samples=COLUMNS["note"])
 
 
@@ -339,7 +340,7 @@ def test_what_was_wrong_with_the_file_that_came_furthest_is_said(mine, monkeypat
         lambda _, inputs, types: changed(other, inputs, types=types),
     )
 
-    with pytest.raises(InvalidModel, match="is another model"):
+    with refused(InvalidModel, "Pipeline", "another model"):
         mine.register("churn", pipeline, samples=rows)
 
 
@@ -347,7 +348,7 @@ def test_a_column_that_the_pipeline_drops_may_be_left_out(mine):
     rows = frame(unused=pd.date_range("2026-01-01", periods=ROWS))
     pipeline = fit(numbers("age"), categories("city"), rows=rows)
 
-    with pytest.raises(InvalidInput, match="'unused' holds a Timestamp"):
+    with refused(InvalidInput, "unused", "Timestamp", "row 1"):
         mine.register("churn", pipeline, samples=rows)
     model = mine.register("churn", pipeline, samples=rows.drop(columns=["unused", "note"]))
 

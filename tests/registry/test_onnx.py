@@ -13,6 +13,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from tests.graphs import WEIGHTS, graph, linear, lookup, one_node, with_external_data
+from tests.refused import refused
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
 from workbench.modelserver.engine import Engine, ModelLoadError
 from workbench.registry.conversion import from_estimator
@@ -73,20 +74,20 @@ def test_rows_and_columns_in_any_memory_order_give_one_answer():
 
 
 @pytest.mark.parametrize(
-    ("batch", "message"),
+    ("batch", "named"),
     [
-        ([[1.0, 2.0, 3.0]], "must be a NumPy array, got list"),
-        (ROWS.astype(np.float64), r"is float64, .* x: float32 \(batch, 3\): .*astype\('float32'\)"),
-        (ROWS[:, :2], r"has shape \(4, 2\), the model takes x: float32 \(batch, 3\)"),
-        (ROWS[0], r"has shape \(3,\)"),
-        (ROWS[:0], "no rows; it needs at least 1"),
+        ([[1.0, 2.0, 3.0]], ["batch", "list"]),
+        (ROWS.astype(np.float64), ["float64", "x: float32 (batch, 3)", "batch.astype('float32')"]),
+        (ROWS[:, :2], ["batch", "(4, 2)", "x: float32 (batch, 3)"]),
+        (ROWS[0], ["batch", "(3,)"]),
+        (ROWS[:0], ["batch", "rows", 1]),
     ],
 )
-def test_a_batch_that_does_not_fit_is_refused(batch, message):
+def test_a_batch_that_does_not_fit_is_refused(batch, named):
     session = Session(linear())
 
     for run in (session.run, session.run_all):
-        with pytest.raises(InvalidInput, match=message):
+        with refused(InvalidInput, *named):
             run(batch)
 
 
@@ -94,7 +95,7 @@ def test_a_single_number_is_no_batch_even_of_numbers():
     session = Session(one_node("Relu", inputs=[("x", TensorProto.FLOAT, ["n"])]))
 
     assert session.run(np.ones(2, np.float32)).shape == (2,)
-    with pytest.raises(InvalidInput, match=r"has shape \(\)"):
+    with refused(InvalidInput, "()"):
         session.run(np.array(1, np.float32))
 
 
@@ -103,7 +104,7 @@ def test_an_axis_of_any_size_takes_any_size():
 
     assert str(session.signature.input) == "x: float32 (batch, any, 2)"
     assert session.run(np.ones((2, 5, 2), np.float32)).shape == (2, 5, 2)
-    with pytest.raises(InvalidInput, match=r"has shape \(2, 5, 3\)"):
+    with refused(InvalidInput, "(2, 5, 3)"):
         session.run(np.ones((2, 5, 3), np.float32))
 
 
@@ -113,7 +114,7 @@ def test_nan_is_allowed_or_refused():
 
     assert np.isnan(Session(linear()).run(batch)).any()
     assert Session(linear(), nan="refuse").run(infinite).shape == (4, 2)
-    with pytest.raises(InvalidInput, match="holds NaN"):
+    with refused(InvalidInput, "batch", "NaN"):
         Session(linear(), nan="refuse").run(batch)
 
 
@@ -124,15 +125,15 @@ def test_whole_numbers_hold_no_nan():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        ({"threads": "2"}, "threads must be a whole number of at least 1, got '2'"),
-        ({"threads": 0}, "threads must be a whole number of at least 1, got 0"),
-        ({"nan": "maybe"}, "nan must be .*, got 'maybe'"),
+        ({"threads": "2"}, ["threads", 2]),
+        ({"threads": 0}, ["threads", 0]),
+        ({"nan": "maybe"}, ["nan", "maybe"]),
     ],
 )
-def test_a_session_checks_its_arguments(arguments, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_a_session_checks_its_arguments(arguments, named):
+    with refused(InvalidInput, *named):
         Session(linear(), **arguments)
 
 
@@ -140,19 +141,19 @@ def test_a_failure_inside_the_model_is_one_error_and_no_log(capfd):
     session = Session(lookup())
 
     for run in (session.run, session.run_all):
-        with pytest.raises(InvocationError, match=r"could not run the model: .*Gather"):
+        with refused(InvocationError, "row 1", 7, "Gather"):
             run(np.array([7]))
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_missing_file_is_not_found(tmp_path):
     for read in (Session, read_signature, check_model):
-        with pytest.raises(NotFound, match=r"no file .*none\.onnx"):
+        with refused(NotFound, tmp_path / "none.onnx"):
             read(tmp_path / "none.onnx")
 
 
 def test_a_directory_is_no_model(tmp_path):
-    with pytest.raises(InvalidModel, match="cannot be read: Is a directory"):
+    with refused(InvalidModel, tmp_path, "Is a directory"):
         check_model(tmp_path)
 
 
@@ -173,7 +174,7 @@ def test_a_pickle_is_never_loaded_from_a_path(tmp_path, suffix):
     path = tmp_path / f"model.{suffix}"
     path.write_bytes(pickle.dumps(Bomb()))
 
-    with pytest.raises(InvalidModel, match=r"is a pickle, .* the estimator itself: wb"):
+    with refused(InvalidModel, path, "pickle", "wb.Registry(folder).register(group, estimator"):
         check_model(path)
     assert not (tmp_path / "boom").exists()
 
@@ -202,38 +203,41 @@ def test_weights_in_other_files_are_found_inside_branches(tmp_path):
     inputs = [("x", TensorProto.FLOAT, ["n", 3])]
     content = graph([node], inputs, [("y", TensorProto.FLOAT, [None, None])], [flag])
 
-    with pytest.raises(InvalidModel, match="weights in other files"):
+    with refused(InvalidModel, "weights", "path"):
         check_model(content.SerializeToString())
 
 
 @pytest.mark.parametrize(
-    ("shape", "message"),
-    [((1, 3), r"constants=\{'x'.*batch_axes=\{'x'.*dynamic_axes=\{'x'"), ((), r"constants=\{'x'")],
+    ("shape", "named"),
+    [
+        ((1, 3), ["[1, 3]", "constants={'x'", "batch_axes={'x'", "dynamic_axes={'x'"]),
+        ((), ["x", "constants={'x'"]),
+    ],
 )
-def test_a_batch_axis_must_be_free(shape, message):
+def test_a_batch_axis_must_be_free(shape, named):
     content = one_node("Relu", inputs=[("x", TensorProto.FLOAT, shape)])
 
-    with pytest.raises(InvalidModel, match=message):
+    with refused(InvalidModel, *named):
         check_model(content)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "named"),
     [
         (
             one_node(
                 "Add",
                 inputs=[("a", TensorProto.FLOAT, ["n", 3]), ("b", TensorProto.FLOAT, [1, 3])],
             ),
-            r"'b' has the fixed shape \[1, 3\]",
+            ["b", "[1, 3]"],
         ),
-        (one_node("NoSuchOperator"), r"fails onnx's checker: .*NoSuchOperator"),
-        (one_node("Magic", domain="com.example"), r"ONNX Runtime cannot load the model: .*Magic"),
+        (one_node("NoSuchOperator"), ["checker", "NoSuchOperator"]),
+        (one_node("Magic", domain="com.example"), ["Magic"]),
     ],
     ids=["one of two inputs fixed", "no such operator", "operator of another make"],
 )
-def test_what_cannot_be_run_is_no_model(content, message):
-    with pytest.raises(InvalidModel, match=message):
+def test_what_cannot_be_run_is_no_model(content, named):
+    with refused(InvalidModel, *named):
         check_model(content)
 
 
@@ -263,19 +267,19 @@ def test_samples_give_the_number_of_features_where_the_estimator_does_not():
     del estimator.n_features_in_
 
     assert read_signature(from_estimator(estimator, ROWS)).input.shape == (3,)
-    with pytest.raises(InvalidModel, match=r"KMeans does not tell .* give samples"):
+    with refused(InvalidModel, "KMeans", "samples"):
         from_estimator(estimator)
 
 
 def test_an_estimator_must_be_fitted():
-    with pytest.raises(InvalidModel, match="LogisticRegression is not fitted"):
+    with refused(InvalidModel, "LogisticRegression", "fit"):
         from_estimator(LogisticRegression())
 
 
 def test_what_skl2onnx_cannot_convert_is_said_in_one_line():
     estimator = DummyClassifier().fit(ROWS, LABELS)
 
-    with pytest.raises(InvalidModel, match="cannot convert this DummyClassifier") as caught:
+    with refused(InvalidModel, "skl2onnx", "DummyClassifier") as caught:
         from_estimator(estimator)
     assert "\n" not in str(caught.value)
 
@@ -286,7 +290,7 @@ def test_a_model_without_an_output_is_refused_by_registry_and_server(tmp_path):
     content = model.SerializeToString()
     (tmp_path / "model.onnx").write_bytes(content)
 
-    with pytest.raises(InvalidModel, match="must have an output"):
+    with refused(InvalidModel, "output"):
         Session(content)
-    with pytest.raises(ModelLoadError, match="an input and an output"):
+    with refused(ModelLoadError, "input", "output"):
         Engine(tmp_path)

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from tests.graphs import linear, text, two_inputs
+from tests.refused import refused
 from workbench.errors import InvalidInput
 from workbench.registry.model import Samples
 from workbench.registry.onnx import Session, Tensor
@@ -81,7 +82,7 @@ def test_missing_is_nan_or_an_empty_text_or_refused(empty):
     rows = as_rows(PERSON, data)
     assert rows["city"].tolist() == ["Rome", ""]
     assert np.isnan(rows["age"][0])
-    with pytest.raises(InvalidInput, match="Row 12, column 'city' is missing"):
+    with refused(InvalidInput, "Row 12", "city"):
         as_rows(PERSON, data, missing="refuse", first=10)
 
 
@@ -93,36 +94,36 @@ def test_a_column_of_texts_may_lack_them_all():
 
 def test_a_whole_number_or_boolean_cannot_be_missing():
     for dtype in ("int64", "bool"):
-        with pytest.raises(InvalidInput, match="Row 2, column 'n' is missing"):
+        with refused(InvalidInput, "Row 2", "n"):
             as_rows(
                 Tensor.record([Tensor("n", dtype, ()), CITY]), {"n": [1, None], "city": ["a", "b"]}
             )
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "named"),
     [
-        ({"city": ["a"], "age": ["x"]}, "Row 1, column 'age' is x: a number is wanted"),
-        ({"city": ["a", 3], "age": [1, 2]}, "Row 2, column 'city' is 3: a text is wanted"),
-        ({"city": [4], "age": [1]}, "Row 1, column 'city' is 4: a text is wanted"),
-        ({"city": ["a\0b"], "age": [1]}, "Row 1, column 'city' is .*NUL"),
-        ({"city": ["\ud800"], "age": [1]}, "Row 1, column 'city' is .*ud800"),
-        ({"city": ["a"], "age": [2**24 + 1]}, "Row 1, column 'age' is 16777217"),
-        ({"city": ["a"], "age": [[1, 2]]}, r"Column 'age' has shape \(1, 2\)"),
-        ({"city": ["a"]}, r"no columns \['age'\] among \['city'\]"),
-        ({"city": ["a", "b"], "age": [1]}, "'city' has 2 values and column 'age' 1"),
-        ({"city": "a", "age": [1]}, "Column 'city' must be a list"),
-        ({3: [1]}, "name of a column must be a text, got 3"),
-        ([{"city": "a", "age": 1}, 5], "Row 2 is a int, and row 1 a dict"),
-        (pl.DataFrame(COLUMNS).lazy(), "collect"),
-        (pd.DataFrame([[1, 2]], columns=["age", "age"]), r"one name: \['age'\]"),
-        (np.zeros((2, 3)), r"2 columns, got float64 of shape \(2, 3\)"),
-        ({}, "no columns"),
+        ({"city": ["a"], "age": ["x"]}, ["Row 1", "age", "x", "number"]),
+        ({"city": ["a", 3], "age": [1, 2]}, ["Row 2", "city", 3, "text"]),
+        ({"city": [4], "age": [1]}, ["Row 1", "city", 4, "text"]),
+        ({"city": ["a\0b"], "age": [1]}, ["Row 1", "city", "NUL"]),
+        ({"city": ["\ud800"], "age": [1]}, ["Row 1", "city", r"'\ud800'"]),
+        ({"city": ["a"], "age": [2**24 + 1]}, ["Row 1", "age", 16777217]),
+        ({"city": ["a"], "age": [[1, 2]]}, ["age", "(1, 2)"]),
+        ({"city": ["a"]}, ["['age']", "['city']"]),
+        ({"city": ["a", "b"], "age": [1]}, ["city", 2, "age", 1]),
+        ({"city": "a", "age": [1]}, ["city", "a"]),
+        ({3: [1]}, [3]),
+        ([{"city": "a", "age": 1}, 5], ["Row 2", "int", "row 1", "dict"]),
+        (pl.DataFrame(COLUMNS).lazy(), ["LazyFrame", "collect()"]),
+        (pd.DataFrame([[1, 2]], columns=["age", "age"]), ["['age']"]),
+        (np.zeros((2, 3)), ["2 columns", "float64", "(2, 3)"]),
+        ({}, ["columns", 1]),
     ],
     ids=range(16),
 )
-def test_what_does_not_fit_is_named_by_row_and_column(data, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_what_does_not_fit_is_named_by_row_and_column(data, named):
+    with refused(InvalidInput, *named):
         as_rows(PERSON, data)
 
 
@@ -161,12 +162,12 @@ def test_a_gap_in_a_vector_is_nan_or_named():
 
     for rows in (as_rows(tensor, data), as_rows(None, data)["x"]):
         assert np.array_equal(rows, [[1, 2], [3, np.nan]], equal_nan=True)
-    with pytest.raises(InvalidInput, match=r"Row 2, column 'x', value \[2\] is missing"):
+    with refused(InvalidInput, "Row 2", "x", "[2]"):
         as_rows(tensor, data, missing="refuse")
 
 
 def test_whole_numbers_that_numpy_has_no_type_for_are_refused_by_row():
-    with pytest.raises(InvalidInput, match="Row 2, column 'n' is 1180591620717411303424"):
+    with refused(InvalidInput, "Row 2", "n", 2**70):
         as_rows(None, pl.DataFrame({"n": [1, 2**70]}, {"n": pl.Int128}))
 
 
@@ -175,7 +176,7 @@ def test_columns_stand_side_by_side_for_a_model_of_one_input():
 
     assert as_rows(row, {"a": [1, 2], "b": [3, 4]}).tolist() == [[1, 3], [2, 4]]
     assert as_rows(Tensor("x", "str", ()), {"t": ["a", "bc"]}).tolist() == ["a", "bc"]
-    with pytest.raises(InvalidInput, match=r"have shape \(2,\); the model takes x"):
+    with refused(InvalidInput, "row 1", "(2,)", "x: float32 (batch, 2)"):
         as_rows(row, {"a": [1, 2]})
 
 
@@ -206,7 +207,7 @@ def test_a_session_feeds_every_input_of_a_record():
     assert session.run(rows).tolist() == [[11, 12], [23, 24]]
     assert session.run_all(rows[::-1])["y"].tolist() == [[23, 24], [11, 12]]
     rows["a"][1] = np.nan
-    with pytest.raises(InvalidInput, match="Column 'a' of the batch holds NaN"):
+    with refused(InvalidInput, "a", "NaN"):
         session.run(rows)
 
 
@@ -222,7 +223,7 @@ def test_a_session_feeds_every_input_of_a_record():
     ids=range(5),
 )
 def test_a_record_that_does_not_fit_is_refused(batch):
-    with pytest.raises(InvalidInput, match=r"the model takes a: float32|no rows"):
+    with refused(InvalidInput, "batch"):
         Session(two_inputs()).run(batch)
 
 
@@ -232,7 +233,7 @@ def test_a_text_input_takes_text_of_any_width(shape):
 
     assert session.signature.input == Tensor("x", "str", ())
     assert session.run(np.array(["a", "bcd"])).reshape(-1).tolist() == ["a", "bcd"]
-    with pytest.raises(InvalidInput, match="as_rows"):
+    with refused(InvalidInput, "int64", "x: str", "as_rows"):
         session.run(np.array([1]))
 
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.refused import refused
 from workbench.errors import NotFound
 from workbench.registry import zoo
 from workbench.registry.api import Registry
@@ -213,7 +214,7 @@ def test_a_network_learns_with_its_last_layer_alone(tmp_path, monkeypatch):
 
 
 def test_an_unknown_ready_made_model_is_not_found(tmp_path):
-    with pytest.raises(NotFound, match=r"No ready-made model 'resnet'. Known: digits-logistic,"):
+    with refused(NotFound, "resnet", "digits-logistic"):
         zoo.build(Registry(tmp_path), names=["resnet"])
 
 

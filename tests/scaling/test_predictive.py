@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.minutes import bill_periods
+from tests.refused import refused
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.forecasts import SeasonalNaive
 from workbench.scaling.base import Reading, TypeCount
@@ -179,7 +180,7 @@ def test_a_mixed_fleet_is_planned_by_type():
         policy = Predictive(forecaster=Last(), capacity=(ONE, TWO), call_price=0.01, plan=plan)
 
         assert policy.scaler().decide(read(requests=60, **there), 60.0) == {"one": 1, "two": 2}
-    with pytest.raises(InvalidInput, match="three"):
+    with refused(InvalidInput, "['three']", "['one', 'two']"):
         policy.scaler().decide(read(three=TypeCount(1, 0)), 60.0)
 
 
@@ -251,24 +252,24 @@ def test_of_one_type_all_counts_are_tried():
 
 
 @pytest.mark.parametrize(
-    ("change", "match"),
+    ("change", "named"),
     [
-        ({"capacity": ()}, "capacity"),
-        ({"capacity": 30}, "InstanceCapacity, got 30"),
-        ({"capacity": (ONE, ONE)}, "one of each"),
-        ({"capacity": InstanceCapacity(instance_type="x", rate=1, hourly_price=0)}, "no price"),
-        ({"forecaster": 3}, "forecaster"),
-        ({"call_price": 0.0}, "call_price"),
-        ({"quantile": 1.0}, "quantile"),
-        ({"plan": "best"}, "plan"),
-        ({"history": [-1]}, "history"),
-        ({"in_rounds": 0}, "in_rounds"),
-        ({"misses": 0.02}, "misses"),
-        ({"least": 3, "most": 2}, "most"),
+        ({"capacity": ()}, ["capacity", "[]"]),
+        ({"capacity": 30}, ["capacity", 30]),
+        ({"capacity": (ONE, ONE)}, ["capacity", "['one', 'one']"]),
+        ({"capacity": InstanceCapacity(instance_type="x", rate=1, hourly_price=0)}, ["price"]),
+        ({"forecaster": 3}, ["forecaster", 3]),
+        ({"call_price": 0.0}, ["call_price", 0.0]),
+        ({"quantile": 1.0}, ["quantile", 1.0]),
+        ({"plan": "best"}, ["plan", "best"]),
+        ({"history": [-1]}, ["history", -1]),
+        ({"in_rounds": 0}, ["in_rounds", 0]),
+        ({"misses": 0.02}, ["misses", 0.02]),
+        ({"least": 3, "most": 2}, ["most", 3, 2]),
     ],
 )
-def test_settings_out_of_their_limits_are_refused(change, match):
-    with pytest.raises(InvalidInput, match=match):
+def test_settings_out_of_their_limits_are_refused(change, named):
+    with refused(InvalidInput, *named):
         Predictive(**{"forecaster": Last(), "capacity": ONE} | change)
 
 
@@ -282,7 +283,7 @@ def test_a_forecast_of_another_shape_or_without_an_end_is_refused(shown):
         Predictive(forecaster=Odd(), capacity=ONE, quantile=0.5, boot=0),
         MArkDescribed(forecaster=Odd(), capacity=ONE, warm_rounds=0, window=60, steps=1),
     ):
-        with pytest.raises(InvalidInput, match=r"forecast of Odd must .*, shape \(1, 1\)"):
+        with refused(InvalidInput, "Odd", "(1, 1)"):
             policy.scaler().decide(Reading(3, 0, 0, 0, 1, 0, requests=3), now=60.0)
 
 
@@ -294,7 +295,7 @@ def test_more_demand_than_any_fleet_serves_asks_for_all_there_may_be():
 
 
 def test_windows_must_fill_an_interval():
-    with pytest.raises(InvalidInput, match="multiple"):
+    with refused(InvalidInput, "interval", "window", "60.0 s", "7.0 s"):
         MArkReleased(capacity=ONE, window=7)
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from tests.refused import refused
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Hybrid, InFlight, Lambda, MixedFleet, RealTime
 from workbench.errors import InvalidInput
@@ -138,7 +139,7 @@ def test_on_demand_instances_run_while_there_are_no_spot_instances():
 def test_a_hedge_between_two_types_takes_a_fleet_of_both():
     policy = SpotHedge(policy=Schedule([(0, 2)]), spot=TYPE, on_demand="ml.c5.2xlarge")
 
-    with pytest.raises(InvalidInput, match="whole number"):
+    with refused(InvalidInput, "scaler", "{'ml.c5.xlarge': 3, 'ml.c5.2xlarge': 2}"):
         serve(
             poisson(rate=4, duration=9, seed=1), BatchPolicy(), HYBRID, [QUICK] * 2, scaling=policy
         )

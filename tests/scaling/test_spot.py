@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from tests.refused import refused
 from workbench.errors import InvalidInput, NotFound
 from workbench.scaling.base import Reading, TypeCount
 from workbench.scaling.schedule import Schedule
@@ -124,5 +125,5 @@ def test_a_pool_is_json_values():
 
 
 def test_a_hedge_needs_two_types():
-    with pytest.raises(InvalidInput, match="another type"):
+    with refused(InvalidInput, "on_demand", "'s'"):
         SpotHedge(policy=Schedule([(0, 1)]), spot="s", on_demand="s")

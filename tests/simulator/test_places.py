@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import routed_twin
+from tests.refused import refused
 from tests.simulator.test_simulator import (
     TICK,
     UNBATCHED,
@@ -290,7 +291,7 @@ def test_a_job_is_asked_by_no_router():
     trace = at(0.0)
     job = member(trace, BatchTransform(instance_type="ml.m5.large"), seconds(0.25))
 
-    with pytest.raises(InvalidInput, match="answers in jobs"):
+    with refused(InvalidInput, "batch transform", "ml.m5.large"):
         simulation(trace, job).serve()
 
 

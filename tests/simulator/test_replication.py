@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.refused import refused
 from workbench import (
     SLO,
     Async,
@@ -66,7 +67,7 @@ def test_a_run_alone_that_is_too_short_for_its_load_says_so():
     run = replace(queue(0.9, 500, 1), replicate=None)
 
     assert run.count_missing(0.95) > 10_000
-    with pytest.raises(TooFewSamples, match=r"requests more, or simulate with replications=20"):
+    with refused(TooFewSamples, "95th", "replications=20"):
         run.interval(0.95)
 
 
@@ -119,9 +120,9 @@ def test_repetitions_are_few_where_a_scaler_is_asked_more_often_than_requests_co
 def test_replications_need_something_that_differs():
     trace = Trace(np.arange(100.0), 100)
 
-    with pytest.raises(InvalidInput, match="would all be the same"):
+    with refused(InvalidInput, "Replications", "poisson(...)"):
         simulate(trace, BatchPolicy(), Local(), ServiceTimes({1: 0.2}), replications=10)
-    with pytest.raises(InvalidInput, match="replications must be"):
+    with refused(InvalidInput, "replications", 1):
         simulate(trace, BatchPolicy(), Local(), JITTER, replications=1)
 
 

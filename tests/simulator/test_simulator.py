@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import twin
+from tests.refused import refused
 from tests.test_service_times import profile_of
 from workbench import compilation
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
@@ -929,28 +930,28 @@ def test_a_run_says_that_a_job_takes_no_policy():
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("changed", "named"),
     [
-        ({"policy": "none"}, "must be a policy such as BatchPolicy, got 'none'"),
-        ({"deployment": "local"}, "deployment must be a Deployment, got 'local'"),
-        ({"trace": [0.0, 1.0]}, "trace must be a Trace, got"),
-        ({"service": 0.1}, "service must be ServiceTimes or a profile, got 0.1"),
-        ({"cold_start": -1.0}, "cold_start must be seconds, 0 or more, .* got -1.0"),
-        ({"cold_start": []}, "cold_start must be seconds"),
-        ({"cold_start": "long"}, "cold_start must be seconds"),
-        ({"cold_start": "5"}, "cold_start must be seconds"),
-        ({"boot": -1.0}, "boot must be seconds, 0 or more, .* got -1.0"),
-        ({"slo": 0.1}, "slo must be an SLO, got 0.1"),
-        ({"scaling": "fast"}, "scaling must be a policy such as ScaleToZero, got 'fast'"),
-        ({"cold_start": [math.nan]}, "cold_start must be seconds"),
-        ({"seed": -1}, "seed must be a whole number"),
-        ({"seed": "one"}, "seed must be a whole number"),
-        ({"scaling": ScaleToZero()}, "not for local"),
-        ({"policy": BatchPolicy(max_size=3, max_wait=9)}, "cover batches of 1 rows, .* of 2 occur"),
+        ({"policy": "none"}, ["policy", "none"]),
+        ({"deployment": "local"}, ["deployment", "local"]),
+        ({"trace": [0.0, 1.0]}, ["trace", "[0.0, 1.0]"]),
+        ({"service": 0.1}, ["service", 0.1]),
+        ({"cold_start": -1.0}, ["cold_start", -1.0]),
+        ({"cold_start": []}, ["cold_start", "[]"]),
+        ({"cold_start": "long"}, ["cold_start", "'long'"]),
+        ({"cold_start": "5"}, ["cold_start", "'5'"]),
+        ({"boot": -1.0}, ["boot", -1.0]),
+        ({"slo": 0.1}, ["slo", 0.1]),
+        ({"scaling": "fast"}, ["scaling", "fast"]),
+        ({"cold_start": [math.nan]}, ["cold_start", "[nan]"]),
+        ({"seed": -1}, ["seed", -1]),
+        ({"seed": "one"}, ["seed", "one"]),
+        ({"scaling": ScaleToZero()}, ["scaling", "local"]),
+        ({"policy": BatchPolicy(max_size=3, max_wait=9)}, [1, 2]),
     ],
     ids=str,
 )
-def test_what_cannot_be_simulated_is_refused(changed, message):
+def test_what_cannot_be_simulated_is_refused(changed, named):
     arguments = {
         "trace": at(0.0, 1.0),
         "policy": UNBATCHED,
@@ -959,7 +960,7 @@ def test_what_cannot_be_simulated_is_refused(changed, message):
         **changed,
     }
 
-    with pytest.raises(InvalidInput, match=message):
+    with refused(InvalidInput, *named):
         simulate(**arguments)
 
 
@@ -983,7 +984,7 @@ class Stuck:
 
 
 def test_a_scaler_that_does_not_move_on_is_refused():
-    with pytest.raises(InvalidInput, match=r"due later than now, 1.0, got 1.0"):
+    with refused(InvalidInput, "scaler", 1.0):
         serve(at(0.0, 5.0), UNBATCHED, real_time(), constantly(1.0), scaling=Stuck())
 
 
@@ -1086,5 +1087,5 @@ def test_a_batch_that_leaves_at_its_deadline_is_on_time():
 
 
 def test_a_real_time_fleet_is_never_scaled_to_none():
-    with pytest.raises(InvalidInput, match="instances from 1, got 0"):
+    with refused(InvalidInput, "scaler", 0, "Hybrid"):
         serve(at(0.0, 5.0), UNBATCHED, real_time(), constantly(1.0), scaling=Schedule([(1, 0)]))
