@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 
+from tests.refused import refused
 from workbench.batch_paper import (
     CITED_MAPS,
     FAST,
@@ -68,10 +69,10 @@ def test_a_folder_has_its_own(tmp_path, monkeypatch, named):
 
 
 def test_a_folder_without_maps_is_a_clear_error(tmp_path):
-    with pytest.raises(NotFound, match=r"no batch_maps\.csv in"):
+    with refused(NotFound, "batch_maps.csv", tmp_path):
         load_maps(tmp_path)
     table_of(tmp_path, [("NYS", 1)], COLUMNS[:2])
-    with pytest.raises(Damaged, match="has no column 'D0_11'"):
+    with refused(Damaged, tmp_path / "batch_maps.csv", "D0_11"):
         load_maps(tmp_path)
 
 
@@ -144,5 +145,5 @@ def test_memory_is_chosen_too():
 
 @pytest.mark.parametrize("latency", [0.03, 0.0442])
 def test_a_target_that_nothing_meets_is_refused(latency):
-    with pytest.raises(InvalidInput, match="Nothing on the grid meets p95"):
+    with refused(InvalidInput, "p95", f"{1000 * latency:g} ms"):
         optima(CITED_MAPS["NYS 3"], FAST + 0.01, [3008], SLO(latency=latency))

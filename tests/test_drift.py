@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from tests.refused import refused
 from workbench.drift import PageHinkley, PopulationStability, input_drift, latency_drift, stability
 from workbench.errors import InvalidInput
 from workbench.run import Run
@@ -69,29 +70,29 @@ def test_what_is_told_does_not_depend_on_units(scale, shift):
 
 @pytest.mark.parametrize("x", [math.nan, math.inf])
 def test_what_is_no_number_is_refused(x):
-    with pytest.raises(InvalidInput, match="finite numbers"):
+    with refused(InvalidInput, x):
         PageHinkley().update(x)
-    with pytest.raises(InvalidInput, match="finite numbers"):
+    with refused(InvalidInput, "finite numbers"):
         PopulationStability([1, 2]).update(x)
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "named"),
     [
-        (lambda: PageHinkley(settle=1), "settle"),
-        (lambda: PageHinkley(slack=0), "slack"),
-        (lambda: PageHinkley(threshold=-1), "threshold"),
-        (lambda: PageHinkley(side="left"), "side must be one of up, down, both"),
-        (lambda: PopulationStability([1]), "at least 2 values"),
-        (lambda: PopulationStability([1, 2], bins=1), "bins"),
-        (lambda: PopulationStability([1, 2], window=1), "window"),
-        (lambda: input_drift([[1], [2]], [[1, 2], [2, 3]]), "rows have 2 inputs"),
-        (lambda: input_drift([1, 2], [1, 2]), "at least 2 rows"),
-        (lambda: latency_drift("run"), "run"),
+        (lambda: PageHinkley(settle=1), ["settle", 1]),
+        (lambda: PageHinkley(slack=0), ["slack", 0]),
+        (lambda: PageHinkley(threshold=-1), ["threshold", -1]),
+        (lambda: PageHinkley(side="left"), ["side", "left"]),
+        (lambda: PopulationStability([1]), ["reference", 2, 1]),
+        (lambda: PopulationStability([1, 2], bins=1), ["bins", 1]),
+        (lambda: PopulationStability([1, 2], window=1), ["window", 1]),
+        (lambda: input_drift([[1], [2]], [[1, 2], [2, 3]]), ["2 inputs", 1]),
+        (lambda: input_drift([1, 2], [1, 2]), ["reference", 2, "(2,)"]),
+        (lambda: latency_drift("run"), ["run", "'run'"]),
     ],
 )
-def test_settings_out_of_their_limits_are_refused(make, said):
-    with pytest.raises(InvalidInput, match=said):
+def test_settings_out_of_their_limits_are_refused(make, named):
+    with refused(InvalidInput, *named):
         make()
 
 
@@ -180,9 +181,9 @@ def test_frames_and_columns_drift_as_records_do():
     assert found["drifted"].to_list() == [True, False]
     more = after | {"id": ["x"] * 100}
     assert_frame_equal(input_drift(before, more), found)  # what the reference lacks is left out
-    with pytest.raises(InvalidInput, match="city"):
+    with refused(InvalidInput, "['city']"):
         input_drift(before, {"age": range(100), "town": ["Oslo"] * 100})
-    with pytest.raises(InvalidInput, match="'age' is text"):
+    with refused(InvalidInput, "age", "text"):
         input_drift(before, {"age": ["a"] * 100, "city": ["Oslo"] * 100})
 
 
@@ -211,7 +212,7 @@ def test_one_missing_value_does_not_hide_a_drift():
     after[7] = np.nan
 
     assert input_drift({"latency": before}, {"latency": after})["drifted"][0]
-    with pytest.raises(InvalidInput, match="leave out what is missing"):
+    with refused(InvalidInput, "finite numbers"):
         input_drift(before[:, np.newaxis], after[:, np.newaxis])
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import workbench as wb
 from tests.graphs import linear, two_inputs
+from tests.refused import refused
 from workbench.deployment import Deployment, RoutedDeployment
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput
@@ -91,19 +92,19 @@ def test_places_say_what_is_known_and_nan_for_the_rest(ensemble, models):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "named"),
     [
-        ({"members": {}}, "1 to 255 members, got 0"),
-        ({"members": {"": None}}, "name must be a text"),
-        ({"members": {"a": "model"}}, "Member a must be a Member"),
-        ({"router": "round robin"}, "router must be a routing policy"),
-        ({"patience": 0}, "patience must be seconds above 0"),
-        ({"network_latency": {"other": 1}}, r"names \['other'\]"),
-        ({"network_latency": {"plain": -1}}, "network_latency of plain"),
+        ({"members": {}}, ["1 to 255", 0]),
+        ({"members": {"": None}}, ["member", "''"]),
+        ({"members": {"a": "model"}}, ["Member a", "model"]),
+        ({"router": "round robin"}, ["router", "round robin"]),
+        ({"patience": 0}, ["patience", 0]),
+        ({"network_latency": {"other": 1}}, ["network_latency", "['other']"]),
+        ({"network_latency": {"plain": -1}}, ["network_latency", "plain", -1]),
     ],
 )
-def test_what_is_no_ensemble_is_refused(ensemble, change, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_what_is_no_ensemble_is_refused(ensemble, change, named):
+    with refused(InvalidInput, *named):
         dataclasses.replace(ensemble, **change)
 
 
@@ -111,7 +112,7 @@ def test_members_answer_the_same_questions(ensemble, tmp_path):
     sums = wb.Registry(tmp_path).register("sums", linear(), task="sums")
     other = Member(sums, wb.Local())
 
-    with pytest.raises(InvalidInput, match="small has the task digits, and other has sums"):
+    with refused(InvalidInput, "small", "digits", "other", "sums"):
         Ensemble({**ensemble.members, "other": other}, First())
 
 
@@ -124,7 +125,7 @@ def test_members_take_the_same_columns(tmp_path):
         for name, file in (("one", content), ("other", other))
     }
 
-    with pytest.raises(InvalidInput, match=r"one has the shape of a row .'a: float32 .batch.'"):
+    with refused(InvalidInput, "one", "'a: float32 (batch)'", "other", "'c: float32 (batch)'"):
         Ensemble(members, First())
 
 
@@ -134,12 +135,12 @@ def test_members_have_one_pool_of_samples(ensemble, models, tmp_path):
     content = models[0].path.read_bytes()
     copy = wb.Registry(tmp_path).register("few", content, task="digits", samples=fewer)
 
-    with pytest.raises(InvalidInput, match=r"one pool of samples: .* few has Samples.9 rows"):
+    with refused(InvalidInput, "small", "few", "Samples(9 rows"):
         Ensemble({**ensemble.members, "few": Member(copy, wb.Local())}, First())
 
 
 def test_a_member_answers_single_calls(models):
-    with pytest.raises(InvalidInput, match="answers no single calls"):
+    with refused(InvalidInput, "batch transform 1 x ml.m5.large"):
         Member(models[0], wb.BatchTransform(instance_type="ml.m5.large"))
 
 
@@ -165,11 +166,11 @@ def test_an_experiment_of_an_ensemble_is_made_of_its_members(ensemble):
 
 
 def test_an_ensemble_takes_no_deployment_and_no_policy_beside_it(ensemble):
-    with pytest.raises(InvalidInput, match="deployments of their own"):
+    with refused(InvalidInput, "local, 1 worker"):
         wb.Experiment(ensemble, wb.Local(), TRACE)
-    with pytest.raises(InvalidInput, match="policies of their own"):
+    with refused(InvalidInput, "BatchPolicy(max_size=2"):
         wb.Experiment(ensemble, trace=TRACE, policy=wb.BatchPolicy(max_size=2))
-    with pytest.raises(InvalidInput, match="no member 'large'"):
+    with refused(InvalidInput, "large", "['small', 'plain']"):
         wb.Experiment(ensemble, trace=TRACE).alone("large")
 
 
@@ -184,7 +185,7 @@ def test_this_machine_stands_for_one_of_like_servers_of_each_member(models):
     assert [part.servers for part in here.deployment.parts] == [1, 1]
     assert 0 < len(here.trace) < len(TRACE)
     unlike = like.on((server, wb.Local()))
-    with pytest.raises(InvalidInput, match="as many for each member"):
+    with refused(InvalidInput, "[2, 1]"):
         _ = wb.Experiment(unlike, trace=TRACE).here
 
 
@@ -217,7 +218,7 @@ def test_damaged_calls_are_found(routed_run, tmp_path):
     folder = routed_run.save(tmp_path / "run")
     (folder / "calls.parquet").write_bytes(b"nothing")
 
-    with pytest.raises(wb.errors.Damaged, match=r"calls\.parquet is not what was saved"):
+    with refused(wb.errors.Damaged, "calls.parquet"):
         wb.load_run(folder)
 
 
@@ -254,6 +255,6 @@ def test_a_report_says_which_models_were_chosen_from(routed_run):
 
 
 def test_places_and_members_are_the_same(routed_run):
-    with pytest.raises(InvalidInput, match="members must be those of places"):
+    with refused(InvalidInput, "('other',)", "('small', 'plain')"):
         routed_run.amend(places=("other",))
     assert np.isnan(wb.Run.from_arrays(scheduled=[0.0], finished=[1.0]).frame["correct"][0])

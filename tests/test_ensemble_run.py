@@ -12,6 +12,7 @@ import pytest
 
 import workbench as wb
 from tests.ensembles import Escalate
+from tests.refused import refused
 from workbench.backends.base import FunctionBackend
 from workbench.errors import InvalidInput, NotAvailable
 from workbench.measuring.outcomes import find_outcomes
@@ -218,7 +219,7 @@ def test_a_member_that_needs_a_cloud_says_so(registry):
     ensemble = ensemble_of(registry, "digits-mlp-small", "digits-logistic")
     moved = ensemble.on([wb.Local(), wb.Serverless(memory_mb=2048, max_concurrency=20)])
 
-    with pytest.raises(NotAvailable, match=r"digits-logistic is serverless .* does not run here"):
+    with refused(NotAvailable, "digits-logistic", "serverless 2048 MB", "experiment.run(cloud)"):
         wb.Experiment(moved, trace=TRACE).run()
 
 
@@ -227,5 +228,5 @@ def test_what_a_router_gets_wrong_is_raised_here(registry):
         ensemble_of(registry, "digits-mlp-small"), router=Escalate(0.5, again=True)
     )
 
-    with pytest.raises(InvalidInput, match="places that request 0 has not been to"):
+    with refused(InvalidInput, "router", "request 0", "(0,)"):
         wb.Experiment(ensemble, trace=TRACE).run()

@@ -10,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.refused import refused
 from workbench.errors import NotAvailable
 from workbench.extras import MODULES, require_extra
 
@@ -40,8 +41,7 @@ def test_what_is_missing_is_named_with_the_line_that_brings_it(extra, monkeypatc
     missing = MODULES[extra][-1]
     monkeypatch.setitem(sys.modules, missing, None)
 
-    said = rf"^It needs {missing}: pip install 'inference-workbench\[{extra}\]'\.$"
-    with pytest.raises(NotAvailable, match=said):
+    with refused(NotAvailable, "It", missing, f"pip install 'inference-workbench[{extra}]'"):
         require_extra(extra, "It")
 
 

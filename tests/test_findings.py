@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.refused import refused
 from workbench import findings
 from workbench.comparison import compare
 from workbench.deployment import Local
@@ -184,7 +185,7 @@ def test_only_two_runs_are_compared():
     three = compare([run(name, np.ones(10)) for name in "abc"])
 
     for compared in (findings.compare_latency, findings.compare_cost):
-        with pytest.raises(InvalidInput, match="got 3"):
+        with refused(InvalidInput, 3):
             compared(three)
 
 
@@ -273,7 +274,7 @@ def test_where_none_surely_meets_the_target_the_nearest_is_named(count, holds):
 def test_what_no_price_is_known_of_is_not_the_cheapest():
     unpriced = Run.from_arrays(scheduled=[0.0], finished=[0.1])
 
-    with pytest.raises(InvalidInput, match="target and a cost"):
+    with refused(InvalidInput, "target", "cost"):
         findings.find_cheapest(compare([unpriced]))
 
 
@@ -292,7 +293,7 @@ def test_runs_are_compared_in_a_window_of_time(before, holds):
 
 
 def test_nothing_is_said_of_a_window_without_requests():
-    with pytest.raises(InvalidInput, match="nothing due"):
+    with refused(InvalidInput, "mlp:1, a", 50, "60 s"):
         findings.compare_window(
             both(run("a", np.ones(9)), run("b", np.ones(9))), 50, 60, first="a", others=["b"]
         )

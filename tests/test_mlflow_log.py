@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.children import free_port
+from tests.refused import refused
 from workbench.deployment import Lambda
 from workbench.errors import NotAvailable
 from workbench.mlflow_log import find_metrics, find_parameters, find_tags
@@ -72,7 +73,7 @@ def test_tags_say_whether_to_trust_it(run):
 def test_without_mlflow_it_says_what_to_install(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
 
-    with pytest.raises(NotAvailable, match=r"inference-workbench\[mlflow\]"):
+    with refused(NotAvailable, "to_mlflow", "inference-workbench[mlflow]"):
         run.to_mlflow()
 
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from tests.refused import refused
 from workbench.errors import Damaged, InvalidInput, NotFound
 from workbench.mulambda_paper import (
     DUMMY_MODELS,
@@ -194,9 +195,9 @@ def test_a_folder_has_the_tails_as_well(tmp_path):
 
     assert set(load_published(tmp_path)["published_p95"]) == {2.0}
     path.write_text("{}")
-    with pytest.raises(Damaged, match="elapsed-scp-hyperlocal"):
+    with refused(Damaged, path, "elapsed-scp-hyperlocal"):
         load_published(tmp_path)
-    with pytest.raises(NotFound, match="mulambda_published"):
+    with refused(NotFound, "mulambda_published.json", tmp_path / "none"):
         load_published(tmp_path / "none")
 
 
@@ -205,5 +206,5 @@ def test_a_folder_has_the_tails_as_well(tmp_path):
 )
 def test_what_the_experiment_does_not_have_is_refused(wrong):
     arguments = {"placement": "parity", "use_case": "scp", "policy": SELECTORS["random"]} | wrong
-    with pytest.raises(InvalidInput, match=next(iter(wrong))):
+    with refused(InvalidInput, *wrong, *wrong.values()):
         replay(**arguments)

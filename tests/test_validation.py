@@ -4,6 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from tests.refused import refused
 from workbench.errors import InvalidInput
 from workbench.run import Run
 from workbench.run_cost import cost
@@ -35,40 +36,40 @@ def test_a_number_of_any_kind_becomes_a_float(value):
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, 0])
 def test_what_is_not_finite_and_above_zero_is_refused(value):
-    with pytest.raises(InvalidInput, match="rate must be a finite number above 0, got"):
+    with refused(InvalidInput, "rate", repr(value)):
         positive("rate", value)
 
 
 def test_what_is_finite_may_be_negative():
     assert finite("origin", -1) == -1.0
-    with pytest.raises(InvalidInput, match="origin must be a finite number of seconds, got True"):
+    with refused(InvalidInput, "origin", "seconds", True):
         finite("origin", True, "seconds")
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
 def test_what_is_negative_is_refused_with_its_unit(value):
-    with pytest.raises(InvalidInput, match="wait must be a finite number of seconds, 0 or more, "):
+    with refused(InvalidInput, "wait", "seconds", repr(value)):
         not_negative("wait", value, "seconds")
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, 0, 1.5])
 def test_a_share_is_above_0_and_at_most_1(value):
     assert positive_share("share", 1) == 1.0
-    with pytest.raises(InvalidInput, match="share must lie above 0 and be at most 1, got"):
+    with refused(InvalidInput, "share", repr(value)):
         positive_share("share", value)
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, 0, 1])
 def test_an_inner_share_is_above_0_and_below_1(value):
     assert type(inner_share("quantile", np.float32(0.5))) is float
-    with pytest.raises(InvalidInput, match="quantile must lie between 0 and 1, got"):
+    with refused(InvalidInput, "quantile", repr(value)):
         inner_share("quantile", value)
 
 
 @pytest.mark.parametrize("value", [0, 6, 2.0, True, "2", None])
 def test_a_whole_number_is_one_within_its_bounds(value):
     assert type(whole_number("count", np.int32(5), low=1, high=5)) is int
-    with pytest.raises(InvalidInput, match="count must be a whole number from 1 to 5, got"):
+    with refused(InvalidInput, "count", 1, 5, repr(value)):
         whole_number("count", value, low=1, high=5)
 
 
@@ -80,35 +81,33 @@ def test_a_generator_is_taken_as_it_is():
 
 @pytest.mark.parametrize("seed", [True, -1, 1.0, "1", None])
 def test_a_seed_is_a_whole_number(seed):
-    with pytest.raises(InvalidInput, match="seed must be a whole number of at least 0 or a NumPy"):
+    with refused(InvalidInput, "seed", repr(seed)):
         generator_from(seed)
 
 
 def test_a_whole_number_fits_what_computes_with_it():
-    with pytest.raises(
-        InvalidInput, match="count must be a whole number from 1 to 9007199254740992"
-    ):
+    with refused(InvalidInput, "count", 2**53, 2**53 + 1):
         whole_number("count", 2**53 + 1, low=1)
 
 
 def test_a_value_is_of_the_kind_asked_for():
     assert of_kind("name", "x", str) == "x"
-    with pytest.raises(InvalidInput, match="name must be a str, got 5"):
+    with refused(InvalidInput, "name", "str", 5):
         of_kind("name", 5, str)
-    with pytest.raises(InvalidInput, match="name must be a text, got 5"):
+    with refused(InvalidInput, "name", "text", 5):
         of_kind("name", 5, str, "a text")
 
 
 @pytest.mark.parametrize("value", ["12", b"12", None, 5, np.array(5)])
 def test_a_list_is_what_can_be_gone_through(value):
     assert as_tuple("sizes", iter([1, 2])) == (1, 2)
-    with pytest.raises(InvalidInput, match="sizes must be a list, got"):
+    with refused(InvalidInput, "sizes", repr(value)):
         as_tuple("sizes", value)
 
 
 @pytest.mark.parametrize("value", ["no", "", 0, 1, None])
 def test_a_flag_is_true_or_false_and_nothing_that_counts_as_such(value):
-    with pytest.raises(InvalidInput, match="yes must be True or False"):
+    with refused(InvalidInput, "yes", repr(value)):
         flag("yes", value)
     assert flag("yes", True)
 
@@ -124,5 +123,5 @@ def test_flags_that_are_texts_are_refused(tmp_path):
         "bill_cold_start": lambda: cost(run, bill_cold_start="no"),
     }
     for name, call in calls.items():
-        with pytest.raises(InvalidInput, match=f"{name} must be True or False"):
+        with refused(InvalidInput, name, "no"):
             call()
