@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.refused import refused
 from workbench.deployment import (
     KINDS,
     Async,
@@ -133,102 +134,86 @@ def test_serverless_takes_whole_gigabytes_up_to_six(memory):
 
 
 @pytest.mark.parametrize(
-    ("kind", "knobs", "message"),
+    ("kind", "knobs", "named"),
     [
-        (Local, {"workers": 0}, "workers must be a whole number from 1 to 1024, got 0"),
-        (Local, {"workers": 1.5}, "workers must be a whole number from 1 to 1024, got 1.5"),
-        (Local, {"workers": True}, "workers must be a whole number from 1 to 1024, got True"),
-        (Local, {"threads": -1}, "threads must be a whole number from 1 to 1024"),
-        (Local, {"hourly_price": -0.1}, "hourly_price must be a finite number of US dollars, 0 or"),
-        (Local, {"hourly_price": float("nan")}, "hourly_price must be a finite number"),
-        (Local, {"hourly_price": "1"}, "hourly_price must be a finite number"),
-        (Local, {"hourly_price": None}, "hourly_price must be a finite number"),
-        (RealTime, {"instance_type": "m5.large"}, "must look like 'ml.m5.large', got 'm5.large'"),
-        (RealTime, {"instance_type": None}, "must look like 'ml.m5.large', got None"),
-        (
-            RealTime,
-            {"instance_type": TYPE, "count": 0},
-            "count must be a whole number of at least 1",
-        ),
-        (RealTime, {"instance_type": TYPE, "workers": 0}, "workers must be"),
-        (
-            RealTime,
-            {"instance_type": TYPE, "routing": "best"},
-            "routing must be one of least_outst",
-        ),
-        (Serverless, {"memory_mb": 1000, "max_concurrency": 1}, "one of 1024, 2048, .*; got 1000"),
-        (Serverless, {"memory_mb": 7168, "max_concurrency": 1}, "memory_mb must be one of"),
-        (Serverless, {"memory_mb": 1024, "max_concurrency": 0}, "from 1 to 200, got 0"),
-        (Serverless, {"memory_mb": 1024, "max_concurrency": 201}, "from 1 to 200, got 201"),
+        (Local, {"workers": 0}, ["workers", 0]),
+        (Local, {"workers": 1.5}, ["workers", 1.5]),
+        (Local, {"workers": True}, ["workers", True]),
+        (Local, {"threads": -1}, ["threads", -1]),
+        (Local, {"hourly_price": -0.1}, ["hourly_price", -0.1]),
+        (Local, {"hourly_price": float("nan")}, ["hourly_price", "nan"]),
+        (Local, {"hourly_price": "1"}, ["hourly_price", "'1'"]),
+        (Local, {"hourly_price": None}, ["hourly_price", None]),
+        (RealTime, {"instance_type": "m5.large"}, ["instance_type", "'m5.large'"]),
+        (RealTime, {"instance_type": None}, ["instance_type", None]),
+        (RealTime, {"instance_type": TYPE, "count": 0}, ["count", 0]),
+        (RealTime, {"instance_type": TYPE, "workers": 0}, ["workers", 0]),
+        (RealTime, {"instance_type": TYPE, "routing": "best"}, ["routing", "best"]),
+        (Serverless, {"memory_mb": 1000, "max_concurrency": 1}, ["memory_mb", 1024, 1000]),
+        (Serverless, {"memory_mb": 7168, "max_concurrency": 1}, ["memory_mb", 7168]),
+        (Serverless, {"memory_mb": 1024, "max_concurrency": 0}, ["max_concurrency", 200, 0]),
+        (Serverless, {"memory_mb": 1024, "max_concurrency": 201}, ["max_concurrency", 200, 201]),
         (
             Serverless,
             {"memory_mb": 1024, "max_concurrency": 2, "provisioned": 3},
-            r"at most max_concurrency \(2\), got 3",
+            ["provisioned", 2, 3],
         ),
         (
             Serverless,
             {"memory_mb": 1024, "max_concurrency": 2, "provisioned": -1},
-            "provisioned must be a whole number of at least 0",
+            ["provisioned", -1],
         ),
         (
             Serverless,
             {"memory_mb": 1024, "max_concurrency": 2, "keep_alive": float("inf")},
-            "keep_alive must be a finite number of seconds",
+            ["keep_alive", "inf"],
         ),
         (
             Serverless,
             {"memory_mb": 1024, "max_concurrency": 2, "on_limit": "drop"},
-            "on_limit must be one of reject, queue; got 'drop'",
+            ["on_limit", "drop"],
         ),
-        (Async, {"instance_type": TYPE, "count": -1}, "count must be a whole number of at least 0"),
-        (Async, {"instance_type": TYPE, "workers": 0}, "workers must be"),
-        (Async, {"instance_type": TYPE, "concurrency": 1001}, "concurrency .* from 1 to 1000"),
-        (Async, {"instance_type": TYPE, "ttl": 59}, "ttl .* from 60 to 21600, got 59"),
-        (Async, {"instance_type": TYPE, "timeout": 3601}, "timeout .* from 1 to 3600"),
-        (BatchTransform, {"instance_type": TYPE, "count": 0}, "count must be"),
-        (BatchTransform, {"instance_type": TYPE, "period": 0}, "period .* of seconds above 0"),
-        (Local, {"workers": 1025}, "workers must be a whole number from 1 to 1024, got 1025"),
-        (Local, {"threads": 10**400}, "threads must be a whole number from 1 to 1024, got 1000"),
-        (Lambda, {"memory_mb": 127, "max_concurrency": 1}, "from 128 to 10240, got 127"),
-        (Lambda, {"memory_mb": 10_241, "max_concurrency": 1}, "from 128 to 10240, got 10241"),
-        (Lambda, {"memory_mb": 128, "max_concurrency": 0}, "max_concurrency must be"),
-        (
-            Lambda,
-            {"memory_mb": 128, "max_concurrency": 1, "timeout": 901},
-            "timeout must be a whole number from 1 to 900, got 901",
-        ),
+        (Async, {"instance_type": TYPE, "count": -1}, ["count", -1]),
+        (Async, {"instance_type": TYPE, "workers": 0}, ["workers", 0]),
+        (Async, {"instance_type": TYPE, "concurrency": 1001}, ["concurrency", 1000, 1001]),
+        (Async, {"instance_type": TYPE, "ttl": 59}, ["ttl", 21600, 59]),
+        (Async, {"instance_type": TYPE, "timeout": 3601}, ["timeout", 3600, 3601]),
+        (BatchTransform, {"instance_type": TYPE, "count": 0}, ["count", 0]),
+        (BatchTransform, {"instance_type": TYPE, "period": 0}, ["period", 0]),
+        (Local, {"workers": 1025}, ["workers", 1024, 1025]),
+        (Local, {"threads": 10**400}, ["threads", 1024, 10**400]),
+        (Lambda, {"memory_mb": 127, "max_concurrency": 1}, ["memory_mb", 128, 10240, 127]),
+        (Lambda, {"memory_mb": 10_241, "max_concurrency": 1}, ["memory_mb", 128, 10240, 10241]),
+        (Lambda, {"memory_mb": 128, "max_concurrency": 0}, ["max_concurrency", 0]),
+        (Lambda, {"memory_mb": 128, "max_concurrency": 1, "timeout": 901}, ["timeout", 900, 901]),
         (
             Lambda,
             {"memory_mb": 128, "max_concurrency": 1, "architecture": "arm"},
-            "architecture must be one of x86_64, arm64; got 'arm'",
+            ["architecture", "'arm'"],
         ),
-        (
-            Lambda,
-            {"memory_mb": 128, "max_concurrency": 1, "provisioned": 2},
-            "provisioned must be at most max_concurrency",
-        ),
+        (Lambda, {"memory_mb": 128, "max_concurrency": 1, "provisioned": 2}, ["provisioned", 1, 2]),
     ],
 )
-def test_a_knob_out_of_its_limits_is_refused(kind, knobs, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_a_knob_out_of_its_limits_is_refused(kind, knobs, named):
+    with refused(InvalidInput, *named):
         kind(**knobs)
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "named"),
     [
-        ({}, "kind must be one of local, on-premise, .*; got None"),
-        ({"kind": ["local"]}, "kind must be one of"),
+        ({}, ["kind", None]),
+        ({"kind": ["local"]}, ["kind", "['local']"]),
         (
             {"kind": "local", "memory_mb": 1},
-            "has no memory_mb",
+            ["local", "memory_mb", "workers, threads, hourly_price"],
         ),
-        ({"kind": "real-time"}, "has to have instance_type"),
-        ({"kind": "local", "workers": 0}, "workers must be"),
+        ({"kind": "real-time"}, ["real-time", "instance_type"]),
+        ({"kind": "local", "workers": 0}, ["workers", 0]),
     ],
 )
-def test_a_dictionary_that_is_no_deployment_is_refused(data, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_a_dictionary_that_is_no_deployment_is_refused(data, named):
+    with refused(InvalidInput, *named):
         Deployment.from_dict(data)
 
 
@@ -267,14 +252,12 @@ def test_an_instance_type_has_the_vcpus_of_the_table():
 
 
 def test_an_unknown_instance_type_names_near_ones():
-    with pytest.raises(
-        NotFound, match=r"'ml.m5.larg' are not known. Did you mean ml.m5.large\? Known: ml.c5"
-    ):
+    with refused(NotFound, "ml.m5.larg", "ml.m5.large?", "ml.c5.2xlarge"):
         instance_vcpus("ml.m5.larg")
-    with pytest.raises(NotFound, match=r"are not known\. Known: ml.c5.2xlarge, "):
+    with refused(NotFound, "ml.q.zzzzzzzzzzzzzz", "ml.c5.2xlarge"):
         instance_vcpus("ml.q.zzzzzzzzzzzzzz")
     for wrong in ("?", 5, None):
-        with pytest.raises(InvalidInput, match="instance_type must look like"):
+        with refused(InvalidInput, "instance_type", wrong):
             instance_vcpus(wrong)
 
 

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.refused import refused
 from workbench.cloud import transform_jobs
 from workbench.cloud.client import CloudClient
 from workbench.cloud.deploy import teardown
@@ -91,8 +92,9 @@ def nothing_left(cloud):
             *aws.sagemaker("list_transform_jobs", StatusEquals="InProgress")[
                 "TransformJobSummaries"
             ],
-            *aws.s3("list_objects_v2", Bucket="workbench").get("Contents", []),
         ]
+        for bucket in aws.s3("list_buckets")["Buckets"]:
+            found += aws.s3("list_objects_v2", Bucket=bucket["Name"]).get("Contents", [])
     return not found and not Ledger().entries()
 
 
@@ -171,7 +173,7 @@ def test_columns_of_other_types_are_left_out_by_name(model, data, expected, tmp_
     output = tmp_path / "answers.parquet"
     wb.transform(model, frame, HERE, columns=names, output=output)
     assert pl.read_parquet(output)["id"].to_list() == frame["id"].to_list()
-    with pytest.raises(InvalidInput, match="Column 'id' holds text"):
+    with refused(InvalidInput, "id", "text"):
         wb.transform(model, frame, HERE)
 
 
@@ -181,23 +183,23 @@ def test_a_row_without_all_its_values_gets_no_answer(model, data, tmp_path):
     cut = tmp_path / "cut.csv"
     cut.write_text(whole.read_text() + "1.0,2.0\n")
     assert wb.transform(model, whole, HERE).rows == 5
-    with pytest.raises(InvalidInput, match="Row 6, column 'pixel2' is missing"):
+    with refused(InvalidInput, "Row 6", "pixel2"):
         wb.transform(model, cut, HERE)
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "named"),
     [
-        (np.zeros((0, 64)), "hold no rows"),
-        (np.zeros((3, 5)), "have shape"),
-        (np.zeros(64), "have shape"),
-        (np.array([["x"] * 64]), "must be numbers"),
-        ([[0.0] * 64], "data must be a NumPy array"),
-        ("data.txt", "must be a file of"),
+        (np.zeros((0, 64)), ["no rows", 1]),
+        (np.zeros((3, 5)), ["(1, 5)", "(batch, 64)"]),
+        (np.zeros(64), ["(1,)", "(batch, 64)"]),
+        (np.array([["x"] * 64]), ["<U1", "float32 (batch, 64)"]),
+        ([[0.0] * 64], ["data", "list"]),
+        ("data.txt", [".parquet", "data.txt"]),
     ],
 )
-def test_what_the_model_does_not_take_is_refused_before_anything_is_made(cloud, model, data, said):
-    with pytest.raises(InvalidInput, match=said):
+def test_what_the_model_does_not_take_is_refused_before_anything_is_made(cloud, model, data, named):
+    with refused(InvalidInput, *named):
         wb.transform(model, data, JOB, cloud)
     assert nothing_left(cloud)
 
@@ -205,7 +207,7 @@ def test_what_the_model_does_not_take_is_refused_before_anything_is_made(cloud, 
 @pytest.mark.parametrize("name", ["data.csv", "data.npy", "data.parquet"])
 def test_a_file_that_is_not_what_it_is_called_is_refused(model, name, tmp_path):
     path = tmp_path / name
-    with pytest.raises(NotFound, match="no file"):
+    with refused(NotFound, path):
         wb.transform(model, path, HERE)
     path.write_bytes(b"\x80\x04\x95 nonsense \xff")
     with pytest.raises(InvalidInput):
@@ -215,11 +217,11 @@ def test_a_file_that_is_not_what_it_is_called_is_refused(model, name, tmp_path):
 def test_outputs_are_new_files_of_a_known_kind(model, data, tmp_path):
     there = tmp_path / "there.npy"
     there.touch()
-    for output, said in ((there, "there already"), (tmp_path / "x.txt", "must be a .parquet")):
-        with pytest.raises(InvalidInput, match=said):
+    for output in (there, tmp_path / "x.txt"):
+        with refused(InvalidInput, output):
             wb.transform(model, data, HERE, output=output)
     named = frame_of(data).with_columns(prediction=1)
-    with pytest.raises(InvalidInput, match="rename it"):
+    with refused(InvalidInput, "prediction"):
         wb.transform(model, named, HERE, columns=named.columns[:64], output=tmp_path / "x.parquet")
 
 
@@ -234,7 +236,7 @@ def test_what_the_model_refuses_fails_the_job_with_its_reason(cloud, model, data
     put = TransformJobs.put
     odd = lambda jobs, job, part, rows: put(jobs, job, part, rows[:, :3] if part == 4 else rows)  # noqa: E731
     monkeypatch.setattr(TransformJobs, "put", odd)
-    with pytest.raises(CloudError, match=r"part-00000004.npy: record 1: Received client error"):
+    with refused(CloudError, "part-00000004.npy", "record 1", "(100, 3)"):
         wb.transform(model, data, JOB, cloud)
     assert nothing_left(cloud)
 
@@ -242,10 +244,10 @@ def test_what_the_model_refuses_fails_the_job_with_its_reason(cloud, model, data
 def test_a_job_is_stopped_when_it_is_told(cloud, model, data):
     stopped = threading.Event()
     stopped.set()
-    with pytest.raises(Stopped, match="Stopped before"):
+    with pytest.raises(Stopped):
         wb.transform(model, data, JOB, cloud, stopped=stopped)
     assert nothing_left(cloud)
-    with pytest.raises(Stopped, match="Stopped before"):
+    with pytest.raises(Stopped):
         wb.transform(model, data, HERE, stopped=stopped)
 
 
@@ -265,9 +267,9 @@ def paid(cloud):
 
 
 def test_what_costs_money_is_asked_for_and_capped(paid, cloud, model, data):
-    with pytest.raises(NotAvailable, match="yes=True"):
+    with refused(NotAvailable, "yes=True"):
         wb.transform(model, data, JOB, paid)
-    with pytest.raises(OverBudget, match="costs at most"):
+    with refused(OverBudget, JOB.label, "$0.01"):
         wb.transform(model, data, JOB, paid, yes=True, budget=0.01)
     done = wb.transform(model, data, JOB, paid, yes=True, budget=1.0)
     assert 0 < done.cost.total < 0.01
@@ -277,7 +279,7 @@ def test_what_costs_money_is_asked_for_and_capped(paid, cloud, model, data):
 def test_a_job_that_has_spent_its_budget_is_stopped(paid, cloud, registry, data, monkeypatch):
     monkeypatch.setattr(transform_jobs, "hourly_cost", lambda _: 1e9)
     slow = registry["digits-mlp-wide"]  # the job outlasts the second that the cloud lets polls wait
-    with pytest.raises(OverBudget, match="was spent"):
+    with refused(OverBudget, "$1.00"):
         wb.transform(slow, np.tile(data, (40, 1)), JOB, paid, yes=True, budget=1.0)
     assert nothing_left(cloud)
 
@@ -310,5 +312,5 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(cluster, model, data
 def test_a_model_that_fails_on_dask_is_told(cluster, model, data, tmp_path):
     path = tmp_path / "gone.npy"
     np.save(path, data)
-    with pytest.raises(InvocationError, match="Dask did not answer"):
+    with refused(InvocationError, "Dask", path):
         wb.transform(model, path, wb.Local(), cluster, progress=lambda *_: path.unlink(True))

@@ -8,6 +8,7 @@ import pytest
 from onnx import helper
 
 import workbench as wb
+from tests.refused import refused
 from workbench.errors import InvalidInput
 
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -62,25 +63,25 @@ def test_a_csv_is_read_as_the_model_s_type_wherever_its_decimals_begin(
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "place"),
+    ("kind", "text", "named"),
     [
-        ("int32", "a,b\n1,2\n4294967301,1\n", "Row 2, column 'a' is 4294967301"),
-        ("uint8", "a,b\n1,-1\n", "Row 1, column 'b' is -1"),
-        ("int64", "a,b\n1,1.5\n", "Row 1, column 'b' is 1.5"),
-        ("bool", "a,b\n1,2\n", "Row 1, column 'b' is 2"),
-        ("float16", "a,b\n1,70000\n", "Row 1, column 'b' is 70000"),
-        ("float32", "a,b\n1,1e39\n", "Row 1, column 'b' is 1e\\+39"),
-        ("float64", "a,b\n1,1e400\n", "Row 1, column 'b' is '1e400'"),
-        ("float32", "a,b\n0.5,2\n16777217,2\n", "Row 2, column 'a' is 16777217"),
-        ("float64", "a,b\n0.5,2\n9007199254740993,2\n", "Row 2, column 'a' is 9007199254740993"),
-        ("int64", "a,b\n9223372036854775808,1\n", "Row 1, column 'a' is 9223372036854775808"),
-        ("float32", "a,b\n1,2\n1,x\n", "Row 2, column 'b' is 'x'"),
+        ("int32", "a,b\n1,2\n4294967301,1\n", ["Row 2", "a", 4294967301]),
+        ("uint8", "a,b\n1,-1\n", ["Row 1", "b", -1]),
+        ("int64", "a,b\n1,1.5\n", ["Row 1", "b", 1.5]),
+        ("bool", "a,b\n1,2\n", ["Row 1", "b", 2]),
+        ("float16", "a,b\n1,70000\n", ["Row 1", "b", 70000]),
+        ("float32", "a,b\n1,1e39\n", ["Row 1", "b", 1e39]),
+        ("float64", "a,b\n1,1e400\n", ["Row 1", "b", "1e400"]),
+        ("float32", "a,b\n0.5,2\n16777217,2\n", ["Row 2", "a", 16777217]),
+        ("float64", "a,b\n0.5,2\n9007199254740993,2\n", ["Row 2", "a", 9007199254740993]),
+        ("int64", "a,b\n9223372036854775808,1\n", ["Row 1", "a", 9223372036854775808]),
+        ("float32", "a,b\n1,2\n1,x\n", ["Row 2", "b", "x"]),
     ],
 )
 def test_a_cell_that_the_model_cannot_hold_is_named_by_row_and_column(
-    mirror, tmp_path, kind, text, place
+    mirror, tmp_path, kind, text, named
 ):
-    with pytest.raises(InvalidInput, match=place):
+    with refused(InvalidInput, *named):
         seen(mirror(kind, 2), write(tmp_path, text))
 
 
@@ -94,33 +95,33 @@ def test_a_row_is_counted_through_the_pieces_of_every_form(mirror, tmp_path, mon
     frame.write_ndjson(tmp_path / "rows.jsonl")
     np.save(tmp_path / "rows.npy", rows)
     for data in (rows, frame, *sorted(tmp_path.iterdir())):
-        with pytest.raises(InvalidInput, match=r"Row 41, column ('b'|2) is 300"):
+        with refused(InvalidInput, "Row 41", 300):
             seen(mirror("uint8", 2), data)
 
 
 def test_columns_of_different_types_are_not_made_one_before_they_are_the_model_s(mirror):
     frame = pl.DataFrame({"a": [2**53 + 1], "b": [1.0]})
     assert seen(mirror("int64", 2), frame) == [[2**53 + 1, 1]]
-    with pytest.raises(InvalidInput, match="Row 1, column 'a' is 9007199254740993"):
+    with refused(InvalidInput, "Row 1", "a", 2**53 + 1):
         seen(mirror("float64", 2), frame)
 
 
 @pytest.mark.parametrize("cell", ["", "nan", "NaN", "NA", "null", "NULL"])
 def test_a_missing_value_is_refused_or_nan_where_that_is_asked_for(mirror, tmp_path, cell):
     path = write(tmp_path, f"a,b\n1,2\n1,{cell}\n")
-    with pytest.raises(InvalidInput, match=r"Row 2, column 'b' is missing.*missing='nan'"):
+    with refused(InvalidInput, "Row 2", "b", "missing='nan'"):
         seen(mirror("float32", 2), path)
     np.testing.assert_array_equal(
         seen(mirror("float32", 2), path, missing="nan"), [[1, 2], [1, math.nan]]
     )
-    with pytest.raises(InvalidInput, match="Row 2, column 'b' is missing"):
+    with refused(InvalidInput, "Row 2", "b"):
         seen(mirror("int64", 2), path, missing="nan")
 
 
 def test_null_of_a_frame_and_of_json_is_a_missing_value(mirror, tmp_path):
     lines = write(tmp_path, '{"a": 1, "b": null}\n{"a": 2, "b": 3}\n', "rows.jsonl")
     for data in (pl.DataFrame({"a": [1, 2], "b": [None, 3]}), lines):
-        with pytest.raises(InvalidInput, match="Row 1, column 'b' is missing"):
+        with refused(InvalidInput, "Row 1", "b"):
             seen(mirror("float32", 2), data)
         found = seen(mirror("float32", 2), data, missing="nan")
         np.testing.assert_array_equal(found, [[1, math.nan], [2, 3]])
@@ -136,7 +137,7 @@ def test_a_first_line_of_numbers_is_a_row_unless_it_is_said_to_be_a_header(mirro
 
 @pytest.mark.parametrize("line", ["0,1", "id,1.5"])
 def test_a_first_line_that_may_be_either_is_asked_about(mirror, tmp_path, line):
-    with pytest.raises(InvalidInput, match="header=True or header=False"):
+    with refused(InvalidInput, line, "header=True", "header=False"):
         seen(mirror("float32", 2), write(tmp_path, f"{line}\n3,4\n"))
     assert seen(mirror("float32", 2), write(tmp_path, f"{line}\n3,4\n"), header=True) == [[3, 4]]
 
@@ -175,7 +176,7 @@ def test_json_lines_hold_lists_or_named_values(mirror, tmp_path, text):
 
 def test_json_lines_without_values_are_no_table(mirror, tmp_path):
     path = write(tmp_path, "{}\n{}\n", "rows.jsonl")
-    with pytest.raises(InvalidInput, match="there are no columns"):
+    with refused(InvalidInput, path, "columns"):
         seen(mirror("float32", 2), path)
 
 
@@ -194,9 +195,9 @@ def test_vectors_and_numbers_stand_side_by_side_and_vectors_have_one_length(mirr
     frame = pl.DataFrame({"v": [[1, 2], [3, 4]], "x": [0.5, 1.5]})
     assert seen(mirror("float32", 3), frame) == [[1, 2, 0.5], [3, 4, 1.5]]
     ragged = pl.DataFrame({"v": [[1, 2, 3], [3, 4]]})
-    with pytest.raises(InvalidInput, match=r"row 2 on have shape \(1, 2\)"):
+    with refused(InvalidInput, "row 2", "(1, 2)"):
         seen(mirror("float32", 3), ragged)
-    with pytest.raises(InvalidInput, match=r"Row 2, column 'v', value \[2\] is missing"):
+    with refused(InvalidInput, "Row 2", "v", "[2]"):
         seen(mirror("float32", 2), pl.DataFrame({"v": [[1, 2], [3, None]]}))
 
 
@@ -205,5 +206,5 @@ def test_samples_for_the_registry_keep_to_the_same_rule(mirror, tmp_path):
     registry = wb.Registry(tmp_path / "more")
     kept = registry.register("m", model.path, samples=np.array([[255, 1], [0, 2]]))
     assert kept.samples().inputs.dtype == np.uint8
-    with pytest.raises(InvalidInput, match="Row 2, column 1 is 256"):
+    with refused(InvalidInput, "samples", "Row 2", "column 1", 256):
         registry.register("m", model.path, samples=np.array([[255, 1], [256, 2]]))

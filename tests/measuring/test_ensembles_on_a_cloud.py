@@ -9,6 +9,7 @@ import pytest
 import workbench as wb
 from tests.measuring.test_on_a_cloud import nothing_left
 from tests.played import PlayedCloud
+from tests.refused import refused
 from workbench.cloud.deploy import DeployedModel, deploy
 from workbench.cloud.ensemble_deploy import DeployedEnsemble
 from workbench.cloud.ledger import Ledger
@@ -47,7 +48,7 @@ def test_real_time_members_are_variants_of_one_endpoint(cloud, registry):
 
     with wb.deploy(ensemble, cloud) as deployed:
         run = wb.Experiment(ensemble, trace=TRACE).run(deployed)
-        with pytest.raises(InvalidInput, match="What was deployed is"):
+        with refused(InvalidInput, "round-robin", "experiment.run(cloud)"):
             other.run(deployed)
         assert len(Ledger().entries()) == 2
 
@@ -91,7 +92,7 @@ def test_an_endpoint_that_fails_leaves_nothing(cloud, registry, monkeypatch):
         raise CloudError("no instances left")
 
     monkeypatch.setattr("workbench.cloud.adapters.endpoint.await_service", fail)
-    with pytest.raises(CloudError, match="no instances left"), deploy(ensemble, cloud):
+    with refused(CloudError, "no instances left"), deploy(ensemble, cloud):
         pass
 
     assert nothing_left(cloud)
@@ -109,12 +110,12 @@ def test_an_ensemble_is_estimated_as_all_its_members_with_all_requests(registry)
 def test_an_ensemble_takes_neither_deployment_nor_scaling_beside_it(cloud, registry):
     ensemble = ensemble_of(registry, REAL_TIME, REAL_TIME)
 
-    with pytest.raises(InvalidInput, match="deployments of its own"):
+    with refused(InvalidInput, "ensemble", "deploy(ensemble, cloud)"):
         deploy(ensemble, REAL_TIME, cloud)
-    with pytest.raises(InvalidInput, match="cloud must be a Cloud"):
+    with refused(InvalidInput, "cloud", "RealTime(instance_type='ml.m5.large'"):
         deploy(ensemble, REAL_TIME)
     scaling = wb.scaling.TargetTracking(metric="invocations", target=100, least=1, most=2)
-    with pytest.raises(InvalidInput, match="is not scaled"):
+    with refused(InvalidInput, "ensemble", "member"):
         wb.Experiment(ensemble, trace=TRACE).run(cloud, scaling=scaling)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from tests.refused import refused
 from workbench.backends.sagemaker import pack_npy, unpack_npy
 from workbench.errors import InvalidInput
 from workbench.measuring.conversion import InputSpec
@@ -88,7 +89,7 @@ def test_a_csv_without_a_header_is_in_the_order_of_the_model(tmp_path):
     FLAT.write_csv(path, include_header=False)
 
     assert values(read(path, TENSOR, header=False)) == values(ROWS)
-    with pytest.raises(InvalidInput, match="header"):
+    with refused(InvalidInput, "41.0,Bern,1.0,2.0", "header=True"):
         open_source(path, TENSOR)
 
 
@@ -107,23 +108,23 @@ def test_a_model_of_one_text_takes_a_column_or_an_array_of_texts():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
-        ({"age": [1, None, 2]}, "Row 2, column 'age' is missing"),
-        ({"age": [1, "x", 2]}, "age"),
-        ({"age": ["a", "b", "c"]}, "'age' holds text"),
-        ({"age": [1.0, 1e39, 0.0]}, "Row 2, column 'age'"),
-        ({"city": ["a", None, "b"]}, "Row 2, column 'city' is missing"),
-        ({"city": [1, 2, 3]}, "column 'city' is 1"),
-        ({"city": ["a", "\ud800", "b"]}, "Row 2, column 'city' is .*no valid Unicode"),
-        ({"age": [1, 2**70, 2]}, "Row 2, column 'age' is 1180591620717411303424"),
-        ({"scores": [[1.0, 2.0], None, [3.0, 4.0]]}, "Row 2, column 'scores' is missing"),
-        ({"scores": [[1.0], [2.0], [3.0]]}, "scores"),
-        ({"scores": [[1.0, 2.0], [2.0], [3.0, 4.0]]}, "from row 2 on"),
+        ({"age": [1, None, 2]}, ["Row 2", "age"]),
+        ({"age": [1, "x", 2]}, ["age", "row 1"]),
+        ({"age": ["a", "b", "c"]}, ["age", "text"]),
+        ({"age": [1.0, 1e39, 0.0]}, ["Row 2", "age", 1e39]),
+        ({"city": ["a", None, "b"]}, ["Row 2", "city"]),
+        ({"city": [1, 2, 3]}, ["Row 1", "city", 1]),
+        ({"city": ["a", "\ud800", "b"]}, ["Row 2", "city", r"\ud800"]),
+        ({"age": [1, 2**70, 2]}, ["Row 2", "age", 2**70]),
+        ({"scores": [[1.0, 2.0], None, [3.0, 4.0]]}, ["Row 2", "scores"]),
+        ({"scores": [[1.0], [2.0], [3.0]]}, ["row 1", "(1, 1)", "scores"]),
+        ({"scores": [[1.0, 2.0], [2.0], [3.0, 4.0]]}, ["row 2", "(1, 1)", "scores"]),
     ],
 )
-def test_a_value_that_an_input_does_not_take_is_named(change, said):
-    with pytest.raises(InvalidInput, match=said):
+def test_a_value_that_an_input_does_not_take_is_named(change, named):
+    with refused(InvalidInput, *named):
         read(COLUMNS | change, TENSOR)
 
 
@@ -135,12 +136,12 @@ def test_whole_numbers_and_others_stand_in_one_column(make):
     assert np.array_equal(rows["age"], [41, 7.5, np.nan], equal_nan=True)
     assert rows["city"].tolist() == ["a", "b", ""]
     assert rows["scores"].tolist() == [[1, 2.5]] * 3
-    with pytest.raises(InvalidInput, match="Row 3, column 'age' is missing"):
+    with refused(InvalidInput, "Row 3", "age"):
         read(make(columns), TENSOR)
 
 
 def test_a_column_that_is_not_there_is_named():
-    with pytest.raises(InvalidInput, match=r"\['city'\].*\['age', 'scores'\]"):
+    with refused(InvalidInput, "['city']", "['age', 'scores']"):
         open_source(FRAME.select("age", "scores"), TENSOR)
 
 
@@ -148,7 +149,7 @@ def test_an_input_of_any_size_is_not_filled_from_other_columns():
     taken = Tensor.record([Tensor("age", "float32", ()), Tensor("scores", "float32", (None,))])
 
     assert read(COLUMNS, taken)["scores"].tolist() == COLUMNS["scores"]
-    with pytest.raises(InvalidInput, match=r"no columns \['scores'\]"):
+    with refused(InvalidInput, "['scores']"):
         read({"age": [1.0, 2.0]}, taken)
 
 
@@ -161,7 +162,7 @@ def test_what_is_missing_is_nan_or_no_text_where_that_is_asked_for():
 
 
 def test_rows_in_the_middle_of_data_are_counted_from_the_first():
-    with pytest.raises(InvalidInput, match="Row 1003"):
+    with refused(InvalidInput, "Row 1003"):
         InputSpec(TENSOR).of(pl.DataFrame(COLUMNS | {"age": [1.0, 2.0, None]}), first=1000)
 
 

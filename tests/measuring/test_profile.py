@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.refused import refused
 from workbench.errors import Damaged, InvalidInput, NotFound
 from workbench.files import save_frame
 from workbench.measuring.kept_calls import MAX_CALLS, delay_calls, thin_calls
@@ -56,9 +57,9 @@ def test_a_measured_size_has_a_service_time_and_a_capacity(measured):
 
 
 def test_a_size_that_was_not_measured_is_not_guessed(measured):
-    with pytest.raises(InvalidInput, match=r"batch of 5, only for \[1, 4, 16, 64\]"):
+    with refused(InvalidInput, 5, "[1, 4, 16, 64]", "fit()"):
         measured.service_time(5)
-    with pytest.raises(InvalidInput, match="Nothing was measured back to back with 3 threads"):
+    with refused(InvalidInput, "3 threads"):
         measured.service_time(4, threads=3)
 
 
@@ -67,7 +68,7 @@ def test_a_fit_stays_within_the_measured_sizes(measured):
 
     assert fit(np.array([2, 32])).shape == (2,)
     for size in (65, 0, np.nan, "8", [1, 65]):
-        with pytest.raises(InvalidInput, match="measured from 1 to 64, asked for "):
+        with refused(InvalidInput, 1, 64, size):
             fit(size)
 
 
@@ -89,9 +90,9 @@ def test_saving_and_loading_gives_the_same_profile(measured, tmp_path):
 def test_loading_what_is_no_profile(tmp_path):
     save_frame(tmp_path / "other", pl.DataFrame({"a": [1]}), {})
 
-    with pytest.raises(Damaged, match="does not hold a profile"):
+    with refused(Damaged, tmp_path / "other", "'batch_size'"):
         wb.load_profile(tmp_path / "other")
-    with pytest.raises(NotFound, match="Nothing saved at"):
+    with refused(NotFound, tmp_path, "facts.json"):
         wb.load_profile(tmp_path)
 
 
@@ -114,33 +115,33 @@ def test_stopping_keeps_the_rows_measured_so_far(model):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "named"),
     [
-        ({"batch_sizes": ()}, "batch_sizes is empty: give at least one"),
-        ({"batch_sizes": (0, 1)}, "Each of batch_sizes must be a whole number from 1 to 100000"),
-        ({"batch_sizes": [10**7]}, "Each of batch_sizes must be a whole number from 1 to 100000"),
-        ({"batch_sizes": ["8"]}, "Each of batch_sizes must be a whole number .* got '8'"),
-        ({"batch_sizes": 8}, "batch_sizes must be a list, got 8"),
-        ({"threads": (2000,)}, "Each of threads must be a whole number from 1 to 1024, got 2000"),
-        ({"precision": 0}, "precision must lie between 0 and 1, got 0"),
-        ({"precision": "fine"}, "precision must lie between 0 and 1, got 'fine'"),
-        ({"budget": 0}, "budget must be a finite number of seconds above 0, got 0"),
-        ({"budget": float("nan")}, "budget must be a finite number of seconds above 0, got nan"),
-        ({"idle": -1}, "idle must be a finite number of seconds, 0 or more, got -1"),
-        ({"idle": 3600}, "idle must be at most 60 s, got 3600"),
-        ({"batch_sizes": (1.5,)}, "a whole number .* got 1.5"),
-        ({"threads": (0,)}, "Each of threads must be a whole number from 1 to 1024, got 0"),
+        ({"batch_sizes": ()}, ["batch_sizes"]),
+        ({"batch_sizes": (0, 1)}, ["batch_sizes", 100000, 0]),
+        ({"batch_sizes": [10**7]}, ["batch_sizes", 100000, 10**7]),
+        ({"batch_sizes": ["8"]}, ["batch_sizes", "'8'"]),
+        ({"batch_sizes": 8}, ["batch_sizes", 8]),
+        ({"threads": (2000,)}, ["threads", 1024, 2000]),
+        ({"precision": 0}, ["precision", 0]),
+        ({"precision": "fine"}, ["precision", "fine"]),
+        ({"budget": 0}, ["budget", 0]),
+        ({"budget": float("nan")}, ["budget", "nan"]),
+        ({"idle": -1}, ["idle", -1]),
+        ({"idle": 3600}, ["idle", "60 s", 3600]),
+        ({"batch_sizes": (1.5,)}, ["batch_sizes", 1.5]),
+        ({"threads": (0,)}, ["threads", 1024, 0]),
     ],
 )
-def test_impossible_settings_are_refused(model, settings, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_impossible_settings_are_refused(model, settings, named):
+    with refused(InvalidInput, *named):
         wb.profile(model, **settings)
 
 
 def test_a_profile_is_of_a_model():
-    with pytest.raises(InvalidInput, match="model must be a Model, got 'digits-forest'"):
+    with refused(InvalidInput, "model", "digits-forest"):
         wb.profile("digits-forest")
-    with pytest.raises(InvalidInput, match="frame must be a Polars frame, got None"):
+    with refused(InvalidInput, "frame", None):
         Profile(None)
 
 
@@ -151,7 +152,7 @@ def test_a_size_given_twice_is_measured_once(model):
 
 
 def test_a_profile_needs_its_columns():
-    with pytest.raises(InvalidInput, match="missing"):
+    with refused(InvalidInput, "missing: ['threads'"):
         Profile(pl.DataFrame({"batch_size": [1]}))
 
 
@@ -181,9 +182,9 @@ def test_the_error_of_a_fit_is_that_of_sizes_it_has_not_seen():
 
 
 def test_a_fit_needs_a_known_kind_and_enough_sizes():
-    with pytest.raises(InvalidInput, match="kind must be one of auto, affine"):
+    with refused(InvalidInput, "kind", "cubic"):
         fit_service_times(SIZES, SIZES, kind="cubic")
-    with pytest.raises(InvalidInput, match="at least 4 batch sizes, got 3"):
+    with refused(InvalidInput, 4, 3):
         fit_service_times([1, 2, 3], [1, 2, 3])
 
 

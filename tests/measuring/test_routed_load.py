@@ -7,9 +7,9 @@ import threading
 import time
 
 import numpy as np
-import pytest
 
 from tests.ensembles import Escalate, Escalation
+from tests.refused import refused
 from workbench.backends.base import FunctionBackend
 from workbench.batching.timer import BatchPolicy
 from workbench.errors import InvalidInput
@@ -287,6 +287,6 @@ def test_requests_of_several_rows_have_the_confidence_of_the_least_certain():
 def test_a_place_for_each_load_is_asked_for():
     load = load_of(constant(rate=1, duration=1), sure)
 
-    with pytest.raises(InvalidInput, match="a place and a reader for each"):
+    with refused(InvalidInput, "1 loads", "1 readers", "0 places"):
         dataclasses.replace(load, places=())
     assert math.isinf(load.patience)
