@@ -132,14 +132,11 @@ class _RoutedContract:
 
     def handle(self, request: "Request", reply: "Reply") -> None:
         """Answer a request that is meant for this machine, and that no web page sent."""
-        from workbench.localcloud.core.access import check_address
-        from workbench.localcloud.core.protocol import AwsError
         from workbench.modelserver.contract import error_response, follow_route
+        from workbench.modelserver.loopback import find_foreign
 
-        try:
-            check_address(request, self.port)
-        except AwsError as error:
-            reply(error_response(403, str(error)))
+        if reason := find_foreign(request, self.port):
+            reply(error_response(403, reason))
         else:
             follow_route(self._routes, request, reply)
 

@@ -44,34 +44,10 @@ from workbench.localcloud.core.signatures import (
     sign,
 )
 from workbench.modelserver.http import Handler, Reply, Request
+from workbench.modelserver.loopback import find_foreign
 
 MAX_SKEW = 900.0
 """Seconds between a request's date and now (S3 API Reference, error RequestTimeTooSkewed)."""
-
-_LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
-
-
-def check_address(request: Request, port: int) -> None:
-    """Check that a request was meant for this machine and not sent by a page of another origin.
-
-    A page on the web can have a browser send requests here: under a name of its own that resolves
-    to 127.0.0.1, which shows in `Host`, or to our address, which shows in `Origin`. Names below
-    `localhost` never leave the machine (RFC 6761), so that `bucket.localhost` may be used.
-
-    Raises:
-        AwsError: AccessDenied.
-    """
-    host = request.headers.get("host", "").lower()
-    name, _, given = host.rpartition(":")
-    if name and not given.endswith("]"):
-        ours = given == str(port)
-    else:  # without a port, which is then 80
-        name, ours = host, port == 80
-    if not ours or not (name in _LOOPBACK or name.endswith(".localhost")):
-        raise AccessError("denied", f"Host is {host!r}; this is 127.0.0.1:{port}.")
-    origin = request.headers.get("origin")
-    if origin is not None and origin.lower() != f"http://{host}":
-        raise AccessError("denied", f"Pages of {origin!r} may not call this cloud.")
 
 
 class AccessControl:
@@ -149,7 +125,8 @@ class AccessControl:
         Raises:
             AwsError: It must not be answered.
         """
-        check_address(request, self.port)
+        if reason := find_foreign(request, self.port):
+            raise AccessError("denied", reason)
         if request.path not in self._open_paths:
             self.check_signature(request, None if spooled else request.body)
 

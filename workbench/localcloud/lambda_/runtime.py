@@ -14,12 +14,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.localcloud.core.access import check_address
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure, InstanceClient, Outcome
-from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.sandbox.instances import LaunchFailed
 from workbench.modelserver import http
 from workbench.modelserver.http import Reply, Request, Response, Server
+from workbench.modelserver.loopback import find_foreign
 
 MAX_ANSWER = 6_291_556
 """Bytes of an answer, as AWS's message says: 6 MB and 100 more."""
@@ -157,10 +156,8 @@ class Runtime(InstanceClient):
     # --- the program's calls
 
     def _handle(self, request: Request, reply: Reply) -> None:
-        try:
-            check_address(request, self._port)
-        except AwsError as error:  # a web page, for which the function's client was not made
-            reply(Response(error.status))
+        if find_foreign(request, self._port):  # a web page, which is no function's client
+            reply(Response(403))
             return
         path = request.path
         if path == _NEXT:
