@@ -6,7 +6,7 @@
 # Seen: KSDrift and CVMDrift of one feature have the p value NaN and is_drift 0, without a warning; so has the feature of a
 # TabularDrift, whose other features are judged. A NaN in the reference does the same for as long as the detector lives.
 # What it means here: `input_drift` counts a missing number among named inputs as a value of its own and refuses one elsewhere, and
-# a `Detector` refuses it; tests/test_drift.py holds that one does not hide the others.
+# a `Detector` refuses it; tests/run/test_drift.py holds that one does not hide the others.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -9,7 +9,7 @@
 # references in seconds, less than where nothing drifted, and 0.5 or more in milliseconds: the histogram of a constant is drawn
 # one unit wide, so that most of it lies beyond all bins. Its Kolmogorov-Smirnov test is right in all cases.
 # What it means here: `PopulationStability` and `input_drift` add half a value to each bin and compare with what chance makes
-# of it; tests/test_drift.py holds both of these to that.
+# of it; tests/run/test_drift.py holds both of these to that.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

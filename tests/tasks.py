@@ -1,4 +1,4 @@
-"""What other processes import by name, for test_process.py and test_sweeps.py."""
+"""What other processes import by name, for test_process.py and experiment/test_sweeps.py."""
 
 import os
 import sys

@@ -7,7 +7,7 @@ import pytest
 from tests.refused import refused
 from workbench.errors import InvalidInput
 from workbench.run import Run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.traffic.replay import from_csv, from_timestamps
 from workbench.validation import (
     as_tuple,

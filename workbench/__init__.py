@@ -45,7 +45,7 @@ _CONTENTS = {
     "scaling.spot": ["SpotHedge", "SpotPool"],
     "pricing.sheet": ["PriceSheet"],
     "pricing.cost": ["Cost"],
-    "run_cost": ["cost"],
+    "run.costs": ["cost"],
     # which of several models a request is sent to
     "routing.simple": ["Canary", "LowestNetworkLatency", "RandomChoice", "RoundRobin", "Shadow"],
     "routing.mulambda": ["MuLambda", "Weighted"],
@@ -53,8 +53,8 @@ _CONTENTS = {
     "routing.load": ["Contextual", "CostFirst", "EffectiveAccuracy", "LatencyFirst"],
     "routing.bandits": ["Exp3", "Exp4", "LinUCB", "ThompsonSampling"],
     # several models, and who answers
-    "ensemble": ["Ensemble", "Member"],
-    "ensemble_server": ["EnsembleServer"],
+    "ensembles": ["Ensemble", "Member"],
+    "ensembles.server": ["EnsembleServer"],
     "measuring.cascade_promise": ["promise_cascade"],
     "routing": ["Cascade", "Vote", "choose_threshold"],
     # the question, and three ways to an answer
@@ -63,16 +63,16 @@ _CONTENTS = {
     "queueing": ["Prediction"],
     "quantiles": ["SLO"],
     "run": ["Run", "delete_run", "load_run"],
-    "sweeps": ["sweep"],
+    "experiment.sweeps": ["sweep"],
     # what to do about it
     "planner.backtest": ["backtest"],
     "planner": ["Options", "Plan", "decide", "find_capacity", "plan", "replan"],
     "planner.policies": ["compare_policies"],
     "selection": ["Selection", "at_least", "at_most", "select"],
     "comparison": ["compare"],
-    "curves": ["count_curve", "memory_curve"],
+    "comparison.curves": ["count_curve", "memory_curve"],
     "idleness": ["idle_report"],
-    "mlflow_log": ["to_mlflow"],
+    "report.mlflow_log": ["to_mlflow"],
     "report.runs": ["write_report"],
     # whole data sets, without a queue
     "measuring.batch_inference": ["Transformed", "transform"],
@@ -85,7 +85,7 @@ _CONTENTS = {
     "lessons.answers": ["collect_answers"],
     "lessons.classroom": ["lesson"],
     # whether things are still as they were
-    "drift": ["PageHinkley", "PopulationStability", "input_drift", "latency_drift"],
+    "run.drift": ["PageHinkley", "PopulationStability", "input_drift", "latency_drift"],
     # in a notebook, and when something fails
     "widgets": ["app"],
     "errors": ["WorkbenchError"],

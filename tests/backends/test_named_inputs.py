@@ -18,7 +18,7 @@ from workbench.backends.local import LocalBackend
 from workbench.cloud.deploy import deploy
 from workbench.cloud.doctor import examine
 from workbench.cloud.ledger import Ledger
-from workbench.ensemble_server import EnsembleServer
+from workbench.ensembles.server import EnsembleServer
 from workbench.localcloud import LocalCloud
 from workbench.routing import RoundRobin
 from workbench.traffic.map import poisson_process

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from workbench.mulambda_paper import (
+from workbench.papers.mulambda import (
     PUBLISHED_FILE,
     SELECTORS,
     compare_selectors,

@@ -15,7 +15,9 @@ import numpy as np
 from bench_queueing import DATA, REQUESTS, timed
 from numba import njit
 
-from workbench.batch_paper import (
+from workbench.batching.timer import BatchPolicy
+from workbench.deployment import RealTime
+from workbench.papers.batch import (
     CITED_MAPS,
     FAST,
     MAPS_FILE,
@@ -28,8 +30,6 @@ from workbench.batch_paper import (
     optima,
     simulate_buffer,
 )
-from workbench.batching.timer import BatchPolicy
-from workbench.deployment import RealTime
 from workbench.planner import Options, capacities, crossings, plan, replan
 from workbench.planner.on_demand import screen_on_demand
 from workbench.planner.options import CLOUD_KINDS

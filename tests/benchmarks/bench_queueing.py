@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.batch_paper import (
+from workbench.batching.timer import BatchPolicy
+from workbench.papers.batch import (
     CITED_MAPS,
     FAST,
     MAPS_FILE,
@@ -23,7 +24,6 @@ from workbench.batch_paper import (
     optima,
     simulate_buffer,
 )
-from workbench.batching.timer import BatchPolicy
 from workbench.queueing import predict_buffer, screen
 from workbench.run import SLO
 from workbench.traffic.map import mmpp

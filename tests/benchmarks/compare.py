@@ -61,8 +61,8 @@ def options(**given):  # what both have
     return wb.Options(cold_start=0.5, finalists=4, **given, **new)
 """
 PAPER = """
-maps = either("CITED_MAPS", "batch_paper") or either("CITED", "reproduction")
-errors = either("model_errors", "batch_paper", "reproduction")
+maps = either("CITED_MAPS", "papers.batch", "batch_paper") or either("CITED", "reproduction")
+errors = either("model_errors", "papers.batch", "batch_paper", "reproduction")
 """
 APP = """
 from workbench.widgets import App

@@ -13,7 +13,7 @@ FREE = (
     "cloud/transform_jobs.py",  # what the adapter of batch transform starts
     "backends/",  # a backend a type
     "localcloud/lambda_/",  # Lambda itself, with the limits of the type
-    "batch_paper.py",  # a published evaluation, of Lambda
+    "papers/batch.py",  # a published evaluation, of Lambda
     "cli/demo.py",  # an example, on this machine
     "cli/serve.py",  # models of this machine
     "lessons/",  # examples of a type each

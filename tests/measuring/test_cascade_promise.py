@@ -8,7 +8,7 @@ import pytest
 
 from tests.refused import refused
 from workbench.deployment import Local
-from workbench.ensemble import Ensemble, Member
+from workbench.ensembles import Ensemble, Member
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.measuring.cascade_promise import promise_cascade
 from workbench.measuring.outcomes import find_outcomes

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from tests.ensembles import Escalate, Escalation
+from tests.escalation import Escalate, Escalation
 from tests.refused import refused
 from workbench.backends.base import FunctionBackend
 from workbench.batching.timer import BatchPolicy

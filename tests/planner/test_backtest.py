@@ -13,7 +13,7 @@ from workbench.errors import InvalidInput, TooFewSamples
 from workbench.forecasts import Oracle, Persistence, Ridge, SeasonalNaive
 from workbench.planner.backtest import backtest
 from workbench.quantiles import SLO
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.scaling import InstanceCapacity
 from workbench.scaling.predictive import Predictive
 from workbench.service_times import ServiceTimes

@@ -13,7 +13,7 @@ from workbench.planner import Options, Plan, plan, replan
 from workbench.planner.candidates import HYBRID, SCALED, attainment_by_minute, describe_scaling
 from workbench.planner.decisions import summarize_plan
 from workbench.quantiles import SLO, longest_within
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.scaling.predictive import Predictive
 from workbench.scaling.reactive import TargetTracking
 from workbench.service_times import ServiceTimes

@@ -18,7 +18,7 @@ from workbench.measuring.profile_cache import ensure_profile
 from workbench.planner import Options, Plan, crossings, plan, replan
 from workbench.quantiles import longest_within
 from workbench.run import SLO
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.traffic.map import MAP

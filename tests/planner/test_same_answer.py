@@ -9,7 +9,7 @@ from workbench.planner import Options, plan
 from workbench.planner.options import CLOUD_KINDS, SELF_SCALED
 from workbench.quantiles import SLO
 from workbench.run import Run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.service_times import ServiceTimes
 from workbench.traffic.trace import Trace
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.refused import refused
 from workbench.errors import InvalidInput
-from workbench.model_tables import load_capacities, serve
+from workbench.papers.model_tables import load_capacities, serve
 from workbench.plots import (
     answer_spread,
     node_load,

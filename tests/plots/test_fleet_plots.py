@@ -14,7 +14,7 @@ from workbench.planner import Options
 from workbench.planner.instance_capacity import capacities
 from workbench.quantiles import SLO
 from workbench.run import Run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.service_times import ServiceTimes
 from workbench.traffic.patterns import constant

@@ -10,8 +10,8 @@ import pytest
 import workbench as wb
 from tests.refused import refused
 from workbench import plots
-from workbench.batch_paper import CITED_MAPS, FAST, MAX_SIZES, WAITS, batch_dollars
 from workbench.errors import InvalidInput
+from workbench.papers.batch import CITED_MAPS, FAST, MAX_SIZES, WAITS, batch_dollars
 from workbench.planner import Options, Plan, plan
 from workbench.plots.axes import log_ticks
 from workbench.pricing.cost import MONTH

@@ -13,7 +13,7 @@ from tests.refused import refused
 from workbench.batching.timer import BatchPolicy
 from workbench.cli import main
 from workbench.deployment import Local
-from workbench.ensemble import Member
+from workbench.ensembles import Member
 from workbench.errors import InvalidInput, InvalidModel
 from workbench.experiment import Experiment
 from workbench.planner.options import Options

@@ -21,7 +21,7 @@ from workbench.queueing import mm1
 from workbench.report.conclusion import conclude, recommend
 from workbench.report.runs import report_html, write_report
 from workbench.run import SLO, Run, load_run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.scaling.reactive import TargetTracking
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate

@@ -9,7 +9,7 @@ import pytest
 import workbench as wb
 from tests.refused import refused
 from workbench.deployment import Local, Serverless
-from workbench.ensemble import Ensemble, Member
+from workbench.ensembles import Ensemble, Member
 from workbench.errors import InvalidInput
 from workbench.measuring.outcomes import find_outcomes
 from workbench.planner import Options

@@ -39,8 +39,8 @@ from workbench.forecasts import Persistence, Ridge
 from workbench.planner.candidates import usage_of
 from workbench.plots.costs import cost_over_time
 from workbench.pricing.cost import total
+from workbench.run.costs import cost
 from workbench.run.record import RunRecord
-from workbench.run_cost import cost
 from workbench.scaling import InstanceCapacity, Schedule
 from workbench.scaling.predictive import Predictive
 from workbench.scaling.spot import SpotPool

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests import twin
 from tests.refused import refused
-from tests.test_service_times import profile_of
+from tests.service_times.test_service_times import profile_of
 from workbench import compilation
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy
@@ -36,11 +36,11 @@ from workbench.errors import InvalidInput
 from workbench.planner.options import Options
 from workbench.pricing.usage import round_up_ms
 from workbench.run import SLO
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.scaling import ScaleToZero, Schedule, StepScaling, TargetTracking
 from workbench.service_times import ServiceTimes
+from workbench.service_times.speed import SpeedRecord
 from workbench.simulator import kernels, serve, simulate, spawn_streams
-from workbench.speed import SpeedRecord
 from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
 

@@ -14,7 +14,7 @@ from workbench.deployment import BatchTransform, Lambda, Local, RealTime, Server
 from workbench.errors import InvalidInput, InvocationError, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.run import SLO
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.service_times import ServiceTimes
 from workbench.traffic.patterns import poisson
 from workbench.widgets import App, WhatIf

@@ -46,7 +46,7 @@ def _alarms(arguments: Arguments) -> int:
 
 
 def _drift(arguments: Arguments) -> int:
-    from workbench.drift import input_drift
+    from workbench.run.drift import input_drift
 
     model = model_of(arguments)
     if (arguments.file is None) == (arguments.endpoint is None):

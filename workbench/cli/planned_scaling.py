@@ -38,7 +38,7 @@ class PlannedScaling:
             InvalidInput: A setting is not what it must be, or neither capacity nor target is given.
         """
         from workbench.forecasts.naive import Persistence
-        from workbench.run_cost import cost
+        from workbench.run.costs import cost
         from workbench.scaling.predictive import Predictive
 
         settings = {**self.settings, "capacity": self._capacity(experiment)}

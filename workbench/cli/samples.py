@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.cells import parse_frame
 from workbench.errors import InvalidInput, NotFound
 from workbench.registry.model import Samples
 from workbench.registry.rows import as_rows
 from workbench.tables import TEXT_FORMATS, column_types, open_table
+from workbench.tables.cells import parse_frame
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,7 +11,7 @@ from workbench.cli.output import Arguments, show
 from workbench.cli.statuses import feasibility_status
 from workbench.cli.traffic import read_traffic
 from workbench.deployment.base import KINDS
-from workbench.ensemble import Ensemble, Member
+from workbench.ensembles import Ensemble, Member
 from workbench.errors import InvalidInput
 from workbench.planner.options import CLOUD_KINDS, Options
 from workbench.progress import show_progress

@@ -45,8 +45,8 @@ def make_router(kind: str, names: list[str], thresholds: tuple[float, ...]) -> R
 
 
 def _serve(arguments: Arguments) -> int:
-    from workbench.ensemble import Ensemble, Member
-    from workbench.ensemble_server import EnsembleServer
+    from workbench.ensembles import Ensemble, Member
+    from workbench.ensembles.server import EnsembleServer
 
     names = [name.strip() for name in arguments.models.split(",")]
     router = make_router(arguments.router, names, arguments.threshold or ())

@@ -22,11 +22,11 @@ from workbench.cli.traffic import read_traffic
 from workbench.comparison import Comparison, compare
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
+from workbench.experiment.sweeps import Finding, How, sweep
 from workbench.formatting import Table, dollars, duration, format_cell, percent
 from workbench.progress import show_progress
 from workbench.quantiles import SLO as TARGET
 from workbench.settings import settings_of
-from workbench.sweeps import Finding, How, sweep
 
 _BEGIN: Mapping[str, Any] = {  # where nothing is said, as for one experiment
     "on": "local",

@@ -51,7 +51,7 @@ from workbench.validation import of_kind, positive, share
 
 if TYPE_CHECKING:
     from workbench.cloud.ensemble_deploy import DeployedEnsemble
-    from workbench.ensemble import Ensemble
+    from workbench.ensembles import Ensemble
 
 _EXTRA_CALLS = 16  # beyond the limit of a serverless endpoint, so that it is the one to reject
 _TEARDOWN_FAILED = "Not all could be torn down; the ledger keeps it. Try again: workbench teardown."
@@ -245,7 +245,7 @@ def deploy(  # type: ignore[misc]  # the terms of the two above are its own
         CloudError: The cloud refused, the endpoint failed, or not all could be torn down: the
             ledger says what is left.
     """
-    from workbench.ensemble import Ensemble
+    from workbench.ensembles import Ensemble
 
     terms = DeployTerms(
         budget=budget,

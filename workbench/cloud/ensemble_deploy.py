@@ -12,7 +12,7 @@ from workbench.cloud.adapters.base import adapter_of
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import DeployedModel, DeployTerms, deploy
 from workbench.cloud.variants import DeployedMembers, VariantPlan, deploy_variants
-from workbench.ensemble import Ensemble
+from workbench.ensembles import Ensemble
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, duration, percent
 from workbench.pricing.cost import MONTH
 from workbench.quantiles import is_met
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.units import HOUR
 
 if TYPE_CHECKING:

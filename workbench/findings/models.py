@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from workbench.comparison.prediction_errors import is_measured
 from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import duration, percent, percentile, span
 from workbench.measuring.outcomes import Accuracy
-from workbench.prediction_errors import is_measured
 from workbench.quantiles import has_enough_samples, samples_needed
 from workbench.run.verdict import find_flaw
 

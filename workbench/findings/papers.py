@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, duration, percent
-from workbench.mulambda_paper import list_slower
+from workbench.papers.mulambda import list_slower
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from workbench.ensemble import Ensemble
+    from workbench.ensembles import Ensemble
     from workbench.selection import Selection
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -24,7 +24,7 @@ def compare_errors(errors: "pl.DataFrame") -> Conclusion:
     """Say whether BATCH's formulas err most where a batch is short, and the exact model never so.
 
     Args:
-        errors: From `batch_paper.model_errors`: service, released and exact, as shares.
+        errors: From `papers.batch.model_errors`: service, released and exact, as shares.
     """
     slow, fast = (errors.filter(service=each)["released"].to_numpy() for each in ("slow", "fast"))
     exact = float(errors["exact"].to_numpy().max())
@@ -46,7 +46,7 @@ def compare_choices(choices: Mapping[str, "pl.DataFrame"]) -> Conclusion:
     """Say whether BATCH's choice misses the target, or costs more than the exact model's.
 
     Args:
-        choices: From `batch_paper.optima`, by what they were made for.
+        choices: From `papers.batch.optima`, by what they were made for.
     """
     said, worse = [], []
     for name, table in choices.items():
@@ -85,7 +85,7 @@ def count_spoiled(shares: "pl.DataFrame") -> Conclusion:
 def compare_selectors(cells: "pl.DataFrame") -> Conclusion:
     """Say whether a router that sees load and kind is faster than the weighted choice throughout.
 
-    The cells are those of `mulambda_paper.tabulate`.
+    The cells are those of `papers.mulambda.tabulate`.
     """
     count = cells["use_case"].n_unique()
     published = list_slower(cells, "published", "lots_published")

@@ -9,7 +9,7 @@ from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, duration, figure, percent
 from workbench.planner.break_even import crossings
-from workbench.run_cost import RunActivity, cost
+from workbench.run.costs import RunActivity, cost
 from workbench.units import HOUR, MB
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from workbench.batching.timer import BatchPolicy
 from workbench.idleness.calls import DAY_HOURS, IdleCalls
 from workbench.pricing.cost import MONTH, Items, bill_data, total
 from workbench.pricing.sheet import weakest
-from workbench.run_cost import RunActivity
+from workbench.run.costs import RunActivity
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 

@@ -17,7 +17,7 @@ from workbench.lessons.exercise import Exercise, LessonPlan
 from workbench.lessons.student import Student
 from workbench.quantiles import SLO
 from workbench.run import Run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.scaling import ScalingPolicy, TargetTracking
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.cells import parse_column, parse_numbers, read_small_numbers
 from workbench.errors import InvalidInput
 from workbench.modelserver.casts import CastError, cast
 from workbench.modelserver.inputs import name_columns
@@ -21,6 +20,7 @@ from workbench.registry.rows import (
     is_of_numpy,
     read_series,
 )
+from workbench.tables.cells import parse_column, parse_numbers, read_small_numbers
 
 if TYPE_CHECKING:
     import polars as pl

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.cells import as_schema, parse_frame
 from workbench.errors import InvalidInput, NotFound
 from workbench.files import as_path
 from workbench.measuring.conversion import InputSpec, column_names
@@ -25,6 +24,7 @@ from workbench.tables import (
     column_types,
     open_table,
 )
+from workbench.tables.cells import as_schema, parse_frame
 from workbench.validation import as_tuple, choose
 
 if TYPE_CHECKING:

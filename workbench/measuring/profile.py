@@ -33,7 +33,7 @@ from workbench.provenance import environment
 from workbench.registry.model import Model
 from workbench.registry.value_times import time_values
 from workbench.service_times import MAX_BATCH_ROWS, Floats
-from workbench.speed import SpeedRecord, record_speed
+from workbench.service_times.speed import SpeedRecord, record_speed
 from workbench.traffic.patterns import constant
 from workbench.validation import (
     as_array,

@@ -10,7 +10,7 @@ from workbench.errors import InvalidInput
 if TYPE_CHECKING:
     from workbench.batching.timer import Policy
     from workbench.deployment.base import Deployment
-    from workbench.ensemble import Ensemble
+    from workbench.ensembles import Ensemble
     from workbench.quantiles import SLO
     from workbench.registry.model import Model
     from workbench.run.record import RunRecord
@@ -79,7 +79,7 @@ _AnySetup = TypeVar("_AnySetup", bound=AnySetup)
 
 def is_routed(setup: AnySetup) -> TypeGuard[RoutedSetup]:
     """Return whether an experiment is one of an ensemble."""
-    from workbench.ensemble import Ensemble
+    from workbench.ensembles import Ensemble
 
     return isinstance(setup.model, Ensemble)
 

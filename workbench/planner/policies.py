@@ -9,12 +9,12 @@ from workbench.batching.policies import DeadlineAware, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy, Policy
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
+from workbench.experiment.sweeps import sweep
 from workbench.measuring.profile import Profile
 from workbench.planner.buffer_search import rebatch
 from workbench.run import Run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.service_times import ServiceTimes
-from workbench.sweeps import sweep
 from workbench.units import HOUR
 
 if TYPE_CHECKING:

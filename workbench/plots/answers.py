@@ -1,7 +1,7 @@
 """Answers of several runs in several panels: how long they took, how right, who gave them.
 
 Answers come as frames with the columns start and latency (seconds), accuracy and node, as
-`mulambda_paper.replay` returns them, by names of panel and run::
+`papers.mulambda.replay` returns them, by names of panel and run::
 
     plot_spread(answers, "latency")          # the share answered within each time
     plot_boxes(answers, "accuracy")          # the same as boxes

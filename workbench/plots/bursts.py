@@ -11,8 +11,8 @@ from workbench.plots.channels import draw_lines, draw_points, tooltips
 from workbench.plots.figure import Figure
 from workbench.quantiles import longest_within
 from workbench.run import Run
+from workbench.run.costs import cost
 from workbench.run.verdict import find_flaw
-from workbench.run_cost import cost
 
 
 def burst_shares(runs: Mapping[tuple[str, float], Run], start: float, stop: float) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from workbench.plots.theme import HEIGHT, WIDTH
 from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet
 from workbench.run import Run
-from workbench.run_cost import RunActivity, cost, sheet_of
+from workbench.run.costs import RunActivity, cost, sheet_of
 from workbench.validation import whole_number
 
 if TYPE_CHECKING:

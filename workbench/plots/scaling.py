@@ -16,7 +16,7 @@ from workbench.plots.theme import HEIGHT, WIDTH
 from workbench.pricing.sheet import PriceSheet
 from workbench.quantiles import is_met
 from workbench.run import SLO, Run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.validation import of_kind, positive, whole_number
 
 if TYPE_CHECKING:

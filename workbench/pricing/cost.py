@@ -1,7 +1,7 @@
 """What was billed, item by item: so many units, at so many US dollars each.
 
 Money comes from what is billed, never from latency. Which items a deployment bills is said by its
-inference type (`Deployment.bill`); `workbench.run_cost` reads the billed quantities from a run.
+inference type (`Deployment.bill`); `workbench.run.costs` reads the billed quantities from a run.
 AWS's free tiers are not applied. A gigabyte is 1024^3 bytes, as on AWS's pricing pages.
 """
 

@@ -173,7 +173,7 @@ def _describe_traffic(trace: TraceRecord | None) -> str:
 
 def figures_of(comparison: "Comparison") -> Table:
     """Return a column a result, with the figures of each."""
-    from workbench.prediction_errors import error_columns, format_errors
+    from workbench.comparison.prediction_errors import error_columns, format_errors
 
     results = comparison.results
     errors = error_columns(comparison.figures, results)

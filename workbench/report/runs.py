@@ -40,7 +40,7 @@ from workbench.report.run_tables import (
     verdicts_of,
 )
 from workbench.run import Run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.validation import of_kind
 
 if TYPE_CHECKING:

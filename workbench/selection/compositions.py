@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.ensemble import Ensemble
+from workbench.ensembles import Ensemble
 from workbench.measuring.outcomes import Outcomes
 from workbench.routing.base import PlaceAnswer, RoutedRequest
 from workbench.routing.calls import RoutedCalls

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.batching.timer import BatchPolicy
-from workbench.ensemble import Ensemble
+from workbench.ensembles import Ensemble
 from workbench.experiment import Experiment
 from workbench.measuring.outcomes import Accuracy
 from workbench.quantiles import longest_within
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.selection.compositions import first_model
 from workbench.selection.evidence import Evidence
 from workbench.selection.needs import traits_of
@@ -51,7 +51,7 @@ def simulate(
     outcomes: Mapping[str, Outcomes] | None,
 ) -> Run:
     """Return the run of an ensemble under the traffic of a question, by its members' times."""
-    from workbench.experiment_simulation import simulate_experiment
+    from workbench.experiment.simulation import simulate_experiment
 
     options = question.options
     experiment = Experiment(

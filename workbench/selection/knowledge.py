@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from workbench.ensemble import Ensemble
+from workbench.ensembles import Ensemble
 from workbench.errors import NotFound
 from workbench.measuring.outcomes import Outcomes, find_outcomes, recall_outcomes
 from workbench.measuring.profile_cache import ensure_profile

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from workbench.deployment.base import KINDS
-from workbench.ensemble import Ensemble
+from workbench.ensembles import Ensemble
 from workbench.errors import InvalidInput, NotPredictable
 from workbench.experiment import Experiment
 from workbench.measuring.setup import find_largest, list_plain

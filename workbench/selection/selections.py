@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from workbench.ensemble import Ensemble
+from workbench.ensembles import Ensemble
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.formatting import Table, dollars, duration

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.ensemble import Ensemble
+from workbench.ensembles import Ensemble
 from workbench.selection.evidence import compare_accuracy
 from workbench.selection.weights import (
     Figures,

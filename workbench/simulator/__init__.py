@@ -17,7 +17,7 @@ counted as after idle. Of idle workers or instances the one freed last is taken,
 at one instant the lowest number.
 
 Service times are drawn independently, unless they come with a record of the server's speed: then a
-batch is drawn among the calls of the speed at which it begins, see `workbench.speed`.
+batch is drawn among the calls of the speed at which it begins, see `workbench.service_times.speed`.
 
 Inferred, since nobody publishes it: Lambda's 1000 new instances every 10 s are a bucket of 1000
 tokens refilled evenly (AWS: refilled continuously, unused ones not carried over); a batch that

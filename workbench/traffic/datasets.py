@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench.cells import parse_numbers
 from workbench.errors import Damaged, InvalidInput, NotAvailable, NotFound, StorageError
 from workbench.files import as_path, sha256
 from workbench.tables import open_table
+from workbench.tables.cells import parse_numbers
 from workbench.traffic.archives import unpack
 from workbench.traffic.catalogue import CATALOGUE, PublicTrace
 from workbench.traffic.instants import seconds_since

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.cells import parse_numbers
 from workbench.errors import InvalidInput, NotFound, StorageError
 from workbench.files import as_path
 from workbench.tables import TextTable, open_table
+from workbench.tables.cells import parse_numbers
 from workbench.traffic.instants import Origin, Unit, seconds_since
 from workbench.traffic.patterns import Rows, check_expected, draw_trace, streams
 from workbench.traffic.trace import Trace, format_value

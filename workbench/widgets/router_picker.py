@@ -8,7 +8,7 @@ import ipywidgets
 
 from workbench.batching.timer import Policy
 from workbench.deployment.base import Deployment
-from workbench.ensemble import Ensemble, Member
+from workbench.ensembles import Ensemble, Member
 from workbench.registry.model import Model
 from workbench.routing import ROUTING_POLICIES
 from workbench.routing.base import RoutingRule

@@ -9,8 +9,8 @@ from workbench.deployment import Local, RealTime
 from workbench.errors import InvalidInput
 from workbench.run import Run
 from workbench.service_times import ServiceTimes
+from workbench.service_times.speed import SpeedRecord, record_speed
 from workbench.simulator import serve, simulate
-from workbench.speed import SpeedRecord, record_speed
 from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
 

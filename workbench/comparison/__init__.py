@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from workbench import prediction_errors
+from workbench.comparison import prediction_errors
 from workbench.errors import TooFewSamples
 from workbench.formatting import NO_FORMULA, Table, dollars, duration, format_cell, percent, span
 from workbench.plots.figure import Figure
@@ -18,8 +18,8 @@ from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet
 from workbench.quantiles import round_up
 from workbench.run import Run
+from workbench.run.costs import cost
 from workbench.run.verdict import Verdict
-from workbench.run_cost import cost
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,7 +8,7 @@ import pytest
 
 from tests.refused import refused
 from workbench.errors import Damaged, InvalidInput, NotFound
-from workbench.model_tables import (
+from workbench.papers.model_tables import (
     learn,
     load_capacities,
     load_hits,
@@ -18,7 +18,7 @@ from workbench.model_tables import (
 )
 from workbench.routing import RandomChoice, RoundRobin
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 CAPACITIES = pl.DataFrame(
     {
         "layers": [18, 18, 152, 152],

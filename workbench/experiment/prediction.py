@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import NotPredictable
-from workbench.hybrid_prediction import predict_hybrid
 from workbench.measuring.deployed_times import find_part_times, list_warnings
 from workbench.measuring.error_history import read_past_errors
 from workbench.measuring.member_facts import MemberFacts, find_facts
 from workbench.measuring.setup import AnySetup, RoutedSetup, Setup, as_plain, is_routed, record_of
 from workbench.prediction import predict
+from workbench.prediction.hybrid import predict_hybrid
 from workbench.pricing.cost import Cost, monthly
 from workbench.queueing.compositions import Mixture, Sum
 from workbench.queueing.predictions import Floats, Prediction

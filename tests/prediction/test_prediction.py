@@ -7,7 +7,7 @@ from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime,
 from workbench.errors import InvalidInput, NotPredictable, TooFewSamples
 from workbench.prediction import predict
 from workbench.queueing import md1, mmc, predict_buffer
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.traffic.map import mmpp, poisson_process

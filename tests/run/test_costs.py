@@ -10,7 +10,7 @@ from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime,
 from workbench.errors import InvalidInput
 from workbench.pricing.usage import Usage
 from workbench.run import Run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 
 GB = 1024**3
 SERVERLESS_TOLD = Serverless(memory_mb=2048, max_concurrency=5, provisioned=1)

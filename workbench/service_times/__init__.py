@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
-from workbench.speed import SpeedRecord, record_speed
+from workbench.service_times.speed import SpeedRecord, record_speed
 from workbench.validation import as_array, not_negative, of_kind, positive, whole_number
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class ServiceTimes:
         the measured means when not `sampled`. Quantiles say little beyond the last but one, so the
         last is set to give the measured mean. Of fewer than 1000 calls after idle the ten slowest
         say nothing of rarer ones: there the tail is that back to back, later by the difference of
-        the medians. Where slow calls came together, they do so again: see `workbench.speed`.
+        the medians. Where slow calls came together, they do so again: see `service_times.speed`.
         Of batches of more than 4,000 rows there are fewer levels, so that the table stays small;
         sizes above `largest` are left out.
 

@@ -14,9 +14,9 @@ from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.cells import clean_cells
 from workbench.errors import InvalidInput
 from workbench.modelserver.casts import MISSING
+from workbench.tables.cells import clean_cells
 from workbench.validation import flag
 
 if TYPE_CHECKING:

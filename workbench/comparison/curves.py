@@ -17,7 +17,7 @@ from workbench.experiment import Experiment
 from workbench.plots.curves import best_row, plot_curve
 from workbench.plots.figure import Figure
 from workbench.run import Run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.settings import settings_of
 from workbench.validation import as_tuple, of_kind
 

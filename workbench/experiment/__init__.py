@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from workbench.cloud.deploy import DeployedModel
     from workbench.cloud.ensemble_deploy import DeployedEnsemble
     from workbench.deployment.base import Deployment, Size
-    from workbench.ensemble import Ensemble
+    from workbench.ensembles import Ensemble
     from workbench.measuring.load import Rows
     from workbench.measuring.profile import Profile
     from workbench.pricing.cost import Cost
@@ -71,7 +71,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         from workbench.deployment.base import Deployment
-        from workbench.ensemble import Ensemble
+        from workbench.ensembles import Ensemble
         from workbench.quantiles import SLO
         from workbench.registry.model import Model
         from workbench.traffic.trace import Trace
@@ -108,7 +108,7 @@ class Experiment:
     @property
     def ensemble(self) -> "Ensemble | None":
         """The ensemble of the experiment; None where there is one model."""
-        from workbench.ensemble import Ensemble
+        from workbench.ensembles import Ensemble
 
         return self.model if isinstance(self.model, Ensemble) else None
 
@@ -254,7 +254,7 @@ class Experiment:
         Raises:
             InvalidInput: An argument is not what it must be, or service times miss a batch size.
         """
-        from workbench.experiment_simulation import simulate_experiment
+        from workbench.experiment.simulation import simulate_experiment
 
         terms: dict[str, Any] = {"cold_start": cold_start, "boot": boot, "scaling": scaling}
         terms |= {"spot": spot, "seed": seed, "measured": measured, "progress": progress}
@@ -281,7 +281,7 @@ class Experiment:
             InvalidInput: Service times miss a batch size.
             TooFewSamples: The trace is too short to fit an arrival process to.
         """
-        from workbench.experiment_prediction import predict_experiment
+        from workbench.experiment.prediction import predict_experiment
 
         known: dict[str, Any] = {"measured": measured, "progress": progress}
         return predict_experiment(self, profile, arrivals=arrivals, **known)

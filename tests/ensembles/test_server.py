@@ -17,11 +17,10 @@ import pytest
 from tests.hosted import until
 from tests.modelserver.test_server import READ, WRITE
 from tests.refused import refused
-from workbench import ensemble_server
 from workbench.backends.base import FunctionBackend
 from workbench.deployment import Local, Serverless
-from workbench.ensemble import Ensemble, Member
-from workbench.ensemble_server import EnsembleServer
+from workbench.ensembles import Ensemble, Member
+from workbench.ensembles.server import EnsembleServer
 from workbench.errors import InvalidInput, NotAvailable
 from workbench.routing import Cascade, RoundRobin, Vote
 from workbench.routing.base import RoutingRule, SingleAnswerRouter
@@ -62,7 +61,7 @@ def ask(server, body=b"", method="POST", path="/invocations", **headers):
 def played(models, monkeypatch, functions, router, **settings):
     """A server whose members answer by functions."""
     backends = iter(map(FunctionBackend, functions))
-    monkeypatch.setattr(ensemble_server, "_open_backend", lambda _: next(backends))
+    monkeypatch.setattr("workbench.ensembles.server._open_backend", lambda _: next(backends))
     with EnsembleServer(ensemble(models, router, **settings)) as server:
         yield server
 

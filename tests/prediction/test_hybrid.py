@@ -9,7 +9,7 @@ from tests.refused import refused
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Hedge, Hybrid, InFlight, Lambda, MixedFleet, RealTime, WhileBooting
 from workbench.errors import NotPredictable
-from workbench.hybrid_prediction import predict_hybrid
+from workbench.prediction.hybrid import predict_hybrid
 from workbench.queueing import erlang_b
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from tests.ensembles import Escalate
+from tests.escalation import Escalate
 from tests.refused import refused
 from workbench.backends.base import FunctionBackend
 from workbench.errors import InvalidInput, NotAvailable

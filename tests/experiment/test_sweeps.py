@@ -10,10 +10,10 @@ import workbench as wb
 from tests.refused import refused
 from tests.tasks import Deadly
 from workbench.errors import InvalidInput
+from workbench.experiment.sweeps import sweep
 from workbench.queueing import Prediction
 from workbench.scaling import Schedule
 from workbench.service_times import ServiceTimes
-from workbench.sweeps import sweep
 
 TIMES = ServiceTimes({size: 0.001 + 0.0005 * size for size in range(1, 9)})
 QUIET = {"profile": TIMES, "progress": False}

@@ -15,9 +15,9 @@ from tests.children import free_port
 from tests.refused import refused
 from workbench.deployment import Lambda
 from workbench.errors import NotAvailable
-from workbench.mlflow_log import find_metrics, find_parameters, find_tags
+from workbench.report.mlflow_log import find_metrics, find_parameters, find_tags
 from workbench.run import Run, load_run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 
 WRITE = """
 import sys

@@ -10,11 +10,11 @@ import pytest
 import workbench as wb
 from tests.graphs import linear, two_inputs
 from tests.refused import refused
+from workbench.comparison.prediction_errors import find_measured
 from workbench.deployment import Deployment, RoutedDeployment
-from workbench.ensemble import Ensemble, Member
+from workbench.ensembles import Ensemble, Member
 from workbench.errors import InvalidInput
 from workbench.measuring.setup import find_largest, record_of
-from workbench.prediction_errors import find_measured
 from workbench.report.runs import report_html
 from workbench.routing.base import SingleAnswerRouter
 from workbench.run import COLUMNS, load_record

@@ -16,7 +16,7 @@ from workbench.formatting import duration
 from workbench.pricing.sheet import PriceSheet
 from workbench.report.conclusion import conclude
 from workbench.run import SLO, Run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.traffic.patterns import bursty

@@ -14,7 +14,7 @@ from workbench.errors import StorageError
 from workbench.extras import require_extra
 from workbench.report.runs import write_report
 from workbench.run import Run
-from workbench.run_cost import cost
+from workbench.run.costs import cost
 
 _LONGEST_TEXT = 500  # characters of a parameter: what every MLflow store takes
 _FIGURES = ("total", "per_million", "per_month")

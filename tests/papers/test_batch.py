@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from tests.refused import refused
-from workbench.batch_paper import (
+from workbench.batching.timer import BatchPolicy
+from workbench.errors import Damaged, InvalidInput, NotFound
+from workbench.papers.batch import (
     CITED_MAPS,
     FAST,
     batch_dollars,
@@ -19,8 +21,6 @@ from workbench.batch_paper import (
     optima,
     simulate_buffer,
 )
-from workbench.batching.timer import BatchPolicy
-from workbench.errors import Damaged, InvalidInput, NotFound
 from workbench.queueing import mm1
 from workbench.run import SLO
 from workbench.traffic.trace import Trace

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from workbench.backends import base
 from workbench.backends.local import LocalBackend
-from workbench.ensemble import Ensemble, Member
+from workbench.ensembles import Ensemble, Member
 from workbench.errors import InvalidInput, NotAvailable, Stopped
 from workbench.extras import require_extra
 from workbench.registry.rows import as_rows

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import workbench as wb
+from tests.experiment.test_ensemble_simulation import Escalating
 from tests.refused import refused
-from tests.test_ensemble_simulation import Escalating
 from workbench.errors import NotPredictable
 from workbench.measuring import member_facts
 from workbench.measuring.outcomes import find_outcomes

@@ -9,12 +9,12 @@ import pytest
 from tests.refused import refused
 from workbench import findings
 from workbench.cloud.monitor import BurnRate
-from workbench.drift import input_drift
 from workbench.errors import InvalidInput
 from workbench.measuring.outcomes import Accuracy
 from workbench.plots import plot_input_drift
 from workbench.quantiles import SLO
 from workbench.run import Run
+from workbench.run.drift import input_drift
 
 NOON = dt.datetime(2026, 11, 29, 12, tzinfo=dt.UTC)
 BURN = BurnRate(slo=SLO(latency=0.1, quantile=0.95), rate=2)

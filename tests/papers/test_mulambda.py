@@ -8,7 +8,7 @@ import pytest
 
 from tests.refused import refused
 from workbench.errors import Damaged, InvalidInput, NotFound
-from workbench.mulambda_paper import (
+from workbench.papers.mulambda import (
     DUMMY_MODELS,
     NODE_DELAYS,
     PLACEMENTS,

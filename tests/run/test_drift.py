@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tests.refused import refused
-from workbench.drift import PageHinkley, PopulationStability, input_drift, latency_drift, stability
 from workbench.errors import InvalidInput
 from workbench.run import Run
+from workbench.run.drift import (
+    PageHinkley,
+    PopulationStability,
+    input_drift,
+    latency_drift,
+    stability,
+)
 
 
 def lasted(rng, slack, threshold):

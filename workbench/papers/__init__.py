@@ -1,0 +1,1 @@
+"""Published evaluations of batching and routing, computed again and put beside ours."""
