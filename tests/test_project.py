@@ -165,14 +165,41 @@ def test_no_file_names_a_path_of_one_machine_or_the_host_of_an_index():
     assert [name_of(path) for path in text if either.search(path.read_text())] == []
 
 
-def dotted(path):
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+CONTRACTS = PROJECT["tool"]["importlinter"]["contracts"]
+FLOORS, *ORDERS = (each["layers"] for each in CONTRACTS if each["type"] == "layers")
+PARTS = (  # what of a package has a place of its own: no import points to the left, nor across a |
+    "report.mlflow_log > report",
+    "comparison | comparison.curves > comparison.prediction_errors",
+    "experiment.sweeps > experiment > experiment.simulation | experiment.prediction",
+    "ensembles.server > backends > prediction | papers > simulator | queueing > ensembles",
+    "prediction.hybrid > prediction",
+    "papers.batch | papers.model_tables | papers.mulambda",
+    "run.costs | run.drift > run",
+    "service_times > tables | compilation > quantiles | settings > service_times.speed",
+    "tables > modelserver > service_times.speed",
+    "tables > tables.cells",
+)
+LOCALCLOUD_MAY_IMPORT = {
+    *("workbench.errors", "workbench.extras", "workbench.units", "workbench.validation"),
+    "workbench.modelserver",
+    "workbench.scaling",
+    "workbench.quantiles",  # the rule of CloudWatch's percentiles
+    *("workbench.deployment", "workbench.pricing"),  # limits and prices
+    *("workbench.cloud.packaging", "workbench.cloud.price_list"),
+    "workbench.cloud.aws",  # the value that it hands out
+}
 
 
-NAMES = {dotted(path): path for path in MODULES}
-CONTRACTS = {each["name"].split()[0]: each for each in PROJECT["tool"]["importlinter"]["contracts"]}
-LAYERS = [set(layer.split(" | ")) for layer in CONTRACTS["imports"]["layers"]]
+def packages_of(layers):
+    return set(re.findall(r"\w+", " ".join(layers)))
+
+
+def order_of(floor):
+    """Return the layers of a floor, the highest first: a floor of one package is one."""
+    return next((each for each in ORDERS if packages_of(each) == packages_of([floor])), [floor])
+
+
+LAYERS = [packages_of([layer]) for floor in FLOORS for layer in order_of(floor)]
 
 
 def layer_of(name):
@@ -181,8 +208,24 @@ def layer_of(name):
     return next((i for i, layer in enumerate(LAYERS) if top in layer), -1)
 
 
-def imported_at_once(name):
-    """The modules of ours that a module imports when it is imported itself."""
+def home_of(name, homes):
+    """Return the innermost of these modules and packages that has a module; None if none has."""
+    return max((each for each in homes if f"{name}.".startswith(f"{each}.")), key=len, default=None)
+
+
+def points_left(importer, imported):
+    """Whether the import of a module by another goes against an order of parts."""
+    for order in PARTS:
+        steps = enumerate(order.split(" > "))
+        places = {f"workbench.{part}": at for at, step in steps for part in step.split(" | ")}
+        here, there = home_of(importer, places), home_of(imported, places)
+        if here and there and here != there and places[here] >= places[there]:
+            return True
+    return False
+
+
+def imports_of(name, *, at_once=False):
+    """The modules of ours that a module imports, at any time or when it is imported itself."""
     waiting, found = [ast.parse(NAMES[name].read_text())], set()
     while waiting:
         node = waiting.pop()
@@ -192,25 +235,42 @@ def imported_at_once(name):
             inner = {f"{node.module}.{each.name}" for each in node.names}
             found |= inner & NAMES.keys() or {node.module}
         typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        if not typing and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        later = typing or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if not (at_once and later):
             waiting += ast.iter_child_nodes(node)
     return sorted(found & NAMES.keys() - {name})
 
 
 def longest_chain(name, found):
     if name not in found:
-        chains = [longest_chain(each, found) for each in imported_at_once(name)]
+        chains = [longest_chain(each, found) for each in imports_of(name, at_once=True)]
         found[name] = [name, *max(chains, key=len, default=[])]
     return found[name]
 
 
-@pytest.mark.parametrize(("package", "most"), [("workbench", 24), ("workbench.localcloud", 12)])
-def test_the_longest_chain_of_imports_is_short(package, most):
+def test_no_chain_of_imports_is_longer_than_twelve_modules():
     found = {}
-    inside = [name for name in NAMES if f"{name}.".startswith(f"{package}.")]
-    longest = max((longest_chain(name, found) for name in inside), key=len)
+    longest = max((longest_chain(name, found) for name in NAMES), key=len)
 
-    assert len(longest) <= most, " > ".join(longest)
+    assert len(longest) <= 12, " > ".join(longest)
+
+
+def test_there_are_ten_floors_and_each_has_an_order():
+    assert len(FLOORS) <= 10
+    assert [floor for floor in FLOORS if order_of(floor) == [floor] and ":" in floor] == []
+
+
+def test_the_floors_of_contributing_are_those_of_the_contract():
+    page = (ROOT / "CONTRIBUTING.md").read_text().partition("| floor |")[2].partition("\n\n")[0]
+    rows = [re.findall(r"`(\w+)`", line.split("|")[2]) for line in page.splitlines()[2:]]
+
+    assert rows == [floor.split(" : ") for floor in FLOORS]
+
+
+def test_no_part_of_a_package_imports_what_stands_left_of_it():
+    assert points_left("workbench.run.record", "workbench.run.costs")
+    assert not points_left("workbench.run.costs", "workbench.run.record")
+    assert [(a, b) for a in NAMES for b in imports_of(a) if points_left(a, b)] == []
 
 
 def test_no_string_names_a_module_of_a_higher_layer():
@@ -222,44 +282,10 @@ def test_no_string_names_a_module_of_a_higher_layer():
                 assert not higher or name == "workbench", f"{name} names {node.value}"
 
 
-def test_the_local_cloud_may_import_these_and_no_others():
-    """The contract in pyproject.toml has to list what is forbidden; this lists what is not."""
-    lower = LAYERS[layer_of("workbench.localcloud") + 1 :]
-    below = {f"workbench.{each}" for layer in lower for each in layer}
-    cloud = {name for name in NAMES if name.startswith("workbench.cloud.") and name.count(".") == 2}
-    forbidden = set(CONTRACTS["localcloud"]["forbidden_modules"])
+def test_the_local_cloud_imports_these_and_no_others():
+    inside = {name for name in NAMES if f"{name}.".startswith("workbench.localcloud.")}
+    imported = {each for name in inside for each in imports_of(name)} - inside
 
-    assert (below - {"workbench.cloud"} | cloud) - forbidden == {
-        *("workbench.errors", "workbench.extras", "workbench.units", "workbench.validation"),
-        "workbench.modelserver",
-        "workbench.scaling",
-        "workbench.quantiles",  # the rule of CloudWatch's percentiles
-        *("workbench.deployment", "workbench.pricing"),  # limits and prices
-        *("workbench.cloud.packaging", "workbench.cloud.price_list"),
-        "workbench.cloud.aws",  # the value that it hands out
-    }
-
-
-def test_no_chain_of_imports_is_longer_than_twelve_modules():
-    depths = {}
-
-    def depth(name):
-        if name not in depths:
-            depths[name] = 0
-            depths[name] = 1 + max(map(depth, imports_of(name)), default=0)
-        return depths[name]
-
-    assert max(map(depth, NAMES)) <= 12
-
-
-def imports_of(name):
-    """Return the modules of the workbench that a module imports when it is loaded."""
-    waiting = list(ast.parse(NAMES[name].read_text()).body)
-    for node in waiting:
-        if isinstance(node, ast.ImportFrom):
-            names = {f"{node.module}.{each.name}" for each in node.names} | {node.module}
-            yield from names & NAMES.keys() - {name}
-        elif isinstance(node, ast.If | ast.Try | ast.With | ast.ClassDef) and not (
-            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        ):
-            waiting += node.body
+    assert {home_of(each, LOCALCLOUD_MAY_IMPORT) or each for each in imported} == (
+        LOCALCLOUD_MAY_IMPORT
+    )
