@@ -24,6 +24,7 @@ from tests.refused import refused
 from workbench.errors import Damaged, InvalidInput, InvalidModel, NotFound, StorageError
 from workbench.registry.api import Registry, Samples
 from workbench.registry.model import Change, correct
+from workbench.registry.store import RegistryStore
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
 LABELS = np.array([0, 0, 1, 1])
@@ -599,20 +600,18 @@ def test_a_full_disk_leaves_the_registry_as_it_was(mine):
     assert mine.register("group", linear(note="2")).version == 2
 
 
-class FullDatabase(Registry):
-    """A registry whose database may not grow."""
+def test_a_database_that_cannot_grow_leaves_the_registry_as_it_was(mine, monkeypatch):
+    lineage, connect = {"long": "x" * 100_000}, RegistryStore.connect
 
-    def _connect(self):
-        database = super()._connect()
+    def connect_to_a_small_one(store):
+        database = connect(store)
         database.execute("PRAGMA max_page_count = 1")
         return database
 
-
-def test_a_database_that_cannot_grow_leaves_the_registry_as_it_was(mine):
-    lineage = {"long": "x" * 100_000}
+    monkeypatch.setattr(RegistryStore, "connect", connect_to_a_small_one)
 
     with refused(StorageError, mine.path, "database or disk is full"):
-        FullDatabase(mine.path).register("group", linear(), lineage=lineage)
+        mine.register("group", linear(), lineage=lineage)
     assert mine.groups() == []
 
 
@@ -697,6 +696,7 @@ def test_processes_that_register_at_once_get_a_version_each(tmp_path):
 DIE = """
 import os, signal, sys
 import workbench.registry.api as code
+import workbench.registry.store as store
 from tests.graphs import linear
 from workbench.registry.model_import import import_model
 from workbench.provenance import environment
@@ -707,9 +707,9 @@ def die_at(line):
     begun = False
     def trace(frame, event, _):
         nonlocal left, begun
-        begun = begun or frame.f_code.co_name == "_write_transaction"
-        if frame.f_code.co_filename != code.__file__:
+        if frame.f_code.co_filename not in (code.__file__, store.__file__):
             return None
+        begun = begun or frame.f_code.co_name == "write"
         left -= begun and event == "line"
         if not left:
             os.kill(os.getpid(), signal.SIGKILL)

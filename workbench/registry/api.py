@@ -1,30 +1,25 @@
 """Model groups, their versions, who approved them and where they came from.
 
-A registry is a directory: `registry.db` (SQLite) says what there is, `artifacts/` holds the files,
-each named by its sha256. Facts of a version never change; approval and stage do, and every change
-is a row of an append-only history. A file is stored before the row that names it, so a crash
-leaves a whole version or none. A version that was removed keeps its rows and its number, so that
-its history stays; its files go unless another version has them too.
+A registry is a directory, see `store`. Facts of a version never change; approval and stage do, and
+every change is a row of an append-only history. A version that was removed keeps its rows and its
+number, so that its history stays; its files go unless another version has them too.
 """
 
 import copy
-import errno
 import getpass
-import hashlib
 import json
-import os
 import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
-from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
-from workbench.files import as_path, home, is_full, read_and_verify, sha256
+from workbench.errors import Damaged, InvalidInput, NotFound
+from workbench.files import as_path, home, read_and_verify
 from workbench.formatting import Table
 from workbench.progress import show_progress
 from workbench.provenance import environment
@@ -36,6 +31,7 @@ from workbench.registry.labels import Label
 from workbench.registry.model import Approval, Change, Kind, Model, Samples, Traits
 from workbench.registry.model_import import import_model
 from workbench.registry.onnx import Tensor, check_model
+from workbench.registry.store import RegistryStore
 from workbench.registry.user_traits import check_user_traits
 from workbench.validation import (
     choose,
@@ -52,8 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Model", "Registry", "Samples"]
 
-_APPLICATION = 0x57424D52  # marks the SQLite file as ours: "WBMR"
-_SCHEMA_VERSION = 1  # of the tables: a greater one is refused
 STAGE = "Development"
 """Where a version is in its life until somebody says another."""
 
@@ -90,29 +84,6 @@ _HTML_COLUMNS = {
 _TAKEN = {*_COLUMNS, *(each.name for each in (*fields(Traits), *fields(Model))), "name", "batches"}
 _REMOVED = "Removed"  # the last approval of a version that was taken out
 _NOT_REMOVED = f"WHERE approval != '{_REMOVED}'"
-_FOREIGN_MESSAGE = "registry.db belongs to another program; choose another directory."
-_SCHEMA = """
-CREATE TABLE versions (
-    group_name TEXT NOT NULL, version INTEGER NOT NULL, created TEXT NOT NULL,
-    sha256 TEXT NOT NULL, samples_sha256 TEXT NOT NULL, traits TEXT NOT NULL, lineage TEXT NOT NULL,
-    PRIMARY KEY (group_name, version)
-) STRICT;
-CREATE TABLE history (
-    id INTEGER PRIMARY KEY, group_name TEXT NOT NULL, version INTEGER NOT NULL, at TEXT NOT NULL,
-    who TEXT NOT NULL, field TEXT NOT NULL, value TEXT NOT NULL, why TEXT NOT NULL,
-    FOREIGN KEY (group_name, version) REFERENCES versions
-) STRICT;
-CREATE INDEX history_of ON history (group_name, version, field, id);
-CREATE TRIGGER versions_stay BEFORE UPDATE ON versions BEGIN SELECT RAISE(ABORT, 'fixed'); END;
-CREATE TRIGGER history_stays BEFORE UPDATE ON history BEGIN SELECT RAISE(ABORT, 'fixed'); END;
-CREATE TRIGGER history_remains BEFORE DELETE ON history BEGIN SELECT RAISE(ABORT, 'fixed'); END;
-CREATE VIEW models AS SELECT v.*,
-    (SELECT value FROM history h WHERE h.group_name = v.group_name AND h.version = v.version
-        AND field = 'approval' ORDER BY id DESC LIMIT 1) AS approval,
-    (SELECT value FROM history h WHERE h.group_name = v.group_name AND h.version = v.version
-        AND field = 'stage' ORDER BY id DESC LIMIT 1) AS stage
-FROM versions v;
-"""
 
 
 class ModelCloud(Protocol):
@@ -157,16 +128,10 @@ class Registry:
         timeout: float = 30.0,
     ) -> None:
         self.path = as_path(path) if path is not None else home() / "registry"
-        self.artifacts = self.path / "artifacts"
+        self._store = RegistryStore(self.path, not_negative("timeout", timeout, "seconds"))
+        self._store.check()
         self._clock = clock or (lambda: datetime.now(UTC))
         self._progress = progress or (lambda _line: None)  # ready-made models: their record says it
-        self._timeout = not_negative("timeout", timeout, "seconds")
-        with _translate_errors(self.path):  # nothing is made for a reader
-            ground = next(each for each in (self.path, *self.path.parents) if each.exists())
-            if not ground.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-            with closing(self._connect()) as database:
-                _check_ours(database)
         if path is None and self.writable:
             from workbench.registry import zoo  # trains models, which few processes need
 
@@ -175,8 +140,8 @@ class Registry:
 
     def with_timeout(self, timeout: float) -> "Registry":
         """Return the same registry, with other seconds to wait for another process."""
-        same = copy.copy(self)
-        same._timeout = not_negative("timeout", timeout, "seconds")  # noqa: SLF001 - one of ours
+        same, seconds = copy.copy(self), not_negative("timeout", timeout, "seconds")
+        same._store = RegistryStore(self.path, seconds)  # noqa: SLF001 - one of ours
         return same
 
     def __repr__(self) -> str:
@@ -217,7 +182,7 @@ class Registry:
     def groups(self, *, removed: bool = False) -> list[str]:
         """Return the names of the groups, sorted; with `removed` also those that are empty."""
         table = "versions" if flag("removed", removed) else f"models {_NOT_REMOVED}"
-        with self._read_connection() as database:
+        with self._store.read() as database:
             rows = database.execute(f"SELECT DISTINCT group_name FROM {table} ORDER BY 1")  # noqa: S608 - ours
             return [name for (name,) in rows]
 
@@ -261,7 +226,7 @@ class Registry:
             NotFound: There never was such a group or version.
         """
         whole_number("version", version, low=1)
-        with self._read_connection() as database:
+        with self._store.read() as database:
             rows = database.execute(
                 "SELECT at, who, field, value, why FROM history "
                 "WHERE group_name = ? AND version = ? ORDER BY id",
@@ -442,13 +407,13 @@ class Registry:
         stage: str,
     ) -> Model:
         """Write a version, by default the next, with its first approval and stage."""
-        with self._write_transaction() as database:
+        with self._store.write() as database:
             query = "SELECT version FROM versions WHERE group_name = ?"
             taken = {number for (number,) in database.execute(query, (group,))}
             if version in taken:
                 raise InvalidInput(f"There is a version {version} of {group!r} already.")
             number = version or max(taken, default=0) + 1
-            hashes = self._store(files[0], ".onnx"), self._store(files[1], ".npz")
+            hashes = self._store.keep(files[0], ".onnx"), self._store.keep(files[1], ".npz")
             database.execute(
                 "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (group, number, approval.at, *hashes, *facts),
@@ -500,11 +465,11 @@ class Registry:
             StorageError: The registry cannot be written.
         """
         change = self._new_change("approval", _REMOVED, who, why)
-        with self._write_transaction() as database:
+        with self._store.write() as database:
             gone = self.version(group, version)
             _insert_change(database, group, version, change)
         # Only now, and under the lock again: a crash leaves a file too many, never one too few.
-        with self._write_transaction():
+        with self._store.write():
             kept = {path for each in self._models() for path in each.files}
             for path in gone.files.keys() - kept:
                 path.unlink(missing_ok=True)
@@ -515,7 +480,7 @@ class Registry:
         Raises:
             Damaged: The database is corrupt.
         """
-        with self._read_connection() as database:
+        with self._store.read() as database:
             rows = database.execute("PRAGMA integrity_check")
             found = [f"registry.db: {text}" for (text,) in rows if text != "ok"]
         for model in self._models():
@@ -526,84 +491,27 @@ class Registry:
                     found.append(str(error))
         return found
 
-    @contextmanager
-    def alone(self, timeout: float = 600.0) -> Iterator[None]:
+    def alone(self, timeout: float = 600.0) -> AbstractContextManager[None]:
         """Hold off every other process that asks the same of this registry, for long work."""
-        self._prepare_to_write()
-        # SQLite's lock on a file of its own: the system lets go of it when the process dies.
-        with closing(_connect(self.path / "alone.lock", timeout)) as lock:
-            with _translate_errors(self.path):
-                lock.execute("BEGIN EXCLUSIVE")
-            yield
+        return self._store.alone(timeout)
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of the files."""
+        return self._store.artifacts
 
     @property
     def writable(self) -> bool:
         """Whether this process may change the registry."""
-        return not self._database.exists() or all(
-            os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-            for path in (self.path, self._database)
-        )
-
-    @property
-    def _database(self) -> Path:
-        return self.path / "registry.db"
-
-    def _connect(self) -> sqlite3.Connection:
-        if not (self._database.exists() and self._database.stat().st_size):
-            database = _connect(Path(":memory:"), self._timeout)
-            _create(database)
-            return database
-        if not self.writable:
-            return _connect_to_read(self._database, self._timeout)
-        database = _connect(self._database, self._timeout)
-        try:
-            _pragma(database, "schema_version")
-        except sqlite3.OperationalError:
-            database.close()
-            if not is_full(self.path):
-                raise
-            # There is no room for the file by which processes share the log of changes, but this
-            # one can read alone, with what would be in that file in its memory.
-            database = _connect(self._database, self._timeout)
-            database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        return database
-
-    def _prepare_to_write(self) -> None:
-        if not self.writable:
-            raise StorageError(
-                f"The registry in {self.path} can only be read here: this process may not write "
-                "there. Register into another one, Registry(path), or ask for the permission."
-            )
-        if is_full(self.path):
-            raise _no_room(self.path)
-        with _translate_errors(self.path):
-            self.artifacts.mkdir(parents=True, exist_ok=True)
-            with closing(_connect(self._database, self._timeout)) as database:
-                _create(database)
-
-    @contextmanager
-    def _read_connection(self) -> Iterator[sqlite3.Connection]:
-        with _translate_errors(self.path), closing(self._connect()) as database:
-            yield database
-
-    @contextmanager
-    def _write_transaction(self) -> Iterator[sqlite3.Connection]:
-        """Hold the registry's only write lock for one transaction; an error rolls it back."""
-        self._prepare_to_write()
-        with self._read_connection() as database:
-            database.execute("PRAGMA foreign_keys = ON")
-            database.execute("PRAGMA synchronous = FULL")
-            database.execute("BEGIN IMMEDIATE")
-            yield database
-            database.execute("COMMIT")
+        return self._store.writable
 
     def _models(self, where: str = "", *values: str) -> list[Model]:
         query = f"SELECT * FROM models {_NOT_REMOVED} {where} ORDER BY group_name, version"  # noqa: S608 - ours
-        with self._read_connection() as database:
+        with self._store.read() as database:
             return [_model(row, self.artifacts) for row in database.execute(query, values)]
 
     def _change(self, group: str, version: int, change: Change) -> Model:
-        with self._write_transaction() as database:
+        with self._store.write() as database:
             self.version(group, version)  # under the lock, so that nobody removes it meanwhile
             _insert_change(database, group, version, change)
         return self.version(group, version)
@@ -612,31 +520,6 @@ class Registry:
         at = self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
         who = unicode_text("who", who or _user())
         return Change(at, who, field, value, unicode_text("why", why))
-
-    def _store(self, content: bytes, suffix: str) -> str:
-        """Store a file among the artifacts, whole and on the disk, and return its sha256."""
-        digest = hashlib.sha256(content).hexdigest()
-        path = self.artifacts / f"{digest}{suffix}"
-        if path.exists() and sha256(path) == digest:
-            return digest
-        # One name is enough, as the write lock is held; what a crash leaves is overwritten.
-        incoming = self.artifacts / "incoming"
-        try:
-            with incoming.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            incoming.replace(path)
-        except OSError:
-            with suppress(OSError):
-                incoming.unlink(missing_ok=True)
-            raise
-        descriptor = os.open(self.artifacts, os.O_RDONLY)  # its new name is to last, too
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        return digest
 
 
 def _json(facts: dict[str, Any]) -> str:
@@ -717,86 +600,6 @@ def _check_stage(stage: str) -> None:
 def _insert_change(database: sqlite3.Connection, group: str, version: int, change: Change) -> None:
     row = (group, version, *astuple(change))
     database.execute("INSERT INTO history VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", row)
-
-
-def _connect(path: Path, timeout: float) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=timeout, isolation_level=None)
-
-
-def _connect_to_read(path: Path, timeout: float) -> sqlite3.Connection:
-    """Open a database whose folder may not be written."""
-    # Where a writer is at work, the files of its log are there to be read along; else SQLite would
-    # want to make them, unless opened as immutable.
-    there = path.with_name(f"{path.name}-shm").exists()
-    how = "mode=ro" if there else "mode=ro&immutable=1"
-    address = f"{path.absolute().as_uri()}?{how}"
-    return sqlite3.connect(address, uri=True, timeout=timeout, isolation_level=None)
-
-
-def _create(database: sqlite3.Connection) -> None:
-    """Make an empty database ours, and refuse one that is another's."""
-    if _pragma(database, "application_id") != _APPLICATION:
-        database.execute("BEGIN IMMEDIATE")
-        if _pragma(database, "application_id") != _APPLICATION:
-            if database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-                raise StorageError(_FOREIGN_MESSAGE)
-            for statement in _SCHEMA.split(";\n"):  # `executescript` would end the transaction
-                database.execute(statement)
-            database.execute(f"PRAGMA application_id = {_APPLICATION}")
-            database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        database.execute("COMMIT")
-    _check_ours(database)
-    # Fails while another process is in there for the first time too; that one switches it.
-    with suppress(sqlite3.OperationalError):
-        database.execute("PRAGMA journal_mode = WAL")
-
-
-def _check_ours(database: sqlite3.Connection) -> None:
-    if _pragma(database, "application_id") != _APPLICATION:
-        raise StorageError(_FOREIGN_MESSAGE)
-    if _pragma(database, "user_version") > _SCHEMA_VERSION:
-        raise StorageError("The registry was made by a newer workbench; update this one.")
-
-
-def _pragma(database: sqlite3.Connection, name: str) -> int:
-    return int(database.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-@contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system raise into the workbench's own errors."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise _storage_error(error, path) from error
-    except StorageError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(f"The registry in {path} cannot be used: {reason}.") from error
-
-
-def _storage_error(error: sqlite3.DatabaseError, path: Path) -> StorageError:
-    code = getattr(error, "sqlite_errorname", "")
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StorageError(
-            f"Another process is writing to the registry in {path} and did not finish in time; "
-            "try again."
-        )
-    if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return Damaged(
-            f"{path / 'registry.db'} is not a sound database ({error}); restore it from a copy, "
-            "or move it away to start afresh."
-        )
-    if code.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN")) and is_full(path):
-        return _no_room(path)
-    return StorageError(f"The registry in {path} cannot be used: {error}.")
-
-
-def _no_room(path: Path) -> StorageError:
-    return StorageError(
-        f"The disk is full, and the registry in {path} is as it was: free some space and try again."
-    )
 
 
 def _user() -> str:
