@@ -123,8 +123,8 @@ def test_stacking_is_an_option_and_a_variable():
     [
         ([], "got none"),
         (["serve", "--prot", "80"], "--prot"),
-        (["serve", "--port"], "--port: expected one value"),
-        (["serve", "--port", "x"], "--port: must be a whole number of at least 0, got 'x'"),
+        (["serve", "--port"], "--port"),
+        (["serve", "--port", "x"], "'x'"),
         (["serve", "80"], "80"),
     ],
 )

@@ -204,7 +204,7 @@ def test_an_instance_without_a_price_is_a_value_all_the_same():
     picker = DeploymentPicker(RealTime(instance_type="ml.x1.huge"), prices=bare)
 
     assert picker.value == RealTime(instance_type="ml.x1.huge")
-    assert "No price of 'ml.x1.huge' in nowhere" in picker.status.text
+    assert not unnamed(picker.status.text, "'ml.x1.huge'", "nowhere")
 
 
 # -------------------------------------------------------------------------------------- traffic
@@ -434,9 +434,9 @@ def test_what_no_single_control_is_to_blame_for_is_said_under_all():
 
     picker["rate"].value = 1e6
 
-    assert "10,000,000 requests, and at most 1,000,000 are drawn here" in picker.status.text
+    assert not unnamed(picker.status.text, "10,000,000", "1,000,000")
     assert picker.status.wrong
 
     picker["rate"].value = 1e300
 
-    assert "This would be 1e+301 requests" in picker.status.text
+    assert not unnamed(picker.status.text, "1e+301")
