@@ -247,7 +247,7 @@ def test_a_trace_of_zeros_is_one_error():
     ("choices", "named"),
     [
         ({"forecaster": Persistence()}, ["forecaster", "hybrid=True"]),
-        ({"hybrid": True, "forecaster": "persistence"}, ["forecaster", "p"]),
+        ({"hybrid": True, "forecaster": "persistence"}, ["forecaster", "persistence"]),
         ({"hybrid": True, "forecaster": [Persistence(), 3]}, ["forecaster", 3]),
         ({"scaled": "yes"}, ["scaled", "yes"]),
         ({"hybrid": 1}, ["hybrid", 1]),

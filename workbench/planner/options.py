@@ -230,7 +230,9 @@ class Options(PlanChoices):
             from workbench.forecasts.naive import Persistence
 
             return (Persistence(),)
-        return tuple(given) if isinstance(given, Sequence) else (given,)
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            return (given,)
+        return tuple(given)
 
     @property
     def overflow_kinds(self) -> tuple[str, ...]:
