@@ -11,7 +11,7 @@ import pytest
 
 import workbench as wb
 from tests.graphs import linear, one_node
-from tests.refused import refused
+from tests.refused import refused, unnamed
 from workbench.errors import InvalidInput, NotAvailable, NotPredictable, WorkbenchError
 from workbench.measuring.profile import QUANTILE_LEVELS
 from workbench.measuring.setup import find_largest
@@ -177,7 +177,7 @@ def test_parts_of_the_wrong_kind_are_refused(experiment, part):
 def test_a_model_that_is_gone_is_reported(experiment, tmp_path):
     lost = dataclasses.replace(experiment.model, artifacts=tmp_path)
 
-    with pytest.raises(WorkbenchError, match=r"\.onnx|\.npz|samples"):
+    with refused(WorkbenchError, lost.name, tmp_path):
         dataclasses.replace(experiment, model=lost).run()
 
 
@@ -283,7 +283,7 @@ def test_more_workers_than_cores_are_warned_about(experiment):
     crowded = experiment.on(wb.Local(workers=3))
 
     (warning,) = crowded.simulate(profile_of(experiment, cores=2)).warnings
-    assert "3 workers wants 3 cores, and the profiled machine has 2" in warning
+    assert not unnamed(warning, "3 workers", "3 cores", 2)
 
 
 def test_another_models_profile_is_warned_about(experiment, registry):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from tests.refused import refused
+from tests.refused import refused, unnamed
 from tests.tasks import Deadly
 from workbench.errors import InvalidInput
 from workbench.experiment.sweeps import sweep
@@ -86,7 +86,7 @@ def test_one_that_fails_does_not_stop_the_others(grid):
     first, second = sweep([too_large, grid[0]], **QUIET)
 
     assert first.result is None
-    assert "InvalidInput: Service times cover batches of 1 to 8 rows" in first.error
+    assert not unnamed(first.error, "InvalidInput", 8)
     assert second.error is None
 
 
@@ -98,7 +98,7 @@ def test_predictions_can_be_swept(experiment):
     fine, not_so = sweep([predictable, predictable.on(wb.Local(workers=2))], how="predict", **QUIET)
 
     assert isinstance(fine.result, Prediction)
-    assert "NotPredictable: No formula is known for 2 servers" in not_so.error
+    assert not unnamed(not_so.error, "NotPredictable", "2 servers")
 
 
 def test_real_runs_can_be_swept(experiment):

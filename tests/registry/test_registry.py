@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pickle
-import re
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from sklearn.cluster import KMeans
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from tests.graphs import WEIGHTS, linear, lookup, mean, one_node
-from tests.refused import refused
+from tests.refused import refused, unnamed
 from workbench.errors import Damaged, InvalidInput, InvalidModel, NotFound, StorageError
 from workbench.registry.api import Registry, Samples
 from workbench.registry.model import Change, correct
@@ -169,7 +168,7 @@ def test_what_happened_cannot_be_changed(mine, statement):
 
     with (
         contextlib.closing(sqlite3.connect(mine.path / "registry.db")) as database,
-        pytest.raises(sqlite3.IntegrityError, match="fixed"),
+        refused(sqlite3.IntegrityError, "fixed"),
     ):
         database.execute(statement)
 
@@ -433,9 +432,8 @@ def test_a_damaged_file_is_found_and_never_used(mine):
     bad.samples_path.unlink()
 
     found = mine.verify()
-    assert len(found) == 2
-    assert re.search(r"group:2: .*\.onnx is not what was registered; register", found[0])
-    assert re.search(r"group:2: .*\.npz cannot be read: No such file", found[1])
+    for told, path in zip(found, (bad.path, bad.samples_path), strict=True):
+        assert not unnamed(told, "group:2", path)
     for use in (bad.session, bad.samples):
         with refused(Damaged, "group:2"):
             use()
@@ -561,7 +559,7 @@ def test_a_folder_that_may_only_be_read_and_is_anothers_is_left_alone(open_folde
         database.execute("CREATE TABLE theirs (a)")
     open_folder.chmod(0o555)
 
-    with without_rights(), refused(StorageError, "registry.db"):
+    with without_rights(), refused(StorageError, "registry.db", "program"):
         Registry(open_folder)
 
 
@@ -585,7 +583,7 @@ def test_who_reads_a_registry_that_is_not_there_leaves_nothing(mine):
 def test_a_file_in_the_way_is_one_clear_error(tmp_path):
     (tmp_path / "registry").write_text("")
 
-    with pytest.raises(StorageError, match=r"cannot be used: (Not a directory|File exists)"):
+    with refused(StorageError, tmp_path / "registry"):
         Registry(tmp_path / "registry")
 
 
@@ -653,7 +651,7 @@ def test_another_programs_database_is_left_alone(tmp_path):
         database.execute("CREATE TABLE theirs (a)")
     before = path.read_bytes()
 
-    with refused(StorageError, "registry.db"):
+    with refused(StorageError, "registry.db", "program"):
         Registry(tmp_path)
     assert path.read_bytes() == before
 
@@ -809,7 +807,7 @@ def test_a_registry_on_a_full_disk_is_read_and_says_that_the_disk_is_full(small_
         lambda: Registry(small_disk / "new").register("tiny", linear(), samples=ROWS),
     ]
     for change in changes:
-        with refused(StorageError, small_disk, "disk") as caught:
+        with refused(StorageError, small_disk, "full") as caught:
             change()
         assert not isinstance(caught.value, Damaged)
 

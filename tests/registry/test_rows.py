@@ -128,17 +128,17 @@ def test_what_does_not_fit_is_named_by_row_and_column(data, named):
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("values", "kind"),
     [
         ([1, "x"], "text and whole number"),
-        ([1j], "a complex"),
-        (pl.Series([0]).cast(pl.Date), "holds a date"),
-        (pd.Series(pd.to_datetime(["2026-01-01"])), "holds a Timestamp"),
-        ([[1, 2], [3]], "holds a list .*lists of one length"),
+        ([1j], "complex"),
+        (pl.Series([0]).cast(pl.Date), "date"),
+        (pd.Series(pd.to_datetime(["2026-01-01"])), "Timestamp"),
+        ([[1, 2], [3]], "list"),
     ],
 )
-def test_a_column_of_no_one_kind_is_refused_by_name(values, message):
-    with pytest.raises(InvalidInput, match=f"Column 'when' .*{message}"):
+def test_a_column_of_no_one_kind_is_refused_by_name(values, kind):
+    with refused(InvalidInput, "'when'", kind):
         as_rows(None, {"when": values})
 
 

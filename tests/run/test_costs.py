@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.refused import refused
+from tests.refused import refused, unnamed
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput
 from workbench.pricing.usage import Usage
@@ -78,9 +78,8 @@ def test_a_month_of_a_scaled_fleet_counts_the_instances_that_there_were():
 def test_a_machine_without_a_price_is_noted_to_count_as_free():
     bill = cost(run_on(Local(), started=[0], finished=[1]))
     assert bill.total == 0
-    assert bill.notes == (
-        "This machine counts as free: give its price as Local(hourly_price=...).",
-    )
+    (note,) = bill.notes
+    assert not unnamed(note, "free", "Local(hourly_price=...)")
 
 
 def test_a_run_without_an_answer_has_no_cost_per_million():
@@ -171,7 +170,8 @@ def test_a_failed_call_is_billed_its_request_and_the_lack_of_its_time_is_noted()
     )
     bill = cost(run)
     assert {item.what: item.quantity for item in bill.items}["lambda requests"] == 2
-    assert bill.notes == ("1 failed calls have no finish: their time is not billed.",)
+    (note,) = bill.notes
+    assert not unnamed(note, "1 failed calls")
 
 
 @pytest.mark.parametrize("kind", [Serverless, Lambda])
@@ -193,7 +193,7 @@ def test_provisioned_instances_pay_for_being_kept_and_less_for_their_calls(kind)
 def test_measured_calls_are_noted_to_include_the_network():
     function = Lambda(memory_mb=128, max_concurrency=1)
     run = run_on(function, started=[0], finished=[1], origin="measured: AWS")
-    assert "Billed time is what the client saw of each call, network included." in cost(run).notes
+    assert any("network" in note for note in cost(run).notes)
 
 
 def test_instances_are_billed_from_launch_to_stop():
@@ -219,7 +219,7 @@ def test_instances_without_a_record_are_billed_without_boot_and_it_is_noted():
     run = run_on(RealTime(instance_type="ml.m5.large", count=2), started=[0], finished=[3599.5])
     bill = cost(run)
     assert bill.total == pytest.approx(2 * 0.115)
-    assert "Launch and stop of instances are not recorded: 2 are billed" in bill.notes[0]
+    assert not unnamed(bill.notes[0], "not recorded", 2)
     assert [note.split(":")[1] for note in bill.notes[1:]] == [
         " data in is not billed.",
         " data out is not billed.",
