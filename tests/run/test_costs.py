@@ -136,7 +136,7 @@ def test_what_the_endpoint_says_the_model_took_is_billed_instead_of_what_the_cli
     bill = cost(run)
 
     assert bill.items[0].quantity == pytest.approx(0.45)
-    assert "as the endpoint tells it" in bill.notes[0]
+    assert "endpoint" in bill.notes[0]
     assert any("Which calls provisioned instances took" in note for note in bill.notes)
     assert cost(run, bill_cold_start=True).items[0].quantity == pytest.approx(1.45)
 
@@ -220,10 +220,7 @@ def test_instances_without_a_record_are_billed_without_boot_and_it_is_noted():
     bill = cost(run)
     assert bill.total == pytest.approx(2 * 0.115)
     assert not unnamed(bill.notes[0], "not recorded", 2)
-    assert [note.split(":")[1] for note in bill.notes[1:]] == [
-        " data in is not billed.",
-        " data out is not billed.",
-    ]
+    assert not unnamed(" ".join(bill.notes[1:]), "data in", "data out")
 
 
 def test_async_bills_s3_and_sns_for_each_call():
@@ -249,7 +246,7 @@ def test_batch_transform_bills_instances_while_a_job_runs():
     )
     bill = cost(run)
     assert bill.total == pytest.approx(180 / 3600 * 0.204)
-    assert "2 are billed while a job ran" in bill.notes[0]
+    assert not unnamed(bill.notes[0], 2, "job")
 
 
 def test_a_run_that_does_not_say_how_it_was_deployed_is_refused():
