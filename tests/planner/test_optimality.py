@@ -109,3 +109,29 @@ def test_what_a_simulation_rules_out_is_not_simulated():
     )
 
     assert tried == [0, 2]
+
+
+def test_after_three_misses_nothing_further_from_the_limit_is_simulated():
+    latency, tried = np.array([0.9, *np.linspace(1.01, 1.09, 9)]), []
+    problem = SimpleNamespace(
+        budget=None,
+        limit=1.0,
+        tries=99,
+        aim=lambda _: 5.0,
+        figure_to_limit=lambda latency: latency,
+        meets_constraint=lambda latency: latency <= 1.0,
+    )
+
+    def simulate(row: int) -> float:
+        tried.append(row)
+        return latency[row]
+
+    search_best_first(
+        problem,
+        cost=np.array([5.0, *[1.0] * 9]),
+        latency=latency,
+        left=np.ones(10, bool),
+        simulate=simulate,
+    )
+
+    assert tried == [0, 1, 2, 3]

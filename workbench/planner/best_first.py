@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _PREDICTION_SLACK = 1.003  # what the exact model may be off by, and a little more
 _SWEEP_SLACK = 1.1  # how far above the limit a prediction may lie and still be tried
 _LEAST_GAIN = 0.001  # what is better by less than this share is not looked for
+_MISSES = 3  # in a row of what the correction had ruled out, after which what lies further does too
 
 
 def search_best_first(
@@ -36,7 +37,7 @@ def search_best_first(
     With a target, cost is the aim and latency is limited; with a budget, it is the other way round.
     The ratio of what was simulated last to what had been predicted for it corrects the predictions
     of the others: 1 where the trace is as the fitted process is. In the end rows follow that the
-    correction had ruled out, those nearest to the limit first.
+    correction had ruled out, those nearest to the limit first, until some in a row miss it.
 
     Args:
         problem: Says the limit and how many simulations are worth while.
@@ -50,6 +51,7 @@ def search_best_first(
     """
     aims, limited = (cost, latency) if problem.budget is None else (latency, cost)
     limit, ratio, any_met = problem.limit, 1.0, bool(np.isfinite(best))
+    misses = 0  # in a row, of what had been ruled out
     for _ in range(problem.tries if tries is None else tries):
         slack = 1.0 if np.isinf(best) else _PREDICTION_SLACK
         better = left & (aims < best * (1 - _LEAST_GAIN))
@@ -58,14 +60,16 @@ def search_best_first(
             row = int(able[np.lexsort((limited[able], aims[able]))[0]])
         else:
             able = np.flatnonzero(better & (limited <= limit * sweep_slack))
-            if not any_met or not len(able):
+            if not any_met or not len(able) or misses == _MISSES:
                 break
             row = int(able[np.lexsort((aims[able], limited[able]))[0]])
         left[row] = False
-        figures = simulate(row)
+        figures, was_ruled_out = simulate(row), bool(limited[row] * ratio > limit * slack)
         ratio = float(np.clip(problem.figure_to_limit(figures) / limited[row], 0.5, 2.0))
         if problem.meets_constraint(figures):
-            best, any_met = min(best, problem.aim(figures)), True
+            best, any_met, misses = min(best, problem.aim(figures)), True, 0
+        elif was_ruled_out:
+            misses += 1
     if not any_met and left.any():
         open_rows = np.flatnonzero(left)
         for row in open_rows[np.argsort(limited[open_rows], kind="stable")[:2]].tolist():
