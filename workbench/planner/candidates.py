@@ -201,18 +201,21 @@ def summarize(
     within = late <= longest_within(slo.latency)
     by_minute = attainment_by_minute(outcome.arrivals, within)
     answered = np.isfinite(late)
+    count = int(answered.sum())
     # Not `answers @ answered`: threads of BLAS would wake for it, and spin longer than it takes.
-    sent, given = float(content.sum()), float(answers.sum(where=answered))
+    # As mostly, all are answered, and a sum of all takes a tenth of the time.
+    is_given = True if count == len(late) else answered
+    sent, given = float(content.sum()), float(answers.sum(where=is_given))
     figures = CandidateMetrics(
         latency=select_quantile(late, slo.quantile),
         attainment=float(within.mean()),
         cost=math.nan,
         broken=broken,
         worst_minute=float(by_minute.min()),
-        minutes_met=float(np.mean([is_met(each, slo.quantile) for each in by_minute.tolist()])),
+        minutes_met=sum(is_met(each, slo.quantile) for each in by_minute.tolist()) / len(by_minute),
     )
     billed = replace(usage, bytes_in=sent, bytes_out=given)
-    return OutcomeSummary(figures, int(answered.sum()), billed)
+    return OutcomeSummary(figures, count, billed)
 
 
 def attainment_by_minute(arrivals: Floats, within: NDArray[np.bool_]) -> Floats:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -318,8 +319,15 @@ class Options(PlanChoices):
         if kind == HYBRID:
             kinds = ("real-time", *self.overflow_kinds)
             return [one for each in kinds for one in self.places(each)]
-        given = [each.with_count(1) for each in self.deployments if each.kind == kind]
-        return given or [*KINDS[kind].variants(self)]
+        if kind not in self._places:
+            given = [each.with_count(1) for each in self.deployments if each.kind == kind]
+            self._places[kind] = given or KINDS[kind].variants(self)
+        return [*self._places[kind]]
+
+    @cached_property
+    def _places(self) -> dict[str, Sequence[Deployment]]:
+        """Those of types that were asked for: a plan asks many times, and each is checked."""
+        return {}
 
     @property
     def planning_price(self) -> float:

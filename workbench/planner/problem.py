@@ -103,7 +103,7 @@ class PlanningProblem:
             holdout=None,
             budget=None,
         )
-        vars(other).update(self._known_choices)
+        vars(other).update(self._known_choices | {"_service_times": self._service_times})
         return other
 
     @property
@@ -156,10 +156,12 @@ class PlanningProblem:
 
     def service_on(self, deployment: Deployment) -> ServiceTimes:
         """Return the service times on a deployment, made once for each size and type."""
-        key = deployment.with_count(1)
-        if key not in self._service_times:
-            self._service_times[key] = self.service(deployment)
-        return self._service_times[key]
+        known = self._service_times
+        if deployment not in known:
+            one = deployment.with_count(1)
+            known[deployment] = known[one] if one in known else self.service(deployment)
+            known[one] = known[deployment]
+        return known[deployment]
 
     @cached_property
     def _service_times(self) -> dict[Deployment, ServiceTimes]:

@@ -99,7 +99,9 @@ def plan(
     warnings: tuple[str, ...] = ()
     if arrivals is None:
         arrivals, warnings = fit_arrivals(trace, max(options.waits(slo.latency)))
-    days = redraw(trace, arrivals, explained=not warnings, known=known, seed=options.seed)
+    terms = {"explained": not warnings, "known": known}
+    # Where none is tried, nobody asks where days come from, which draws a whole trace again.
+    days = redraw(trace, arrivals, **terms, seed=options.seed) if options.unseen_draws else None
     watch.lap("fit")
     problem = PlanningProblem(
         trace=trace,
@@ -109,7 +111,7 @@ def plan(
         options=options,
         service=service,
         largest=largest,
-        days=days if options.unseen_draws else None,
+        days=days,
         holdout=holdout,
     )
     tables = search_types(problem, progress)
