@@ -146,7 +146,7 @@ class Experiment:
     @cached_property
     def load(self) -> "Trace":
         """The trace, with the bytes of each request as far as they are known."""
-        return replace(self.trace, bytes=self.trace.content(self.data_sizes[0]))
+        return self.trace.with_content(self.data_sizes[0])
 
     @property
     def label(self) -> str:

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,7 @@ def make(name: str, draws: Draws = None, stretch: float = 1.0) -> Trace | None:
     return None
 
 
+@lru_cache(maxsize=64)
 def _parse(name: str) -> ast.expr | None:
     with suppress(SyntaxError, ValueError):
         return ast.parse(name, mode="eval").body
@@ -86,7 +87,7 @@ def _make_like(trace: Trace, draws: Draws, stretch: float) -> Trace | None:
     made = make(trace.name, draws, stretch)
     if made is None or not trace.bytes.any():
         return made
-    return replace(made, bytes=made.content(float(trace.bytes.sum() / trace.rows.sum())))
+    return made.with_content(float(trace.bytes.sum() / trace.rows.sum()))
 
 
 def _evaluate(node: ast.expr, draws: Draws, stretch: float) -> Trace:

@@ -70,7 +70,7 @@ def summarize_simulation(
     Raises:
         InvalidInput: Service times miss a batch size, or a setting is out of range.
     """
-    trace, on, slo = experiment.load, experiment.deployment, experiment.slo
+    trace, on, slo = experiment.trace, experiment.deployment, experiment.slo
     if not is_compiled(experiment.policy) and len(trace) > _MAX_STEPWISE_REQUESTS:
         trace = trace.clip(0, float(trace.arrivals[_MAX_STEPWISE_REQUESTS]))
     outcome = serve(trace, experiment.policy, on, experiment.service(profile), **settings)
@@ -81,7 +81,7 @@ def summarize_simulation(
         rate=trace.rate,
         latency=_quantile(outcome, counts, slo.quantile if slo else _DEFAULT_QUANTILE),
         attainment=within / len(trace) if slo else 1.0,
-        per_million=_per_million(experiment, trace, outcome),
+        per_million=_per_million(experiment, trace, outcome, int(counts[:_FAILED_BIN].sum())),
         seconds=seconds,
         shares=shares,
     )
@@ -106,13 +106,17 @@ def describe_outcome(
     return " ".join(words), verdict is not None and verdict.word == "missed"
 
 
-def _per_million(experiment: Experiment, trace: Trace, outcome: Outcome) -> float | None:
-    on, answered = experiment.deployment, np.isfinite(outcome.latencies)
-    if not answered.any() or (on.on_demand and on.platform.idle_instances):
+def _per_million(
+    experiment: Experiment, trace: Trace, outcome: Outcome, answered: int
+) -> float | None:
+    on, (row_bytes, answer_bytes) = experiment.deployment, experiment.data_sizes
+    if not answered or (on.on_demand and on.platform.idle_instances):
         return None
-    given = float(trace.rows.sum(where=answered)) * (experiment.data_sizes[1] or 0.0)
-    usage = replace(usage_of(outcome, on), bytes_in=float(trace.bytes.sum()), bytes_out=given)
-    return 1e6 * dollars_of(on, usage, PriceSheet.load()) / int(answered.sum())
+    is_answered = True if answered == len(trace) else np.isfinite(outcome.latencies)
+    given = float(trace.rows.sum(where=is_answered)) * (answer_bytes or 0.0)
+    sent = float(trace.content(row_bytes).sum())
+    usage = replace(usage_of(outcome, on), bytes_in=sent, bytes_out=given)
+    return 1e6 * dollars_of(on, usage, PriceSheet.load()) / answered
 
 
 def _edges(bins: Counts) -> Floats:
