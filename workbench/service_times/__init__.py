@@ -217,6 +217,11 @@ class ServiceTimes:
         return _means(self.idle_table)
 
     @cached_property
+    def _covered_up_to(self) -> int:
+        """The size up to which each from 1 is covered."""
+        return int(np.append(self._has_size[1:], False).argmin())
+
+    @cached_property
     def _has_size(self) -> NDArray[np.bool_]:
         return ~np.isnan(self.table[:, 0])
 
@@ -227,6 +232,8 @@ class ServiceTimes:
             InvalidInput: One is not: nothing is extrapolated.
         """
         most = int(sizes.max(initial=0))
+        if most <= self._covered_up_to and sizes.min(initial=1) > 0:
+            return
         asked = np.zeros(max(most, self.largest) + 1, dtype=bool)
         asked[sizes] = True
         asked[: self.largest + 1] &= ~self._has_size
@@ -263,7 +270,7 @@ class ServiceTimes:
         """Return other times of the same kind: what was checked of these holds of those."""
         derived = copy(self)
         # cached ones, which would be of the old times
-        for name in ("means", "idle_means", "digest", "_has_size"):
+        for name in ("means", "idle_means", "digest", "_has_size", "_covered_up_to"):
             vars(derived).pop(name, None)
         for name, values in (("table", table), ("idle_table", idle_table)):
             values.setflags(write=False)

@@ -29,7 +29,7 @@ largest size that has a service time.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 import numpy as np
@@ -353,13 +353,18 @@ class Simulation:
         from workbench.simulator import platforms, stepwise
 
         trace, policy, deployment = self.trace, self.policy, self.deployment
-        chance = self.random_inputs(spawn_streams(self.seed))
+        chance = self.random_inputs(self._spawn_streams())
         # Jobs take no policy.
         is_fast = is_compiled(policy) or deployment.by_job
         loops = platforms if is_fast else stepwise
         return Outcome(
             trace.arrivals, *loops.serve(trace, policy, deployment, chance, self.scaling)
         )
+
+    def _spawn_streams(self) -> list[np.random.Generator]:
+        """Return what is drawn from: any generators where no draw decides, which takes no time."""
+        is_plain = type(self.seed) is int and self.seed >= 0
+        return _spare_streams() if is_plain and not self.random_parts else spawn_streams(self.seed)
 
     def random_inputs(self, streams: list[np.random.Generator]) -> "RandomInputs":
         """Return what is drawn from, given three streams: services, cold starts and routes."""
@@ -473,6 +478,11 @@ def sort_starts(name: str, start: ArrayLike | None) -> Floats | None:
     if not (fits and (np.isfinite(given) & (given >= 0)).all()):
         raise InvalidInput(f"{name} must be seconds, 0 or more, or a list of such, got {start!r}.")
     return np.sort(given.astype(np.float64))
+
+
+@cache
+def _spare_streams() -> list[np.random.Generator]:
+    return spawn_streams(0)
 
 
 def spawn_streams(seed: Seed, count: int = 3) -> list[np.random.Generator]:
