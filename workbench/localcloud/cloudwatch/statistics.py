@@ -5,10 +5,12 @@ is shorter), so that one period as long as the window holds exactly the window.
 """
 
 import ast
+import json
 import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from workbench.localcloud.cloudwatch.metrics import (
@@ -133,6 +135,14 @@ def evaluate_queries(
         _check_query(query)
     found: dict[str, dict[str, Values]] = {}
 
+    @cache  # most ask for several statistics of one metric
+    def summarize(about: str) -> Points:
+        wanted = json.loads(about)
+        period, unit = wanted["Period"], wanted.get("Unit")
+        return summarize_by_period(
+            metrics, wanted["Metric"], period=period, start=start, end=end, unit=unit
+        )
+
     def find(name: str, above: tuple[str, ...] = ()) -> dict[str, Values]:
         if name not in asked:
             raise metrics_validation_error(f'There is no query with the Id "{name}".')
@@ -146,12 +156,9 @@ def evaluate_queries(
                 )
                 found[name] = {"": values} if values else {}
             else:
-                wanted, unit = query["MetricStat"], query["MetricStat"].get("Unit")
-                period, compute = wanted["Period"], parse_statistic(wanted["Stat"])
-                metric = wanted["Metric"]
-                points = summarize_by_period(
-                    metrics, metric, period=period, start=start, end=end, unit=unit
-                )
+                about = dict(query["MetricStat"])
+                compute = parse_statistic(about.pop("Stat"))
+                points = summarize(json.dumps(about, sort_keys=True))
                 found[name] = compute_values(points, compute)
         return found[name]
 
