@@ -135,3 +135,30 @@ def test_after_three_misses_nothing_further_from_the_limit_is_simulated():
     )
 
     assert tried == [0, 1, 2, 3]
+
+
+def test_what_is_predicted_to_be_as_what_was_simulated_is_not_simulated():
+    tried = []
+    problem = SimpleNamespace(
+        budget=None,
+        limit=1.0,
+        tries=99,
+        aim=lambda _: 5.0,
+        figure_to_limit=lambda latency: latency,
+        meets_constraint=lambda latency: latency <= 1.0,
+    )
+
+    def simulate(row: int) -> float:
+        tried.append(row)
+        return 0.5
+
+    search_best_first(
+        problem,
+        cost=np.array([1.0, 1.0005, 1.0, 2.0]),
+        latency=np.array([0.5, 0.5, 0.6, 0.5]),
+        left=np.ones(4, bool),
+        simulate=simulate,
+        exact=True,
+    )
+
+    assert tried == [0, 2, 3]

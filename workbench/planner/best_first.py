@@ -31,6 +31,7 @@ def search_best_first(
     best: float = np.inf,
     tries: int | None = None,
     sweep_slack: float = _SWEEP_SLACK,
+    exact: bool = False,
 ) -> None:
     """Simulate rows in order of their aim, as far as what is limited promises to keep to its limit.
 
@@ -48,10 +49,13 @@ def search_best_first(
         best: The least aim that is known to do.
         tries: How many simulations there are at most; None: as many as are worth while.
         sweep_slack: How far above the limit a prediction may lie and still be tried.
+        exact: Whether a row that is predicted to be as one that was simulated is taken to be so,
+            unless that one missed the limit barely: it counts as tried.
     """
     aims, limited = (cost, latency) if problem.budget is None else (latency, cost)
     limit, ratio, any_met = problem.limit, 1.0, bool(np.isfinite(best))
     misses = 0  # in a row, of what had been ruled out
+    known = list[int]()  # rows that kept to the limit, or that missed it by far
     for _ in range(problem.tries if tries is None else tries):
         slack = 1.0 if np.isinf(best) else _PREDICTION_SLACK
         better = left & (aims < best * (1 - _LEAST_GAIN))
@@ -64,13 +68,24 @@ def search_best_first(
                 break
             row = int(able[np.lexsort((aims[able], limited[able]))[0]])
         left[row] = False
-        figures, was_ruled_out = simulate(row), bool(limited[row] * ratio > limit * slack)
-        ratio = float(np.clip(problem.figure_to_limit(figures) / limited[row], 0.5, 2.0))
+        if exact and _is_known(row, known, (aims, limited)):
+            continue
+        was_ruled_out = bool(limited[row] * ratio > limit * slack)
+        figures = simulate(row)
+        figure = problem.figure_to_limit(figures)
+        ratio = float(np.clip(figure / limited[row], 0.5, 2.0))
+        known += [row] * (not limit < figure <= limit * sweep_slack)
         if problem.meets_constraint(figures):
             best, any_met, misses = min(best, problem.aim(figures)), True, 0
-        elif was_ruled_out:
-            misses += 1
+        else:
+            misses += was_ruled_out
     if not any_met and left.any():
         open_rows = np.flatnonzero(left)
         for row in open_rows[np.argsort(limited[open_rows], kind="stable")[:2]].tolist():
             simulate(row)
+
+
+def _is_known(row: int, known: list[int], predictions: tuple[Floats, ...]) -> bool:
+    """Return whether a row is predicted to be as one of some others, but for the least gain."""
+    near = [abs(each[known] - each[row]) <= _LEAST_GAIN * each[row] for each in predictions]
+    return bool(np.logical_and(*near).any())

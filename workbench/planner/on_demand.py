@@ -70,4 +70,5 @@ def evaluate_candidates(problem: PlanningProblem, candidates: CandidateTable) ->
         latency=candidates.predicted,
         left=candidates.notes == "",
         simulate=lambda row: problem.evaluate(candidates, row).figures,
+        exact=True,
     )
