@@ -199,13 +199,15 @@ def flash_crowd(
     check_expected(sum(expected))
     base, climbing, staying, fading = times.poisson(expected)
     top = start + ramp
-    parts = (
-        times.random(base) * duration,
+    parts = [times.random(base) * duration]
+    # what begins after the end is not drawn: it may be many times as much as the rest
+    if start < duration:
         # the inverse of a ramp's distribution, which grows with the square
-        start + ramp * np.sqrt(times.random(climbing)),
-        top + hold * times.random(staying),
-        top + hold + decay * times.exponential(size=fading),
-    )
+        parts.append(start + ramp * np.sqrt(times.random(climbing)))
+    if top < duration:
+        parts.append(top + hold * times.random(staying))
+    if top + hold < duration:
+        parts.append(top + hold + decay * times.exponential(size=fading))
     at = np.concatenate(parts)
     return draw_trace(name, at[at < duration], duration, rows, samples)
 
