@@ -235,6 +235,7 @@ def code_values(app):
     return names, rest
 
 
+@pytest.mark.usefixtures("at_home")
 def test_the_code_makes_the_hybrid_and_the_policy_that_the_controls_hold(app):
     app.scaling.set(Hybrid(base=FLEET, overflow=FUNCTION, spill=InFlight(3)), POLICIES[0])
 
