@@ -41,7 +41,9 @@ def kernel(prepared, tmp_path):
     """A copy, with a client of it."""
     manager = KernelManager(connection_file=str(tmp_path / "kernel.json"))
     manager.write_connection_file()
-    order = KernelOrder(manager.connection_file, str(tmp_path), {**os.environ, "VISITOR": "Ada"})
+    order = KernelOrder(
+        ["-f", manager.connection_file], str(tmp_path), {**os.environ, "VISITOR": "Ada"}
+    )
     process = prepared.fork(order)
     # findings/jupyter-client-kernel-of-another.sh: else it is dead after a second
     client = manager.client(parent=None)
@@ -117,7 +119,7 @@ def test_copies_end_with_the_process_that_prepared_them(tmp_path):
     (tmp_path / "file").write_text("no registry, so that there is nothing to rehearse")
     manager = KernelManager(connection_file=str(tmp_path / "kernel.json"))
     manager.write_connection_file()
-    order = KernelOrder(manager.connection_file, None, dict(os.environ))
+    order = KernelOrder(["-f", manager.connection_file], str(tmp_path), dict(os.environ))
     with prepare_kernel(Visit(str(tmp_path / "file"), None)) as found:
         process = found.fork(order)
 

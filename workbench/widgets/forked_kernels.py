@@ -1,6 +1,7 @@
 """How a Jupyter server gets its kernels as copies of a prepared one."""
 
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,12 +30,13 @@ class ForkedProvisioner(LocalProvisioner):
         cmd: list[str],
         **arguments: Any,  # noqa: ANN401 - Jupyter's
     ) -> KernelConnectionInfo:
-        """Have a kernel that listens where its connection file says.
+        """Have a kernel that listens where its connection file says, and takes what follows that.
 
         Where what was prepared has ended, as of too little memory, it is one that shares nothing.
         """
-        file = cmd[cmd.index("-f") + 1]
-        order = KernelOrder(file, arguments.get("cwd"), dict(arguments["env"]))
+        given = cmd[cmd.index("-f") :]
+        folder = arguments.get("cwd") or str(Path.cwd())  # the copied process has its own
+        order = KernelOrder(given, folder, dict(arguments["env"]))
         try:
             forked = self.prepared.fork(order)
         except NotAvailable as error:

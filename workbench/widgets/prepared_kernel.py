@@ -16,8 +16,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -54,13 +55,29 @@ class Visit:
     registry: str | None
     preset: str | None
 
+    def rehearse(self) -> None:
+        """Do what a visitor does: see the decision, simulate, and move a slider."""
+        from workbench.widgets.app_entry import app
+        from workbench.widgets.app_view import App
+        from workbench.widgets.whatif import WhatIf
+
+        os.environ["WORKBENCH_FRONTEND"] = "widgets"
+        compile_at_once()
+        shown = app(Registry(self.registry) if self.registry else None, preset=self.preset)
+        if isinstance(shown, App):
+            shown.decide()
+            shown.decision.wait(_PATIENCE)
+            shown.panel.start("simulate")
+            shown.panel.wait(_PATIENCE)
+            WhatIf(shown.experiment).turn()
+
 
 @dataclass(frozen=True)
 class KernelOrder:
-    """A kernel to be made: where it finds its connection, and what surrounds it."""
+    """A kernel to be made: its arguments, such as `-f FILE`, and what surrounds it."""
 
-    connection_file: str
-    folder: str | None
+    arguments: Sequence[str]
+    folder: str
     environment: Mapping[str, str]
 
 
@@ -114,6 +131,7 @@ class PreparedKernel:
 
     def __init__(self, link: Connection) -> None:
         self._link = link
+        self._asking = threading.Lock()  # each thread gets the copy that it has asked for
 
     def fork(self, order: KernelOrder) -> ForkedProcess:
         """Return a kernel, which is a copy.
@@ -122,8 +140,9 @@ class PreparedKernel:
             NotAvailable: The process that would be copied has ended.
         """
         try:
-            self._link.send(order)
-            return ForkedProcess(self._link.recv())
+            with self._asking:
+                self._link.send(order)
+                return ForkedProcess(self._link.recv())
         except (EOFError, OSError) as error:
             raise NotAvailable("The process of which kernels are copies has ended.") from error
 
@@ -219,7 +238,7 @@ def _rehearse_in_copy(visit: Visit) -> tuple[list[str], dict[str, list[object]]]
         with _end_copy():
             before = set(sys.modules)
             with contextlib.suppress(WorkbenchError):
-                _rehearse(visit)
+                visit.rehearse()
             there.send(
                 ([each for each in sys.modules if each not in before], find_compiled_types())
             )
@@ -230,23 +249,6 @@ def _rehearse_in_copy(visit: Visit) -> tuple[list[str], dict[str, list[object]]]
         except EOFError:
             return [], {}
     return found
-
-
-def _rehearse(visit: Visit) -> None:
-    """Do what a visitor does: see the decision, simulate, and move a slider."""
-    from workbench.widgets.app_entry import app
-    from workbench.widgets.app_view import App
-    from workbench.widgets.whatif import WhatIf
-
-    os.environ["WORKBENCH_FRONTEND"] = "widgets"
-    compile_at_once()
-    shown = app(Registry(visit.registry) if visit.registry else None, preset=visit.preset)
-    if isinstance(shown, App):
-        shown.decide()
-        shown.decision.wait(_PATIENCE)
-        shown.panel.start("simulate")
-        shown.panel.wait(_PATIENCE)
-        WhatIf(shown.experiment).turn()
 
 
 def _import(modules: list[str]) -> None:
@@ -272,11 +274,10 @@ def _become_kernel(order: KernelOrder) -> None:
     os.setsid()
     os.environ.clear()
     os.environ.update({**order.environment, **_SETTINGS})
-    if order.folder is not None:
-        os.chdir(order.folder)
+    os.chdir(order.folder)
     kernel: Any = IPKernelApp.instance()
     parent = f"--IPKernelApp.parent_handle={os.getppid()}"  # less advice to who has no server
     no_history = "--HistoryManager.enabled=False"
-    kernel.initialize(["-f", order.connection_file, parent, no_history])
+    kernel.initialize([*order.arguments, parent, no_history])
     ipywidgets.register_comm_target()  # which their import does where there is a kernel
     kernel.start()
