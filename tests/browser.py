@@ -127,7 +127,7 @@ class Lab:
 
 
 @pytest.fixture(scope="session")
-def jupyter_env(tmp_path_factory):
+def jupyter_env(forked_kernels, tmp_path_factory):
     """What to set so that Jupyter finds nothing of this user's: settings, kernels, profiles."""
     return jupyter_below(tmp_path_factory.mktemp("jupyter"))
 

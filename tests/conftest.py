@@ -25,7 +25,7 @@ from workbench.registry.api import Registry
 from workbench.registry.model import Model
 
 defer_grammar()  # which nbformat would take along
-pytest_plugins = ["tests.browser", "tests.homes"]
+pytest_plugins = ["tests.browser", "tests.homes", "tests.kernels"]
 
 # A shell ignores Ctrl-C in what it starts in the background, and that is inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)

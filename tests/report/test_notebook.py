@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from jupyter_client.provisioning import KernelProvisionerFactory
 
 import workbench as wb
 from tests.refused import refused
@@ -263,7 +264,9 @@ def test_a_picture_is_called_as_it_says_or_as_its_heading():
     assert re.findall(r'<img alt="(.*?)"', page) == ["A picture", "Load &amp; rate", "A cat"]
 
 
-def test_a_kernel_is_of_this_python():
+def test_a_kernel_is_of_this_python(monkeypatch):
+    factory = KernelProvisionerFactory.instance()
+    monkeypatch.setattr(factory, "default_provisioner_name", "local-provisioner")  # no copy
     kernel = {**CONDA, "language": "python"}
     done = execute(template_of("size: int = 8", "import sys; print(sys.executable)", kernel=kernel))
 
