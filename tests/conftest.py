@@ -42,7 +42,8 @@ LONGEST_ID = 60  # characters
 MEASURED = "tests/localcloud/", "tests/modelserver/", "tests/test_process.py"
 """Tests whose processes are measured for coverage, because what they run is what is tested.
 
-Elsewhere that would find nothing more and make processes half as slow again.
+Elsewhere that would find nothing more and make processes half as slow again. The servers of models
+that a local cloud starts are measured in tests/localcloud/test_sandbox.py, and only there.
 """
 
 settings.register_profile("patient", settings(), deadline=None)  # a busy machine is no failure

@@ -16,6 +16,7 @@ from tests.graphs import linear, one_node
 from tests.refused import refused
 from workbench.errors import InvalidInput
 from workbench.localcloud.core.settings import limit_resources
+from workbench.localcloud.sandbox import worker
 from workbench.localcloud.sandbox.cgroups import create_group
 from workbench.localcloud.sandbox.fork_servers import ForkServers
 from workbench.localcloud.sandbox.sandbox import SandboxFailed, start
@@ -27,6 +28,13 @@ ALLOWED = create_group(limit_resources(1024))
 if ALLOWED is not None:
     ALLOWED.remove()
 limits_allowed = pytest.mark.skipif(ALLOWED is None, reason="needs control groups, as root has")
+
+
+@pytest.fixture(autouse=True)
+def _measured(monkeypatch):
+    """Have the lines counted that processes run which are started here, as nowhere else."""
+    kept = (*worker._INHERITED_VARIABLES, "COVERAGE_PROCESS_CONFIG")
+    monkeypatch.setattr(worker, "_INHERITED_VARIABLES", kept)
 
 
 @pytest.fixture(scope="module")

@@ -220,11 +220,7 @@ def build_environment(given: Mapping[str, str], home: Path) -> dict[str, str]:
     settings lie in that one (~/.aws, ~/.ssh). Packages that pip has installed for the owner alone
     are found all the same.
     """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _INHERITED_VARIABLES or name.startswith("COVERAGE")
-    }
+    kept = {name: value for name, value in os.environ.items() if name in _INHERITED_VARIABLES}
     if site.ENABLE_USER_SITE:
         kept["PYTHONUSERBASE"] = site.getuserbase()
     own = {"HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": str(_ROOT)}
