@@ -1,5 +1,7 @@
 """Weighing: hand-worked tables, and what holds whatever the weights."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -53,6 +55,15 @@ def test_the_scale_of_costs_is_the_budget_or_the_most_accurate():
 
 
 WEIGHT = st.floats(0.01, 100)
+
+
+def test_what_lacks_a_figure_is_on_no_front_and_beats_nobody():
+    # to other libraries it beats what costs more: findings/paretoset-fronts-of-the-unmeasured.sh
+    unmeasured = (0.99, np.nan, 0.1)
+    for rows in itertools.permutations([LARGE, MIDDLE, SMALL, unmeasured]):
+        front = find_front(Figures(*np.array(rows).T), np.ones(4, bool))
+
+        assert front.tolist() == [row is not unmeasured for row in rows]
 
 
 @given(st.lists(WEIGHT, min_size=3, max_size=3), st.floats(0.01, 100))
