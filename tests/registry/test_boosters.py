@@ -160,6 +160,10 @@ CHANGED = {  # what onnxmltools 1.16 makes another model of, without a word
         {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
     ),
     "XGBoost, logistic": lambda: boost_x({"objective": "reg:logistic"}, BODIES, PROGRESS > 140),
+    # its file answers logarithms: findings/catboost-files-of-counts-and-gaps.sh
+    "CatBoost, counts": lambda: catboost.CatBoostRegressor(
+        iterations=5, loss_function="Poisson", **QUIET_CAT
+    ).fit(BODIES, PROGRESS),
 }
 
 
