@@ -114,7 +114,7 @@ def _per_million(
         return None
     is_answered = True if answered == len(trace) else np.isfinite(outcome.latencies)
     given = float(trace.rows.sum(where=is_answered)) * (answer_bytes or 0.0)
-    sent = float(trace.content(row_bytes).sum())
+    sent = float(trace.total_content(row_bytes))
     usage = replace(usage_of(outcome, on), bytes_in=sent, bytes_out=given)
     return 1e6 * dollars_of(on, usage, PriceSheet.load()) / answered
 
