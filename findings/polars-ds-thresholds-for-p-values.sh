@@ -6,7 +6,7 @@
 # Seen: both have the p-value 0.086. It is the statistic that the test would need at its level of 0.05, sqrt(ln(2 / 0.05) / 2) times
 # sqrt((n + m) / (n m)), under another name: with 500 values a drift is never below 0.05, with 2,000 values everything is.
 # The statistic itself is right: compared with what is called the p-value, above it is a drift.
-# What it means here: `input_drift` has what chance makes of its index beside it: tests/test_drift.py.
+# What it means here: `input_drift` has what chance makes of its index beside it: tests/run/test_drift.py.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
