@@ -15,6 +15,7 @@ from workbench.prediction import predict
 from workbench.report.runs import report_html
 from workbench.run import SLO, Run, load_run
 from workbench.run.past_errors import PastErrors
+from workbench.run.record import describe_setup
 from workbench.scaling.spot import SpotPool
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
@@ -43,7 +44,9 @@ def measured(*, slower=1.25, trace=TRACE, **facts):
 
 
 def predicted(trace=TRACE):
-    return predict(trace, BatchPolicy(), LOCAL, TIMES, arrivals=poisson_process(40), slo=TARGET)
+    record = describe_setup(trace, BatchPolicy(), LOCAL, TARGET, label="M/G/1")
+    setup = trace, BatchPolicy(), LOCAL, TIMES
+    return predict(*setup, arrivals=poisson_process(40), record=record)
 
 
 def test_each_way_has_its_error_against_the_measured_run():
