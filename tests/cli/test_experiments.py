@@ -76,6 +76,26 @@ def test_saved_runs_are_compared_under_names_of_ones_own(capsys):
     assert pl.read_parquet("c.parquet")["run"].to_list() == ["today", "after all"]
 
 
+@pytest.mark.parametrize(
+    ("command", "written"),
+    [
+        (["compare", "it", "--out", "it.csv"], "it.csv"),
+        (["simulate", FAST, *CALM, "--rate", "20", "--duration", "5s", "--out", "runs"], "runs"),
+    ],
+)
+def test_a_reader_that_goes_away_loses_nothing_that_is_to_be_kept(command, written, monkeypatch):
+    save_run("it", 0.02)
+
+    def close(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("workbench.cli.results.print_text", close)
+    monkeypatch.setattr("workbench.cli._drop_output", lambda: None)
+
+    assert main(command) == 141
+    assert Path(written).exists()
+
+
 def test_runs_that_the_app_keeps_are_found_by_name(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
     save_run("home/runs/mine", 0.02)

@@ -27,8 +27,10 @@ def show_runs(arguments: Arguments, runs: "Mapping[str, Run]", *, stopped: bool 
     if not runs:
         return report_interruption("nothing was measured")
     comparison = compare(list(runs.values()))
-    print_text(arguments, format_comparison(comparison))
-    saved = save_runs(runs, Path(arguments.out)) if arguments.out else []
+    try:
+        print_text(arguments, format_comparison(comparison))
+    finally:  # what was measured is kept, too, where a reader closes the output
+        saved = save_runs(runs, Path(arguments.out)) if arguments.out else []
     if arguments.json:
         print_json(facts_of(comparison), written=saved)
     if saved:
@@ -44,8 +46,10 @@ def show_runs(arguments: Arguments, runs: "Mapping[str, Run]", *, stopped: bool 
 def show_results(arguments: Arguments, results: "Results") -> int:
     """Print results side by side, write the table where asked for; return the exit status."""
     comparison = compare(results)
-    print_text(arguments, format_comparison(comparison))
-    written = write_table(comparison.frame, arguments.out)
+    try:
+        print_text(arguments, format_comparison(comparison))
+    finally:
+        written = write_table(comparison.frame, arguments.out)
     if arguments.json:
         print_json(facts_of(comparison), written=written)
     if written:
