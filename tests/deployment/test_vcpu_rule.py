@@ -89,6 +89,8 @@ def test_a_measured_instance_type_need_not_be_in_the_table():
     [
         ({"threads": 0}, ["threads", 0]),
         ({"measured": {512: 0.01}}, ["measured[512]", 0.01]),
+        ({"measured": {1024: 0.01}}, ["measured[1024]", 0.01]),
+        ({"measured": [TIMES]}, ["measured", "times by size"]),
     ],
 )
 def test_what_cannot_be_is_refused(settings, named):

@@ -343,6 +343,19 @@ def test_a_profile_of_no_kind_is_refused(experiment):
         experiment.simulate(0.01)
 
 
+@pytest.mark.parametrize("term", ["scaling", "spot", "measured", "cold_start", "seed"])
+def test_terms_of_a_simulation_of_no_kind_are_refused(experiment, term):
+    with refused(InvalidInput, term, "what"):
+        experiment.simulate(TIMES, **{term: "what"})
+
+
+def test_an_estimate_takes_seconds_to_drain(experiment):
+    functions = experiment.on(wb.Lambda(memory_mb=1769, max_concurrency=9))
+
+    with refused(InvalidInput, "drain", "60s"):
+        functions.estimate(drain="60s")
+
+
 def test_jobs_need_times_of_their_chunks(experiment):
     jobs = experiment.on(wb.BatchTransform(instance_type="ml.m5.large"))
 
@@ -398,3 +411,10 @@ def test_what_is_said_beside_a_saved_run_must_not_contradict_it(run, registry):
         wb.Experiment.of_run(run, registry, deployment=wb.Local(workers=2))
     with refused(InvalidInput, "model, policy"):
         wb.Experiment.of_run(unnamed, registry)
+
+
+def test_an_experiment_is_of_a_run_and_a_registry(run, registry):
+    with refused(InvalidInput, "run", "'runs/today'"):
+        wb.Experiment.of_run("runs/today", registry)
+    with refused(InvalidInput, "models", "None"):
+        wb.Experiment.of_run(run, None)

@@ -15,9 +15,8 @@ its share is used up::
 from collections.abc import Mapping
 
 from workbench.deployment.base import Deployment, Size
-from workbench.errors import InvalidInput
 from workbench.service_times import ServiceTimes
-from workbench.validation import whole_number
+from workbench.validation import of_kind, whole_number
 
 
 def slowdown(deployment: Deployment, *, threads: int = 1) -> float:
@@ -73,8 +72,11 @@ def service_on(
     <ServiceTimes measured at 1024 MB: of 1 rows, constant>
     """
     size = deployment.size
-    if measured and size is not None and size in measured:
-        return _label_measured(measured[size], size)
+    own = {} if measured is None else of_kind("measured", measured, Mapping, "times by size")
+    for key, times in own.items():
+        of_kind(f"measured[{key!r}]", times, ServiceTimes, "ServiceTimes")
+    if size is not None and size in own:
+        return _label_measured(own[size], size)
     factor = slowdown(deployment, threads=threads)
     if size is None:
         return service
@@ -83,8 +85,6 @@ def service_on(
 
 
 def _label_measured(times: ServiceTimes, size: Size) -> ServiceTimes:
-    if not isinstance(times, ServiceTimes):
-        raise InvalidInput(f"measured[{size!r}] must be ServiceTimes, got {times!r}.")
     where = f"measured at {_format_size(size)}"
     return times.scale(1.0, label=f"{times.label}, {where}" if times.label else where)
 

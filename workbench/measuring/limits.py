@@ -7,6 +7,7 @@ from workbench.measuring.setup import AnySetup, Setup, find_largest, list_plain
 from workbench.measuring.transform_run import jobs_of
 from workbench.pricing.cost import Cost
 from workbench.scaling.base import ScalingPolicy
+from workbench.validation import positive
 
 _HEADER_BYTES = 128  # NumPy's format puts this much before the rows of a batch
 
@@ -18,6 +19,7 @@ def estimate_cost(setup: AnySetup, *, drain: float, scaling: ScalingPolicy | Non
     of `Experiment.estimate`.
     """
     deployment, trace = setup.deployment, setup.trace
+    positive("drain", drain, "seconds")
     if deployment.by_job:
         return estimate_max_cost(deployment, seconds_of_jobs(setup))
     bytes_in = sum(map(bytes_of_trace, list_plain(setup)))

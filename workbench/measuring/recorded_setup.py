@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.batching.timer import BatchPolicy
 from workbench.errors import InvalidInput
 from workbench.traffic.trace import Trace
+from workbench.validation import of_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,11 @@ def recall_parts(run: Run, models: Registry, given: Mapping[str, object]) -> dic
 
     Arguments and errors are those of `Experiment.of_run`.
     """
+    from workbench.registry.api import Registry
+    from workbench.run import Run
+
+    of_kind("run", run, Run)
+    of_kind("models", models, Registry)
     said = _read_parts(run, models)
     if unknown := sorted(given.keys() - said.keys()):
         raise InvalidInput(f"A run is not said to have {unknown}: choose of {[*said]}.")

@@ -301,6 +301,10 @@ def prepare(
                 f"scaling is for real-time and async fleets, not for {deployment.label}: leave it "
                 "out."
             )
+    if given.spot is not None:
+        from workbench.scaling.spot import SpotPool
+
+        of_kind("spot", given.spot, SpotPool)
     if isinstance(deployment, Hybrid | MixedFleet) or given.spot is not None:
         from workbench.simulator.hybrid import prepare_hybrid
 
