@@ -96,6 +96,8 @@ def test_a_value_is_of_the_kind_asked_for():
         of_kind("name", 5, str)
     with refused(InvalidInput, "name", "text", 5):
         of_kind("name", 5, str, "a text")
+    with refused(InvalidInput, "an InvalidInput", 5):
+        of_kind("name", 5, InvalidInput)
 
 
 @pytest.mark.parametrize("value", ["12", b"12", None, 5, np.array(5)])

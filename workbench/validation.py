@@ -114,13 +114,14 @@ def whole_number(name: str, value: object, *, low: int, high: int | None = None)
 
 
 def of_kind(name: str, value: T, kind: type[Any] | UnionType, wanted: str = "") -> T:
-    """Return the value, known to be of a class; `wanted` says so in words, by default "a <class>".
+    """Return the value, known to be of a class; `wanted` says so in words, by default its name.
 
     >>> of_kind("name", "poisson", str)
     'poisson'
     """
     if not isinstance(value, kind):
-        wanted = wanted or f"a {getattr(kind, '__name__', kind)}"
+        named = str(getattr(kind, "__name__", kind))
+        wanted = wanted or f"{'an' if named[0] in 'AEIO' else 'a'} {named}"
         raise InvalidInput(f"{name} must be {wanted}, got {value!r}.")
     return value
 

@@ -349,6 +349,12 @@ def test_terms_of_a_simulation_of_no_kind_are_refused(experiment, term):
         experiment.simulate(TIMES, **{term: "what"})
 
 
+@pytest.mark.parametrize("term", ["progress", "on_rows", "on_deployed", "stopped", "budget"])
+def test_terms_of_a_run_of_no_kind_are_refused_before_it(experiment, term):
+    with refused(InvalidInput, term, "what"):
+        experiment.run(**{term: "what"})
+
+
 def test_an_estimate_takes_seconds_to_drain(experiment):
     functions = experiment.on(wb.Lambda(memory_mb=1769, max_concurrency=9))
 

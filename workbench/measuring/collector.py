@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.errors import StorageError
+from workbench.errors import InvalidInput, StorageError
 from workbench.files import as_path
 from workbench.measuring.load import Rows, lag_facts
 from workbench.provenance import environment
@@ -35,7 +35,7 @@ class RunOptions:
     All but that are the arguments of `Experiment.run` of these names.
 
     Raises:
-        InvalidInput: The folder is no path.
+        InvalidInput: The folder is no path, a listener no function, or `stopped` no event.
         StorageError: It exists.
     """
 
@@ -47,6 +47,12 @@ class RunOptions:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
+        for name in ("progress", "on_rows", "on_deployed"):
+            listener = getattr(self, name)
+            if listener and not callable(listener):  # False is none, as a sweep takes it
+                raise InvalidInput(f"{name} must be a function, got {listener!r}.")
+        if not hasattr(self.stopped, "is_set"):
+            raise InvalidInput(f"stopped must be a threading.Event, got {self.stopped!r}.")
         if self.folder is None:
             return
         keep(self, folder=as_path(self.folder))

@@ -17,7 +17,7 @@ from workbench.measuring.setup import AnySetup, Setup, as_plain, is_routed, reco
 from workbench.measuring.targets import RunTarget, open_target
 from workbench.run import Run
 from workbench.scaling.base import ScalingPolicy
-from workbench.validation import flag
+from workbench.validation import flag, not_negative
 
 
 def measure(
@@ -35,6 +35,8 @@ def measure(
     """
     given = RunOptions(**{name: each for name, each in options.items() if each is not None})
     terms: dict[str, Any] = {"scaling": scaling, "budget": budget, "yes": flag("yes", yes)}
+    if budget is not None:
+        not_negative("budget", budget, "US dollars")
     if scaling is not None:
         _check_scaled(setup, on)
     here, parts = share_here(setup) if on is None else (setup, 1)
