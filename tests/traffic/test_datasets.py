@@ -126,8 +126,9 @@ def test_offline_the_error_names_the_place_and_the_hash(known):
 def test_an_origin_that_lost_the_file_is_not_available(known, origin):
     known("gone", REQUESTS)
 
-    with refused(NotAvailable, "gone.csv", "HTTPError"):
+    with refused(NotAvailable, "gone.csv", "HTTPError") as caught:
         open_trace("gone")
+    assert caught.value.__cause__.response.raw.closed
 
 
 def test_a_download_that_is_not_the_published_file_is_not_kept(known, origin):

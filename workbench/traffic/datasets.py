@@ -192,6 +192,8 @@ def _download(entry: PublicTrace) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         retrieve(entry.url, f"sha256:{entry.sha256}", fname=path.name, path=path.parent)
     except RequestException as error:
+        if error.response is not None:
+            error.response.close()  # pooch leaves it, and its socket, to the garbage
         raise NotAvailable(
             f"{entry.name} is not on this machine, and its origin does not answer "
             f"({type(error).__name__}). Download {entry.url} where it does, put it at {path} "
