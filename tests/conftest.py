@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Two cores are for two tests, not for the threads of one matrix product; read when NumPy loads.
+# Cores are for tests, not for the threads of one matrix product; read when NumPy loads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from workbench.plots.grammar import defer_grammar
