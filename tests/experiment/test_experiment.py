@@ -1,8 +1,5 @@
 import dataclasses
 import json
-import signal
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -10,6 +7,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.children import interrupt
 from tests.graphs import linear, one_node
 from tests.refused import refused, unnamed
 from workbench.errors import InvalidInput, NotAvailable, NotPredictable, WorkbenchError
@@ -144,15 +142,7 @@ experiment = wb.Experiment(model, wb.Local(), wb.constant(rate=100, duration=600
 run = experiment.run(progress=lambda done, total: print("going", flush=True))
 print(run.complete, 0 < len(run) < 60_000)
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline() == "going\n"
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-
-    assert out.splitlines()[-1] == "False True"
-    assert process.returncode == 0
+    assert interrupt(script) == "False True"
 
 
 def test_a_deployment_that_needs_a_cloud_says_so(experiment):

@@ -2,15 +2,13 @@
 
 import dataclasses
 import json
-import signal
-import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
 
 import workbench as wb
+from tests.children import interrupt
 from tests.escalation import Escalate
 from tests.refused import refused
 from workbench.backends.base import FunctionBackend
@@ -156,14 +154,7 @@ experiment = wb.Experiment(wb.Ensemble(members), trace=wb.constant(rate=100, dur
 run = experiment.run(progress=lambda done, _: done and print("going", flush=True))
 print(run.complete, 0 < len(run) < 60_000, len(run.calls) >= len(run))
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline() == "going\n"
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-
-    assert out.splitlines()[-1] == "False True True"
+    assert interrupt(script) == "False True True"
 
 
 def fail(inputs):

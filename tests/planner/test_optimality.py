@@ -84,60 +84,8 @@ def test_the_winner_costs_what_that_of_brute_force_does(kind, trace):
         assert over <= 0.005, f"{100 * over:.2f} % above brute force for {latency:g} s"
 
 
-def test_what_a_simulation_rules_out_is_not_simulated():
-    left, tried = np.ones(3, bool), []
-    problem = SimpleNamespace(
-        budget=None,
-        limit=1.0,
-        tries=9,
-        figure_to_limit=lambda latency: latency,
-        meets_constraint=lambda latency: latency <= 1.0,
-    )
-
-    def simulate(row: int) -> float:
-        tried.append(row)
-        left[1] = False  # as fewer instances than were too few
-        return 2.0
-
-    search_best_first(
-        problem,
-        cost=np.arange(3.0),
-        latency=np.full(3, 0.5),
-        left=left,
-        simulate=simulate,
-        best=9.0,
-    )
-
-    assert tried == [0, 2]
-
-
-def test_after_three_misses_nothing_further_from_the_limit_is_simulated():
-    latency, tried = np.array([0.9, *np.linspace(1.01, 1.09, 9)]), []
-    problem = SimpleNamespace(
-        budget=None,
-        limit=1.0,
-        tries=99,
-        aim=lambda _: 5.0,
-        figure_to_limit=lambda latency: latency,
-        meets_constraint=lambda latency: latency <= 1.0,
-    )
-
-    def simulate(row: int) -> float:
-        tried.append(row)
-        return latency[row]
-
-    search_best_first(
-        problem,
-        cost=np.array([5.0, *[1.0] * 9]),
-        latency=latency,
-        left=np.ones(10, bool),
-        simulate=simulate,
-    )
-
-    assert tried == [0, 1, 2, 3]
-
-
-def test_what_is_predicted_to_be_as_what_was_simulated_is_not_simulated():
+def search(cost, latency, simulate, *, left=None, **terms):
+    """Search candidates below a latency of 1; return those simulated, in turn."""
     tried = []
     problem = SimpleNamespace(
         budget=None,
@@ -148,17 +96,32 @@ def test_what_is_predicted_to_be_as_what_was_simulated_is_not_simulated():
         meets_constraint=lambda latency: latency <= 1.0,
     )
 
-    def simulate(row: int) -> float:
+    def note(row: int) -> float:
         tried.append(row)
-        return 0.5
+        return simulate(row)
 
-    search_best_first(
-        problem,
-        cost=np.array([1.0, 1.0005, 1.0, 2.0]),
-        latency=np.array([0.5, 0.5, 0.6, 0.5]),
-        left=np.ones(4, bool),
-        simulate=simulate,
-        exact=True,
-    )
+    left = np.ones(len(cost), bool) if left is None else left
+    search_best_first(problem, cost=cost, latency=latency, left=left, simulate=note, **terms)
+    return tried
 
-    assert tried == [0, 2, 3]
+
+def test_what_a_simulation_rules_out_is_not_simulated():
+    left = np.ones(3, bool)
+
+    def simulate(_: int) -> float:
+        left[1] = False  # as fewer instances than were too few
+        return 2.0
+
+    assert search(np.arange(3.0), np.full(3, 0.5), simulate, left=left, best=9.0) == [0, 2]
+
+
+def test_after_three_misses_nothing_further_from_the_limit_is_simulated():
+    cost, latency = np.array([5.0, *[1.0] * 9]), np.array([0.9, *np.linspace(1.01, 1.09, 9)])
+
+    assert search(cost, latency, latency.__getitem__) == [0, 1, 2, 3]
+
+
+def test_what_is_predicted_to_be_as_what_was_simulated_is_not_simulated():
+    cost, latency = np.array([1.0, 1.0005, 1.0, 2.0]), np.array([0.5, 0.5, 0.6, 0.5])
+
+    assert search(cost, latency, lambda _: 0.5, exact=True) == [0, 2, 3]
