@@ -136,7 +136,7 @@ Did you mean random?
     """
     known = list(choices)
     if value not in known or isinstance(value, bool):
-        listed = ", ".join(map(str, known))
+        listed = ", ".join(map(str, known)) or "none"
         raise InvalidInput(f"{name} must be one of {listed}; got {value!r}.{suggest(value, known)}")
     return known[known.index(value)]  # not the value itself: 1024.0 equals 1024
 

@@ -170,7 +170,7 @@ def test_an_ensemble_takes_no_deployment_and_no_policy_beside_it(ensemble):
         wb.Experiment(ensemble, wb.Local(), TRACE)
     with refused(InvalidInput, "BatchPolicy(max_size=2"):
         wb.Experiment(ensemble, trace=TRACE, policy=wb.BatchPolicy(max_size=2))
-    with refused(InvalidInput, "large", "['small', 'plain']"):
+    with refused(InvalidInput, "large", "small, plain"):
         wb.Experiment(ensemble, trace=TRACE).alone("large")
 
 

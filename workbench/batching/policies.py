@@ -346,7 +346,10 @@ class Replanned:
     settings: Sequence[tuple[float, BatchPolicy]]
 
     def __post_init__(self) -> None:
-        settings = tuple((not_negative("A start", at, "seconds"), to) for at, to in self.settings)
+        pairs = [as_tuple("Each setting", each) for each in as_tuple("settings", self.settings)]
+        if any(len(pair) != 2 for pair in pairs):
+            raise InvalidInput(f"Each setting must be a start and a BatchPolicy, got {pairs}.")
+        settings = tuple((not_negative("A start", at, "seconds"), to) for at, to in pairs)
         starts = [start for start, _ in settings]
         if starts[:1] != [0.0] or sorted(set(starts)) != starts:
             raise InvalidInput(

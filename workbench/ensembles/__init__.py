@@ -21,7 +21,7 @@ from workbench.routing.base import Place, RoutingPolicy
 from workbench.routing.simple import RoundRobin
 from workbench.run.record import MemberRecord
 from workbench.service_times import ServiceTimes
-from workbench.validation import as_tuple, keep, not_negative, of_kind
+from workbench.validation import as_tuple, keep, not_negative, of_kind, positive
 
 if TYPE_CHECKING:
     from workbench.registry.onnx import Tensor
@@ -88,8 +88,8 @@ class Ensemble:
         _check_alike(members)
         if not hasattr(self.router, "router"):
             raise InvalidInput(f"router must be a routing policy, got {self.router!r}.")
-        if not (isinstance(self.patience, int | float) and self.patience > 0):
-            raise InvalidInput(f"patience must be seconds above 0, got {self.patience!r}.")
+        if self.patience != math.inf:
+            positive("patience", self.patience, "seconds")
         given = of_kind("network_latency", self.network_latency, Mapping, "seconds by name")
         latencies = {name: _latencies(name, each) for name, each in given.items()}
         if unknown := sorted(set(latencies) - set(members)):

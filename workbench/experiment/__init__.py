@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from workbench.batching.timer import BatchPolicy, Policy
-from workbench.errors import InvalidInput
 from workbench.measuring.setup import as_plain, facts_of, label_of, share_here
 
 if TYPE_CHECKING:
@@ -118,10 +117,10 @@ class Experiment:
         Raises:
             InvalidInput: There is no such member, or no ensemble.
         """
+        from workbench.validation import choose
+
         members = {} if self.ensemble is None else self.ensemble.members
-        if name not in members:
-            raise InvalidInput(f"{self.label} has no member {name!r}; it has {list(members)}.")
-        member = members[name]
+        member = members[choose(f"A member of {self.label}", name, members)]
         return replace(self, model=member.model, deployment=member.deployment, policy=member.policy)
 
     def on(self, deployment: "Deployment") -> "Experiment":

@@ -14,7 +14,7 @@ from workbench.lessons import batching, cold_starts, spike
 from workbench.lessons.answers import AnswerFile
 from workbench.lessons.exercise import Exercise, LessonPlan, compare_guess
 from workbench.lessons.student import Student
-from workbench.validation import suggest
+from workbench.validation import of_kind, suggest
 
 if TYPE_CHECKING:
     from workbench.plots.figure import Figure
@@ -46,9 +46,9 @@ def lesson(
 
     Raises:
         NotFound: There is no such lesson.
-        InvalidInput: The name is none.
+        InvalidInput: The topic is no text, or the name is none.
     """
-    if topic not in TOPICS:
+    if of_kind("topic", topic, str) not in TOPICS:
         near = suggest(topic, TOPICS)
         raise NotFound(f"No lesson {topic!r}: there are {', '.join(TOPICS)}.{near}")
     student = Student(name)

@@ -6,7 +6,7 @@ from workbench.errors import InvalidInput
 from workbench.measuring.outcomes import find_outcomes
 from workbench.registry.model import Model
 from workbench.routing.promise import CascadePromise, choose_threshold
-from workbench.validation import Seed
+from workbench.validation import Seed, of_kind
 
 
 def promise_cascade(
@@ -68,8 +68,8 @@ def promise_cascade(
 
 
 def _check_classes(small: Model, large: Model) -> None:
-    for model in (small, large):
-        if model.traits.kind != "classification":
+    for name, model in (("small", small), ("large", large)):
+        if of_kind(name, model, Model).traits.kind != "classification":
             raise InvalidInput(
                 f"A cascade takes classifiers; {model.name} is of kind {model.traits.kind}."
             )

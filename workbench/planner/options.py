@@ -19,6 +19,7 @@ from workbench.registry.model import Model
 from workbench.scaling.predictive import check_forecaster
 from workbench.service_times import ServiceTimes
 from workbench.settings import amount, positive_amount, whole
+from workbench.simulator import sort_starts
 from workbench.validation import (
     as_tuple,
     choose,
@@ -171,6 +172,7 @@ class Options(PlanChoices):
         for name in ("headroom", "held_out"):
             if getattr(self, name):
                 inner_share(name, getattr(self, name))
+        sort_starts("cold_start", self.cold_start)
         not_negative("boot", self.boot, "seconds")
         for name in ("row_bytes", "answer_bytes", "model_memory"):
             if getattr(self, name) is not None:

@@ -16,6 +16,7 @@ from workbench.run import Run
 from workbench.run.costs import cost
 from workbench.service_times import ServiceTimes
 from workbench.units import HOUR
+from workbench.validation import of_kind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,12 +50,12 @@ def compare_policies(
     finding a policy's settings: 0 where they were given.
 
     Raises:
-        InvalidInput: The experiment has no SLO.
+        InvalidInput: It is no experiment, or has no SLO.
         WorkbenchError: One could not be simulated.
     """
     import polars as pl
 
-    slo = experiment.slo
+    slo = of_kind("experiment", experiment, Experiment).slo
     if slo is None:
         raise InvalidInput("Policies are compared by a target: give the experiment an slo.")
     batched = BatchPolicy(

@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.errors import InvalidInput
 from workbench.formatting import percentile
 from workbench.quantiles import PERCENTILES, SLO, Percentiles, longest_within
+from workbench.run.columns import as_floats
 from workbench.service_times import ServiceTimes
+from workbench.validation import as_array
 
 if TYPE_CHECKING:
     from workbench.run.past_errors import PastErrors
@@ -101,7 +103,7 @@ class Prediction(Percentiles):
 
         What is off by rounding alone is in time: see `workbench.quantiles.longest_within`.
         """
-        limits = longest_within(np.asarray(latency, dtype=np.float64))
+        limits = longest_within(as_floats("latency", latency))
         return self.latency.cdf(limits.ravel()).reshape(limits.shape)[()]
 
     def quantile(self, q: ArrayLike) -> Floats:
@@ -162,8 +164,8 @@ def find_quantiles(distribution: Distribution, shares: Floats) -> Floats:
 
 def check_share(name: str, share: ArrayLike) -> None:
     """Require that every share lies between 0 and 1, both excluded."""
-    shares = np.asarray(share)
-    if not ((shares > 0) & (shares < 1)).all():
+    shares = as_array(name, share)
+    if shares.dtype.kind not in "iuf" or not ((shares > 0) & (shares < 1)).all():
         raise InvalidInput(f"{name} must lie between 0 and 1, both excluded, got {share!r}.")
 
 

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Protocol, get_args, runtime_checkable
 
 from workbench.errors import Damaged, InvalidInput, NotFound
 from workbench.files import as_path, home, read_and_verify
@@ -86,6 +86,7 @@ _REMOVED = "Removed"  # the last approval of a version that was taken out
 _NOT_REMOVED = f"WHERE approval != '{_REMOVED}'"
 
 
+@runtime_checkable
 class ModelCloud(Protocol):
     """A cloud with a model registry of its own, such as `workbench.Cloud`."""
 
@@ -425,13 +426,20 @@ class Registry:
     def push(self, cloud: ModelCloud, *, groups: Sequence[str] | None = None) -> list[str]:
         """Push these groups' versions (by default all) to a cloud, and return their ARNs.
 
-        See the cloud's `push_models`, which says what may go wrong.
+        See the cloud's `push_models`, which says what else may go wrong.
+
+        Raises:
+            InvalidInput: It is no cloud with models.
         """
-        return cloud.push_models(self, groups)
+        return _check_cloud(cloud).push_models(self, groups)
 
     def pull(self, cloud: ModelCloud, *, groups: Sequence[str] | None = None) -> list[Model]:
-        """Pull the versions of these groups (by default all) from a cloud, and return them."""
-        return cloud.pull_models(self, groups)
+        """Pull the versions of these groups (by default all) from a cloud, and return them.
+
+        Raises:
+            InvalidInput: It is no cloud with models.
+        """
+        return _check_cloud(cloud).pull_models(self, groups)
 
     def approve(self, group: str, version: int, *, who: str | None = None, why: str = "") -> Model:
         """Approve a version; who, when and why are kept in its history."""
@@ -581,6 +589,11 @@ def _user_columns(models: Sequence[Model]) -> dict[str, type]:
     mixed = {name: float if each == {int, float} else str for name, each in kinds.items()}
     single = {name: next(iter(each)) for name, each in kinds.items() if len(each) == 1}
     return {name: single.get(name, mixed[name]) for name in sorted(kinds)}
+
+
+def _check_cloud(cloud: ModelCloud) -> ModelCloud:
+    wanted = "a cloud with models, such as Cloud(...) or LocalCloud()"
+    return of_kind("cloud", cloud, ModelCloud, wanted)
 
 
 def _check_group(group: str) -> None:

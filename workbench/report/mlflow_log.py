@@ -15,6 +15,7 @@ from workbench.extras import require_extra
 from workbench.report.runs import write_report
 from workbench.run import Run
 from workbench.run.costs import cost
+from workbench.validation import of_kind
 
 _LONGEST_TEXT = 500  # characters of a parameter: what every MLflow store takes
 _FIGURES = ("total", "per_million", "per_month")
@@ -32,9 +33,11 @@ def to_mlflow(run: Run, *, experiment: str | None = None) -> str:
         experiment: MLflow's experiment, made where it is missing; by default the active one.
 
     Raises:
+        InvalidInput: It is no run.
         NotAvailable: MLflow is not installed.
         StorageError: The tracking server cannot be reached, or refuses.
     """
+    of_kind("run", run, Run)
     require_extra("mlflow", "to_mlflow")
     import mlflow
 

@@ -348,7 +348,10 @@ def as_pairs(name: str, value: object) -> tuple[tuple[str, Any], ...]:
     (('task', 'digits'),)
     """
     pairs = value.items() if isinstance(value, Mapping) else as_tuple(name, value)
-    return tuple((str(key), each) for key, each in pairs)
+    named = [as_tuple(f"Each of {name}", pair) for pair in pairs]
+    if any(len(pair) != 2 for pair in named):
+        raise InvalidInput(f"Each of {name} must be a name and a value, got {value!r}.")
+    return tuple((str(key), each) for key, each in named)
 
 
 def find_place(places: Sequence[Place], name: str) -> int:

@@ -154,8 +154,8 @@ def _column(name: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def as_floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    """Return seconds as floats, if they are numbers."""
+    """Return the values as floats, if they are numbers."""
     given = as_array(name, values)
     if given.dtype.kind not in "iuf" and given.size:
-        raise InvalidInput(f"{name} must be seconds, got {values!r}.")
+        raise InvalidInput(f"{name} must be numbers, got {values!r}.")
     return given.astype(np.float64)

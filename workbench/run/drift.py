@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
 from workbench.run import Run
-from workbench.validation import as_array, choose, of_kind, positive, whole_number
+from workbench.run.columns import as_floats
+from workbench.validation import choose, of_kind, positive, whole_number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -290,7 +291,7 @@ def latency_drift(
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:
-    array = as_array("values", values).astype(np.float64, copy=False).ravel()
+    array = as_floats("values", values).ravel()
     if not np.isfinite(array).all():
         raise InvalidInput("A detector takes finite numbers: leave out what is missing.")
     return array
@@ -307,7 +308,7 @@ def _columns(name: str, rows: Any) -> dict[int | str, NDArray[Any]]:  # noqa: AN
             flat = table.reshape(len(table), -1).T
             columns |= {f"{key}_{at}" if len(flat) > 1 else key: v for at, v in enumerate(flat)}
     else:
-        array = as_array(name, rows).astype(np.float64, copy=False)
+        array = as_floats(name, rows)
         if array.ndim < 2:
             raise InvalidInput(f"{name} must be at least 2 rows of numbers, got {array.shape}.")
         columns = dict(enumerate(_finite(array).reshape(len(array), -1).T))

@@ -21,7 +21,7 @@ from workbench.forecasts.base import Forecaster, ask_forecaster
 from workbench.scaling.base import Counts, Reading
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.miss_tracker import MissRule
-from workbench.scaling.predictive import describe_forecaster
+from workbench.scaling.predictive import check_forecaster, describe_forecaster
 from workbench.scaling.provision import Floats, as_capacities, fill_greedily
 from workbench.scaling.rounds import PlannedFleet, check_rounds, rounds_to_dict
 from workbench.validation import keep, positive, whole_number
@@ -119,6 +119,11 @@ class MArkDescribed(MArkReleased):
     kind: ClassVar[str] = "mark described"
 
     forecaster: Forecaster | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.forecaster is not None:
+            check_forecaster(self.forecaster)
 
     def to_dict(self) -> dict[str, Any]:
         """Return kind and settings as JSON values."""

@@ -202,6 +202,7 @@ class SpotHedge:
         if not hasattr(self.policy, "scaler"):
             raise InvalidInput(f"policy must be a scaling policy, got {self.policy!r}.")
         of_kind("spot", self.spot, str)
+        of_kind("on_demand", self.on_demand, str | None, "an instance type")
         keep(self, extra=whole_number("extra", self.extra, low=0))
         if self.on_demand == self.spot:
             raise InvalidInput(
