@@ -55,14 +55,14 @@ test: $(READY) style browser aws ## lint, types, layers, and every test with cov
 	exit $$tests
 
 .PHONY: flaky
-flaky: $(READY) browser aws ## every test TIMES times (10) on a busy machine, until one fails
-	@trap 'kill $$loops' EXIT; trap 'exit 130' INT TERM; loops=; \
+flaky: $(READY) browser aws ## every test TIMES times (10) on a busy machine, and which fail
+	@trap 'kill $$loops' EXIT; trap 'exit 130' INT TERM; loops=; failed=; \
 	for _ in 1 2; do nice sh -c 'while :; do :; done' & loops="$$loops $$!"; done; \
 	for round in $$(seq $(TIMES)); do \
 	     echo "Round $$round of $(TIMES)"; \
-	     $(BIN)/python -m pytest $(IN_PARALLEL) --maxfail=1 --quiet $(TESTS) \
-	     || { echo "A test failed in round $$round." >&2; exit 1; }; \
-	done
+	     $(BIN)/python -m pytest $(IN_PARALLEL) --quiet $(TESTS) || failed="$$failed $$round"; \
+	done; \
+	[ -z "$$failed" ] || { echo "Tests failed, named above, in rounds$$failed." >&2; exit 1; }
 
 .PHONY: lint
 lint: style ## ruff, mypy and the layers of imports
