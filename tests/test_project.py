@@ -179,15 +179,6 @@ PARTS = (  # what of a package has a place of its own: no import points to the l
     "tables > modelserver > service_times.speed",
     "tables > tables.cells",
 )
-LOCALCLOUD_MAY_IMPORT = {
-    *("workbench.errors", "workbench.extras", "workbench.units", "workbench.validation"),
-    "workbench.modelserver",
-    "workbench.scaling",
-    "workbench.quantiles",  # the rule of CloudWatch's percentiles
-    *("workbench.deployment", "workbench.pricing"),  # limits and prices
-    *("workbench.cloud.packaging", "workbench.cloud.price_list"),
-    "workbench.cloud.aws",  # the value that it hands out
-}
 
 
 def packages_of(layers):
@@ -280,12 +271,3 @@ def test_no_string_names_a_module_of_a_higher_layer():
                 named = node.value.partition(":")[0]
                 higher = "." in named and named in NAMES and layer_of(named) < layer_of(name)
                 assert not higher or name == "workbench", f"{name} names {node.value}"
-
-
-def test_the_local_cloud_imports_these_and_no_others():
-    inside = {name for name in NAMES if f"{name}.".startswith("workbench.localcloud.")}
-    imported = {each for name in inside for each in imports_of(name)} - inside
-
-    assert {home_of(each, LOCALCLOUD_MAY_IMPORT) or each for each in imported} == (
-        LOCALCLOUD_MAY_IMPORT
-    )
