@@ -236,6 +236,24 @@ def raise_variance(q: float, worth: float) -> float:
     return round(1 + 4 / (min(q, 1 - q) * worth), 9)
 
 
+def cold_share_of_start(cold: "NDArray[np.bool_]") -> float:
+    """Return the share of requests whose cold starts may be of a start from empty alone.
+
+    They are those of the first half beyond as many as the second half has: what goes on so long is
+    of the traffic. Negative where the second half has more.
+
+    Args:
+        cold: Whether each request met a cold start, in order of time.
+
+    >>> import numpy as np
+    >>> now_and_then = np.arange(100) % 5 == 0
+    >>> cold_share_of_start(now_and_then), cold_share_of_start(np.arange(100) < 10)
+    (0.0, 0.1)
+    """
+    half = len(cold) // 2
+    return float(cold[:half].sum() - cold[len(cold) - half :].sum()) / len(cold)
+
+
 def round_up(requests: float) -> int:
     """Round a number of requests up to two digits: nobody counts on more.
 

@@ -47,17 +47,24 @@ def test_so_many_requests_as_are_said_to_be_needed_tell_it():
     assert run_of(mixed(2 * near.needed, 0.044)).verdict.word == "met"
 
 
+def cold_where_late(late):
+    at = np.arange(len(late))
+    facts = {"slo": TARGET.__dict__}
+    return Run.from_arrays(scheduled=at, finished=at + late, cold=late > 0.1, facts=facts)
+
+
 def test_where_cold_starts_leave_it_open_no_number_of_requests_is_promised():
     """They may be of the beginning alone, and so the interval is as wide however long the run."""
-    late = mixed(4000, 0.1)
-    at = np.arange(len(late))
-    run = Run.from_arrays(
-        scheduled=at, finished=at + late, cold=late > 0.1, facts={"slo": TARGET.__dict__}
-    )
+    late = np.r_[mixed(2000, 0.9), mixed(2000, 0.0)]
+    run = cold_where_late(late)
 
     assert (run.verdict.word, run.verdict.needed) == ("cannot tell", None)
     assert "Cold starts" in run.verdict.reason
     assert run_of(late).verdict.word == "missed"
+
+
+def test_cold_starts_that_go_on_to_the_end_are_no_excuse():
+    assert cold_where_late(mixed(4000, 0.1)).verdict.word == "missed"
 
 
 def test_few_requests_that_are_all_late_miss_the_target():

@@ -75,7 +75,7 @@ def test_cold_starts_are_what_the_simulator_says_at_every_place(drawn):
         outcome = check_curve(
             answer, (trace, SINGLE, on), times, cold_start=values["cold_start"], target=0.25
         )
-        assert f" {percent(outcome.cold_share)} of the requests wait for a cold " in answer[0]
+        assert f" {percent(outcome.cold.mean())} of the requests wait for a cold " in answer[0]
 
 
 def test_batching_is_what_the_simulator_says_at_every_place(drawn):

@@ -24,6 +24,7 @@ from workbench.quantiles import (
     PERCENTILES,
     SLO,
     Percentiles,
+    cold_share_of_start,
     estimate_interval,
     find_rank,
     has_enough_samples,
@@ -210,8 +211,8 @@ class Run(Percentiles):
         That of a simulation comes from `replications`, where it was repeated. A single run's comes
         from batch means, see `workbench.quantiles.estimate_interval`, if the run is long for its
         load: `workbench.run.relaxation` says how many independent requests it is worth. Where it
-        is not, a simulation is repeated now, and a measured run has no interval. Requests that met
-        a cold start may be of the start alone: the interval holds with and without them.
+        is not, a simulation is repeated now, and a measured run has no interval. Cold starts that
+        may be of the start alone are allowed for: the interval holds with and without them.
 
         Raises:
             InvalidInput: `q` or `confidence` is not between 0 and 1.
@@ -228,7 +229,7 @@ class Run(Percentiles):
             q,
             confidence=confidence,
             worth=self.worth,
-            extra=self.cold_share,
+            extra=self.cold_share_of_start,
             ordered=self._sorted_latencies,
         )
 
@@ -238,12 +239,24 @@ class Run(Percentiles):
 
         Of jobs it is 0: each boots, and not the first alone.
         """
+        return float(self._cold.mean())
+
+    @property
+    def cold_share_of_start(self) -> float:
+        """The share of requests whose cold starts may be of a start from empty alone.
+
+        See `workbench.quantiles.cold_share_of_start`.
+        """
+        return max(cold_share_of_start(self._cold), 0.0)
+
+    @property
+    def _cold(self) -> NDArray[np.bool_]:
         if self.record.deployment is not None and self.record.deployment.by_job:
-            return 0.0
+            return np.zeros(len(self), dtype=bool)
         cold = self.frame["cold"].to_numpy()
         if has_column(self.frame, "init"):
             cold = cold & (self.frame["init"].fill_null(0.0).to_numpy() != 0)
-        return float(cold.mean())
+        return cold
 
     def replications_for(self, q: float) -> Replications | None:
         """Return the repetitions that an interval of the quantile `q` comes from, None if none."""

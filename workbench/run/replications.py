@@ -34,7 +34,7 @@ class Replications:
         worth: How many independent requests they are worth; infinite where each is one whole.
         quantiles: Latencies of all together at the shares `LEVELS`, seconds.
         errors: Standard errors of the share of latencies below each.
-        cold: The share of requests that met a cold start, perhaps of the start from empty alone.
+        cold: The share of requests whose cold starts may be of the start from empty alone.
 
     Raises:
         InvalidInput: A value is not what it must be.
@@ -99,8 +99,8 @@ class Replications:
     def interval(self, q: float, *, confidence: float = 0.95) -> tuple[float, float]:
         """Return Student's interval of the share below the quantile, carried back to latencies.
 
-        It holds with requests that met a cold start and without them, as that of a single run. An
-        end beyond what is kept is 0 or infinite.
+        It holds with `cold` of the requests and without them, as that of a single run. An end
+        beyond what is kept is 0 or infinite.
         """
         from scipy.special import stdtrit  # scipy.stats takes 80 MB
 

@@ -129,7 +129,7 @@ def _judge_run(run: "Run", slo: SLO) -> Verdict:
 def _doubtful_share(run: "Run", q: float) -> float:
     """Return the share of requests that the interval holds with and without: see `Run.interval`."""
     repeated = run.replications_for(q)
-    return run.cold_share if repeated is None else repeated.cold
+    return run.cold_share_of_start if repeated is None else repeated.cold
 
 
 def _judge_prediction(prediction: Predicted, slo: SLO) -> Verdict:

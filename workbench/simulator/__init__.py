@@ -105,11 +105,11 @@ class Outcome:
         return float(np.nansum(batches.finished - batches.started - batches.init))
 
     @property
-    def cold_share(self) -> float:
-        """Share of requests whose batch waited for a cold start; of jobs, which always boot, 0."""
+    def cold(self) -> NDArray[np.bool_]:
+        """Whether each request waited for a cold start; of jobs, which always boot, none did."""
         batches = self.batches
-        cold = (batches.init > 0) & (batches.server >= 0)  # a job is on no server of its own
-        return float(np.diff(batches.first)[cold].sum() / len(self.arrivals))
+        # a job is on no server of its own
+        return self.spread((batches.init > 0) & (batches.server >= 0))
 
     def spread(self, column: NDArray[Any]) -> NDArray[Any]:
         """Return what holds of a batch, an entry for each, for each of its requests."""

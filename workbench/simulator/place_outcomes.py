@@ -60,13 +60,13 @@ class RoutedOutcome:
         return self.finished - self.arrivals
 
     @property
-    def cold_share(self) -> float:
-        """Share of requests whose answer waited for a cold start."""
-        cold = 0
+    def cold(self) -> NDArray[np.bool_]:
+        """Whether each request's answer waited for a cold start."""
+        cold = np.zeros(len(self.arrivals), dtype=bool)
         for place, (requests, outcome) in enumerate(self.places):
             init = outcome.spread(outcome.batches.init)
-            cold += int((init[self.given[requests] == place] > 0).sum())
-        return cold / len(self.arrivals)
+            cold[requests] |= (self.given[requests] == place) & (init > 0)
+        return cold
 
 
 class SimulatedPlace(NamedTuple):

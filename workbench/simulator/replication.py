@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from workbench.deployment.platforms import Platform
 from workbench.errors import InvalidInput
+from workbench.quantiles import cold_share_of_start
 from workbench.run.relaxation import find_relaxation
 from workbench.run.replications import Replications
 from workbench.traffic.recipes import can_redraw, is_stationary, redraw
@@ -45,7 +46,7 @@ class _Replica(Protocol):
     def latencies(self) -> NDArray[np.float64]: ...
 
     @property
-    def cold_share(self) -> float: ...
+    def cold(self) -> NDArray[np.bool_]: ...
 
 
 class Replicable(Protocol):
@@ -109,13 +110,13 @@ def replicate(simulation: Replicable, count: int | None = None) -> Replications:
         trace = redraw(simulation.trace, each) if again else None
         outcome = simulation.again(trace or simulation.trace, each).serve()
         parts.append(outcome.latencies)
-        cold.append(outcome.cold_share)
+        cold.append(cold_share_of_start(outcome.cold))
     kept = "" if again else ", for the arrivals of this trace alone"
     about = (
         f"{count} repetitions of the whole trace, {' and '.join(drawn)} drawn again{kept}; "
         "the start from empty counts"
     )
-    return Replications.of(parts, about=about, cold=float(np.mean(cold)))
+    return Replications.of(parts, about=about, cold=max(float(np.mean(cold)), 0.0))
 
 
 def replicate_if_random(simulation: Replicable) -> Replications | None:
