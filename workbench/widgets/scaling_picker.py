@@ -98,16 +98,22 @@ def describe_quantile(
     >>> from workbench.traffic.patterns import constant
     >>> one = InstanceCapacity(instance_type="c5.xlarge", rate=5, hourly_price=0.2)
     >>> describe_quantile(0.9, constant(rate=8, duration=60), one, 2e-5, 1.0)
-    '2 instances for the 0.900 quantile, enough 100 % of the time: $0.40 an hour, functions $0.00.'
+    '2 instances for quantile 0.9 of demand, enough 100 % of the time: $0.40 an hour, functions \
+$0.00.'
+    >>> describe_quantile(0.0, constant(rate=8, duration=60), one, 2e-5, 1.0)
+    'No instances: functions answer everything, $0.58 an hour.'
     """
     demand = trace.counts(min(interval, trace.duration)) / min(interval, trace.duration)
     found = price_count(
         count_for_quantile(quantile, demand, capacity), demand, capacity, call_price
     )
+    functions = dollars(HOUR * found.function_dollars)
+    if not found.instances:
+        return f"No instances: functions answer everything, {functions} an hour."
     return (
-        f"{found.instances} instances for the {quantile:.3f} quantile, enough "
-        f"{percent(found.covered)} of the time: {dollars(HOUR * found.instance_dollars)} an hour, "
-        f"functions {dollars(HOUR * found.function_dollars)}."
+        f"{found.instances} instance{'s' * (found.instances > 1)} for quantile {quantile:.3g} of "
+        f"demand, enough {percent(found.covered)} of the time: "
+        f"{dollars(HOUR * found.instance_dollars)} an hour, functions {functions}."
     )
 
 
@@ -284,7 +290,7 @@ class ScalingPicker(Picker):
             level = policy.quantiles[0]
             demand = self._trace, policy.capacities[0], policy.call_price, policy.interval
             words.append(describe_quantile(level, *demand))
-            words.append(f"By prices alone: {self._critical:.3f}.")
+            words.append(f"By prices alone: quantile {self._critical:.3g}.")
         return " ".join(filter(None, words))
 
     def _show_error(self, error: str) -> str:
