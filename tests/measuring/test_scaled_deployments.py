@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -388,6 +388,7 @@ def test_aws_takes_scheduled_actions_at_whole_seconds_utc(monkeypatch):
         "ScalableDimension": INSTANCES,
     }
     begins = datetime(2026, 11, 29, 23, 59, 30, tzinfo=UTC)
+    instants = iter([begins, begins + timedelta(seconds=91)])  # of the two that are put
     with Stubber(client) as stub:
         limits = {"MinCapacity": 2, "MaxCapacity": 2}
         stub.add_response("register_scalable_target", {}, place | limits)
@@ -397,10 +398,15 @@ def test_aws_takes_scheduled_actions_at_whole_seconds_utc(monkeypatch):
             "ScalableTargetAction": {"MinCapacity": 5, "MaxCapacity": 5},
         }
         stub.add_response("put_scheduled_action", {}, place | action)
+        late = {"MinCapacity": 7, "MaxCapacity": 7}
+        other = {"ScheduledActionName": "workbench-2", "Schedule": "at(2026-11-30T00:01:00)"}
+        other["ScalableTargetAction"] = late
+        stub.add_response("put_scheduled_action", {}, place | other)
+        stub.add_response("register_scalable_target", {}, place | late)
         monkeypatch.setattr(CloudClient, "_client", lambda *_: client)
         with CloudClient(cloud) as aws:
-            autoscaling.begin_schedule(
-                aws, "one", INSTANCES, Schedule([(0, 2), (60, 5)]), begins=begins
-            )
+            schedule = Schedule([(0, 2), (60, 5), (90, 7)])
+            clock = instants.__next__
+            autoscaling.begin_schedule(aws, "one", INSTANCES, schedule, begins=begins, clock=clock)
         stub.assert_no_pending_responses()
     client.close()

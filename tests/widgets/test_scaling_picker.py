@@ -136,9 +136,7 @@ def test_the_slider_begins_at_the_critical_quantile_and_follows_it(planner):
 def test_the_slider_shows_instances_and_dollars_and_sets_the_quantile(planner):
     planner.planned["quantile"].value = 0.25
     assert planner.value.policy.quantile == 0.25
-    assert (
-        "3 instances for quantile 0.25 of demand, enough 100 % of" in planner.status.text
-    )
+    assert "3 instances for quantile 0.25 of demand, enough 100 % of" in planner.status.text
     assert "$0.35 an hour, functions $0.00." in planner.status.text  # 3 x $0.115
 
 

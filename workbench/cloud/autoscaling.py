@@ -230,8 +230,18 @@ def register(
         aws.call("cloudwatch", "put_metric_alarm", **alarm, AlarmActions=[put["PolicyARN"]])
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 def begin_schedule(
-    aws: CloudClient, name: str, scales: str, policy: Schedule, *, begins: datetime
+    aws: CloudClient,
+    name: str,
+    scales: str,
+    policy: Schedule,
+    *,
+    begins: datetime,
+    clock: Callable[[], datetime] = _utc_now,
 ) -> None:
     """Have an endpoint follow a schedule whose instants count from `begins`, by scheduled actions.
 
@@ -253,6 +263,8 @@ def begin_schedule(
             Schedule=f"at({due:%Y-%m-%dT%H:%M:%S})",
             ScalableTargetAction=limits,
         )
+        if clock() >= due:  # it may have come too late to be found due
+            aws.call(_SERVICE, "register_scalable_target", **identifiers, **limits)
 
 
 def deregister(aws: CloudClient, entry: LedgerEntry) -> None:
