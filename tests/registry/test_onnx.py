@@ -124,6 +124,22 @@ def test_whole_numbers_hold_no_nan():
     assert session.run(ROWS.astype(np.int32)).dtype == np.int32
 
 
+def test_identifiers_that_share_32_bits_or_a_float32_stay_apart():
+    known = numpy_helper.from_array(np.array([5, 2**24, 1_700_000_000_000]), "known")
+    session = Session(
+        one_node(
+            "Sub",
+            inputs=[("x", TensorProto.INT64, ["n", 3])],
+            output=TensorProto.INT64,
+            weights=[known],
+        )
+    )
+
+    answers = session.run(np.array([[2**32 + 5, 2**24 + 1, 1_700_000_000_123]]))
+
+    assert answers.tolist() == [[2**32, 1, 123]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
