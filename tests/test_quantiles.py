@@ -103,7 +103,8 @@ def test_run_panel_chart_policy_and_cloudwatch_have_the_same_percentile():
 
 @pytest.mark.parametrize("q", [0.01, 0.25, 0.5, 0.9, 0.98, 0.99])
 def test_no_percentile_lies_between_the_latencies_that_requests_had(q):
-    # two digests have a median of 70 ms: findings/tdigest-medians-between-two-latencies.sh
+    # two digests have a median of 70 ms: findings/tdigest-medians-between-two-latencies.sh;
+    # a summary has 10 ms for the 99th: findings/aioprometheus-percentiles-of-half-the-rank.sh
     latencies = np.repeat([0.01, 3.0], [980, 20])
     live, summary = LiveProgress(), Summary()
     live.add(latencies)
