@@ -170,6 +170,8 @@ def test_poisson_gaps_are_exponential_and_do_not_remember():
     trace = poisson(rate=200, duration=500, seed=2)
     gaps, count = trace.gaps, len(trace)
 
+    # one client draws each gap ten times: findings/guidellm-one-seed-for-all-workers.sh
+    assert len(np.unique(gaps.round(9))) > 0.99 * count
     assert stats.kstest(gaps, stats.expon(scale=1 / 200).cdf).pvalue > 1e-6
     assert abs(trace.describe()["scv"] - 1) < 5 * 2 / math.sqrt(count)
     assert abs(np.corrcoef(gaps[:-1], gaps[1:])[0, 1]) < 5 / math.sqrt(count)
