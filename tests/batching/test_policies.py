@@ -128,6 +128,16 @@ def test_what_came_while_all_were_busy_leaves_together():
     assert sent == [(0, [0]), (12, [1, 2, 3])]
 
 
+def test_a_timer_closes_batches_for_a_busy_server_that_a_free_one_would_join():
+    # Ray Serve's are the former: findings/ray-serve-batches-that-close-while-busy.sh
+    arrivals = [0, 3, 6, 9]
+
+    timed = batches_of(wb.BatchPolicy(max_size=8, max_wait=2 * TICK), arrivals)
+
+    assert timed == [(2, [0]), (14, [1]), (26, [2]), (38, [3])]
+    assert batches_of(WorkConserving(max_size=8), arrivals) == [(0, [0]), (12, [1, 2, 3])]
+
+
 def test_no_batch_exceeds_the_largest_size():
     sent = batches_of(WorkConserving(max_size=2), [0, 1, 2, 3])
 
