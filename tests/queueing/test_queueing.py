@@ -557,6 +557,7 @@ def test_where_the_published_formulas_fail_they_say_so(process, service, named):
 
 
 def test_erlangs_formulas_have_their_tabulated_values():
+    # to another solver eight servers wait as one: findings/line-solver-servers-of-one.sh
     assert erlang_b(load=10, servers=10) == pytest.approx(0.214582, abs=1e-6)
     assert erlang_b(load=2, servers=3) == pytest.approx(4 / 19)
     assert erlang_c(load=2, servers=3) == pytest.approx(4 / 9)
