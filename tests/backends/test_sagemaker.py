@@ -129,6 +129,7 @@ def test_fewer_answers_than_rows_are_an_error(backend):
 
 
 def test_the_client_retries_nothing_and_has_a_connection_for_each_call():
+    # boto3's own choice depends on what failed before: findings/boto3-retries-that-run-out.sh
     with SageMakerBackend("digits", Cloud(keys=("a", "b")), concurrency=7) as backend:
         config = backend._client.meta.config
         assert config.max_pool_connections == 7
