@@ -1,7 +1,7 @@
 #!/bin/sh
 # boto3 and botocore 1.44.5: of calls that all fail a client sends the first 17 three times, the next twice, and all others once.
 #
-# Guessed: a client that is told nothing of retries has the legacy mode: it sends each call that is answered with 503 up to five times.
+# Guessed: a client without a setting has the legacy mode: it sends each call that is answered with 503 up to five times.
 # Seen: the mode is standard. A failing call is sent three times, and each retry takes 14 from the 500 that a client has, which
 # calls that succeed give back one at a time: after 35 retries a call is sent once. So how long a failing call takes, and how many fail,
 # depends on what the same client has met before: where one attempt in ten fails, one call in a thousand fails of a new client, and one
