@@ -239,8 +239,8 @@ def raise_variance(q: float, worth: float) -> float:
 def cold_share_of_start(cold: "NDArray[np.bool_]") -> float:
     """Return the share of requests whose cold starts may be of a start from empty alone.
 
-    They are those of the first half beyond as many as the second half has: what goes on so long is
-    of the traffic. Negative where the second half has more.
+    It is how many more the first half has than the second: what goes on to the end belongs to the
+    traffic. Negative where the second half has more.
 
     Args:
         cold: Whether each request met a cold start, in order of time.

@@ -219,6 +219,19 @@ def as_tuple(name: str, values: object) -> tuple[Any, ...]:
     raise InvalidInput(f"{name} must be a list, got {values!r}.")
 
 
+def as_pairs(name: str, values: object, what: str) -> tuple[tuple[Any, Any], ...]:
+    """Return what a list of pairs holds; `what` says of what.
+
+    >>> as_pairs("settings", [(0, "day"), [12, "night"]], "hours and a name")
+    ((0, 'day'), (12, 'night'))
+    """
+    pairs = tuple(as_tuple(f"Each of {name}", each) for each in as_tuple(name, values))
+    for pair in pairs:
+        if len(pair) != 2:
+            raise InvalidInput(f"Each of {name} must be {what}, got {pair!r}.")
+    return pairs
+
+
 def as_array(name: str, values: "ArrayLike") -> "NDArray[Any]":
     """Return the values as an array: lists in them must not differ in length.
 

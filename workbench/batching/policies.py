@@ -22,6 +22,7 @@ from workbench.formatting import duration
 from workbench.quantiles import SLO, find_rank, longest_within, samples_needed
 from workbench.service_times import MAX_BATCH_ROWS, ServiceTimes
 from workbench.validation import (
+    as_pairs,
     as_tuple,
     inner_share,
     keep,
@@ -346,9 +347,7 @@ class Replanned:
     settings: Sequence[tuple[float, BatchPolicy]]
 
     def __post_init__(self) -> None:
-        pairs = [as_tuple("Each setting", each) for each in as_tuple("settings", self.settings)]
-        if any(len(pair) != 2 for pair in pairs):
-            raise InvalidInput(f"Each setting must be a start and a BatchPolicy, got {pairs}.")
+        pairs = as_pairs("settings", self.settings, "seconds and a BatchPolicy")
         settings = tuple((not_negative("A start", at, "seconds"), to) for at, to in pairs)
         starts = [start for start, _ in settings]
         if starts[:1] != [0.0] or sorted(set(starts)) != starts:

@@ -245,8 +245,9 @@ def begin_schedule(
 ) -> None:
     """Have an endpoint follow a schedule whose instants count from `begins`, by scheduled actions.
 
-    What is due by now or in a moment is set at once; others are due at a whole second, UTC. They
-    go with the target when it is deregistered.
+    What is due by now or in a moment is set at once; others are due at a whole second, UTC, and are
+    set, too, where `clock` says that it passed meanwhile. They go with the target when it is
+    deregistered.
     """
     identifiers = _scalable_target(name, scales)
     for number, (at, count) in enumerate(policy.changes):

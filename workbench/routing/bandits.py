@@ -23,7 +23,7 @@ from workbench.routing.base import (
     RoutedRequest,
     SingleAnswerRouter,
     TargetRule,
-    as_pairs,
+    as_named,
     find_place,
 )
 from workbench.settings import optional, positive_amount, whole
@@ -124,7 +124,7 @@ def _experts(name: str, value: object) -> tuple[Expert, ...]:
     return tuple(
         (("", each),)
         if isinstance(each, str)
-        else tuple((kind, str(place)) for kind, place in as_pairs(name, each))
+        else tuple((kind, str(place)) for kind, place in as_named(name, each))
         for each in as_tuple(name, value)
     )
 

@@ -25,7 +25,7 @@ from workbench.settings import (
     positive_amount,
     settings_to_dict,
 )
-from workbench.validation import as_tuple, choose, of_kind, whole_number
+from workbench.validation import as_pairs, choose, of_kind, whole_number
 
 
 class RoutedRequest(NamedTuple):
@@ -341,17 +341,14 @@ def routing_policy(name: str, value: object) -> RoutingRule:
     return of_kind(name, value, RoutingRule, "a routing policy")  # type: ignore[return-value]
 
 
-def as_pairs(name: str, value: object) -> tuple[tuple[str, Any], ...]:
+def as_named(name: str, value: object) -> tuple[tuple[str, Any], ...]:
     """Return names and values as pairs, from a mapping or pairs: the check of such a setting.
 
-    >>> as_pairs("needs", {"task": "digits"})
+    >>> as_named("needs", {"task": "digits"})
     (('task', 'digits'),)
     """
-    pairs = value.items() if isinstance(value, Mapping) else as_tuple(name, value)
-    named = [as_tuple(f"Each of {name}", pair) for pair in pairs]
-    if any(len(pair) != 2 for pair in named):
-        raise InvalidInput(f"Each of {name} must be a name and a value, got {value!r}.")
-    return tuple((str(key), each) for key, each in named)
+    given = tuple(value.items()) if isinstance(value, Mapping) else value
+    return tuple((str(key), each) for key, each in as_pairs(name, given, "a name and a value"))
 
 
 def find_place(places: Sequence[Place], name: str) -> int:

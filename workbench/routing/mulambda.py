@@ -22,7 +22,7 @@ from workbench.routing.base import (
     RoutingRule,
     SeenStates,
     SingleAnswerRouter,
-    as_pairs,
+    as_named,
 )
 from workbench.routing.weights import WeightedRule
 from workbench.settings import amount, optional, setting
@@ -36,7 +36,7 @@ _NORMALIZED = [round(1 - below / len(LATENCY_BUCKETS), 2) for below in range(10)
 _ANSWERS = 10  # whose mean is the accuracy
 
 
-_NEEDS = setting("Needs", "traits and what each must equal", as_pairs)
+_NEEDS = setting("Needs", "traits and what each must equal", as_named)
 
 
 @dataclass(frozen=True, kw_only=True)

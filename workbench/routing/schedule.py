@@ -16,20 +16,18 @@ from workbench.routing.base import (
     silent_places,
 )
 from workbench.settings import setting
-from workbench.validation import as_tuple, not_negative
+from workbench.validation import as_pairs, not_negative
 
 
 def _phases(name: str, value: object) -> tuple[tuple[float, RoutingRule], ...]:
     """Return pairs of seconds and policy, the first from 0 on, in order."""
-    pairs = [as_tuple(name, each) for each in as_tuple(name, value)]
-    if not pairs or any(len(pair) != 2 for pair in pairs):
-        raise InvalidInput(f"{name} must be pairs of seconds and routing policy, got {value!r}.")
+    pairs = as_pairs(name, value, "seconds and a routing policy")
     phases = tuple(
         (not_negative(name, start, "seconds"), routing_policy(name, policy))
         for start, policy in pairs
     )
     starts = [start for start, _ in phases]
-    if starts[0] or starts != sorted(set(starts)):
+    if starts[:1] != [0.0] or starts != sorted(set(starts)):
         raise InvalidInput(f"{name} must begin at 0 and follow one another, got {starts}.")
     return phases
 
